@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace engram {
+
+/// The families whose checkpoints can be read. Each has a tensor table in src/model/<family>.cc.
+enum class Family { kBert, kRoberta, kDistilBert };
+
+/// Where layer norm stands: after the residual sum (BERT) or before each sublayer (GPT-2, Llama).
+enum class NormPlacement { kPost, kPre };
+
+/// What a token may look at.
+enum class AttentionKind { kBidirectional, kCausal };
+
+/// The FFN's non-linearity, by the exact formula that the checkpoint names.
+enum class Activation { kGelu, kGeluTanh, kRelu, kSilu };
+
+/// Everything of config.json that changes the result. Sizes are counts, not bytes.
+struct ModelConfig {
+  Family family = Family::kBert;
+  NormPlacement norm = NormPlacement::kPost;
+  AttentionKind attention = AttentionKind::kBidirectional;
+  bool gated_ffn = false;        ///< activation(gate) * up instead of activation(up)
+  int64_t layers = 0;
+  int64_t d_model = 0;           ///< width of the residual stream
+  int64_t d_ff = 0;              ///< neurons per layer
+  int64_t heads = 0;
+  int64_t head_size = 0;         ///< d_model / heads
+  int64_t vocabulary = 0;
+  int64_t positions = 0;         ///< rows of the position table
+  int64_t first_position = 0;    ///< row of the first token (RoBERTa: pad id + 1)
+  int64_t token_types = 0;       ///< 0 where the family has none
+  double norm_epsilon = 1e-12;
+  Activation activation = Activation::kGelu;       ///< of the FFN neurons
+  Activation head_activation = Activation::kGelu;  ///< of the LM head's transform
+  bool tied_decoder = true;      ///< the decoder matrix is the token-embedding matrix
+  int64_t pad_token = 0;
+
+  /// The longest prompt in tokens, special tokens included.
+  [[nodiscard]] int64_t max_tokens() const { return positions - first_position; }
+  [[nodiscard]] int64_t neurons() const { return layers * d_ff; }
+};
+
+/// Reads DIR/config.json. Throws FileError when it cannot be read, InputError when it is malformed,
+/// names an unknown architecture, or has a field that would change the result and is not supported
+/// (the message names the field, its value, and what is supported).
+ModelConfig read_config(const std::filesystem::path& directory);
+
+/// The same from the text of a config.json; `source` is named in messages.
+ModelConfig parse_config(std::string_view json, const std::string& source);
+
+std::string_view family_name(Family family);
+std::string_view activation_name(Activation activation);
+
+}  // namespace engram

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engram/model/config.h"
+#include "engram/model/interventions.h"
+
+namespace engram {
+
+/// Weights of one transformer layer. Matrices are stored as in the checkpoint, [out, in], float32.
+struct LayerWeights {
+  at::Tensor query_weight, query_bias;            ///< [d_model, d_model], [d_model]
+  at::Tensor key_weight, key_bias;                ///< [d_model, d_model], [d_model]
+  at::Tensor value_weight, value_bias;            ///< [d_model, d_model], [d_model]
+  at::Tensor attention_out_weight, attention_out_bias;  ///< [d_model, d_model], [d_model]
+  at::Tensor attention_norm_weight, attention_norm_bias;  ///< [d_model]
+  at::Tensor ffn_in_weight, ffn_in_bias;          ///< keys: [d_ff, d_model], [d_ff]
+  at::Tensor ffn_out_weight, ffn_out_bias;        ///< values are columns: [d_model, d_ff], [d_model]
+  at::Tensor ffn_norm_weight, ffn_norm_bias;      ///< [d_model]
+};
+
+/// All weights, float32 (or whatever type a trainer uses), on one device.
+struct ModelWeights {
+  at::Tensor token_embedding;                     ///< [vocabulary, d_model]
+  at::Tensor position_embedding;                  ///< [positions, d_model]
+  at::Tensor type_embedding;                      ///< [token_types, d_model], undefined if none
+  at::Tensor embedding_norm_weight, embedding_norm_bias;  ///< [d_model]
+  std::vector<LayerWeights> layers;
+  at::Tensor head_weight, head_bias;              ///< LM head's transform: [d_model, d_model]
+  at::Tensor head_norm_weight, head_norm_bias;    ///< [d_model]
+  at::Tensor decoder_weight, decoder_bias;        ///< [vocabulary, d_model], [vocabulary]
+};
+
+/// One row of a family's tensor table: the name in the checkpoint, the axes, and where it goes.
+/// Axes are named d_model, d_ff, vocabulary, positions, token_types.
+struct TensorSpec {
+  std::string name;
+  std::vector<std::string> axes;
+  at::Tensor* destination = nullptr;
+  bool required = true;  ///< false for a decoder that may be tied
+};
+
+/// The tensor table of `config.family`, bound to `weights` (whose `layers` it resizes).
+std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights);
+/// The number that an axis name of a TensorSpec stands for.
+int64_t axis_size(const ModelConfig& config, const std::string& axis);
+
+/// What loading found beside the model.
+struct LoadReport {
+  std::vector<std::string> unexpected;   ///< tensors of the file that the family does not use
+  std::vector<std::string> missing;      ///< optional tensors that the file does not have
+  int64_t parameters = 0;                ///< distinct float parameters
+  int64_t mapped_bytes = 0;              ///< of the weights that stay in the file's map
+  int64_t copied_bytes = 0;              ///< of the weights that were converted or moved
+};
+
+/// A masked language model, immutable after loading and shared by all threads as const.
+class Model {
+ public:
+  /// Reads a Hugging Face folder. Float32 weights stay memory-mapped (no second copy) on the CPU;
+  /// float16 and bfloat16 are converted to float32. `device` is "cpu" or "cuda".
+  /// Throws FileError, InputError (missing tensor, wrong dtype or shape, NaN or infinite weights:
+  /// the tensor, got and expected are named).
+  static Model load(const std::filesystem::path& directory, const at::Device& device = at::kCPU);
+
+  /// A model from weights made elsewhere (trainer, tests). Shapes are checked against the table.
+  Model(ModelConfig config, ModelWeights weights);
+
+  [[nodiscard]] const ModelConfig& config() const { return config_; }
+  [[nodiscard]] const ModelWeights& weights() const { return weights_; }
+  [[nodiscard]] ModelWeights& mutable_weights() { return weights_; }  ///< for trainers and edits
+  [[nodiscard]] const LoadReport& report() const { return report_; }
+  [[nodiscard]] at::Device device() const { return weights_.token_embedding.device(); }
+
+  /// Final hidden states [prompts, tokens, d_model] of `ids` [prompts, tokens] (int64).
+  /// `mask` [prompts, tokens] (bool, true = a real token) may be undefined: then all are real.
+  /// `hook` may be null. Differentiable with respect to weights and to what the hook returns.
+  /// REQUIRES: 1 <= tokens <= config().max_tokens(), ids inside the vocabulary (else InputError).
+  [[nodiscard]] at::Tensor encode(const at::Tensor& ids, const at::Tensor& mask = {},
+                                  ActivationHook* hook = nullptr, double dropout = 0.0) const;
+
+  /// Logits [rows, vocabulary] of hidden states [rows, d_model]: the LM head.
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
+
+  /// Logits [prompts, vocabulary] at one position per prompt: `positions` [prompts] (int64).
+  [[nodiscard]] at::Tensor logits_at(const at::Tensor& ids, const at::Tensor& positions,
+                                     ActivationHook* hook = nullptr) const;
+
+ private:
+  Model() = default;
+  ModelConfig config_;
+  ModelWeights weights_;
+  LoadReport report_;
+};
+
+/// Writes config.json and model.safetensors in Hugging Face layout (float32, or float16 when
+/// `half`). The tokenizer's files are the caller's. Throws FileError.
+void save_model(const Model& model, const std::filesystem::path& directory, bool half);
+
+/// The activation function, elementwise and differentiable.
+at::Tensor apply_activation(Activation activation, const at::Tensor& x);
+
+}  // namespace engram

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace engram {
+
+/// One fact with its bag of prompts. Prompts are written with `[MASK]`.
+struct Fact {
+  std::string relation;               ///< a Wikidata property id where there is one
+  std::string subject;
+  std::string object;                 ///< the answer
+  std::vector<std::string> prompts;   ///< those that locate
+  std::vector<std::string> held_out;  ///< those that only test
+  std::string origin;                 ///< "FILE:LINE", for messages
+};
+
+/// A line that could not be used.
+struct FactProblem {
+  std::string file;
+  int64_t line = 0;      ///< from 1
+  std::string message;   ///< got and expected, one line
+};
+
+struct FactSetOptions {
+  bool strict = false;   ///< throw InputError at the first malformed line instead of listing it
+  int64_t limit = 0;     ///< at most so many facts, whole relations, seeded; 0: all
+  uint64_t seed = 0;     ///< of the choice that `limit` makes
+  double held_out_share = 0.3;  ///< ParaRel: share of the patterns held out (by extended_lemma)
+};
+
+struct FactSet {
+  std::vector<Fact> facts;                ///< grouped by relation, in the order of the files
+  std::vector<FactProblem> problems;      ///< skipped lines
+  std::vector<std::string> unsplit_relations;  ///< ParaRel: no pattern could be held out
+};
+
+/// Reads a .jsonl file of facts (docs/formats.md) or a ParaRel folder with facts/ and patterns/.
+/// Throws FileError; InputError when there is not a single fact, or with `strict` at the first
+/// malformed line.
+FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& options = {});
+
+/// `facts` cut to `limit` facts by whole relations: relations in seeded order are taken whole while
+/// they fit; when not even the first fits, a seeded sample of that relation's facts.
+std::vector<Fact> limit_facts(std::vector<Fact> facts, int64_t limit, uint64_t seed);
+
+/// One line of our own format (no newline).
+std::string fact_to_json(const Fact& fact);
+
+}  // namespace engram
