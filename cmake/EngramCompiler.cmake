@@ -1,0 +1,39 @@
+# Flags of the build types, warnings and sanitizers. Warnings go through the interface target
+# engram_warnings, linked PRIVATE by our own targets, so that no header of others is held to them.
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+# -g1 keeps function names and lines for profiles and backtraces at little size. NDEBUG as in the
+# wheel, so that inline code of the torch headers is the same on both sides.
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+
+add_library(engram_warnings INTERFACE)
+target_compile_options(engram_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+  $<$<BOOL:${ENGRAM_WERROR}>:-Werror>)
+
+if(ENGRAM_SANITIZE)
+  # Function multiversioning resolves its targets before the sanitizer run time is up.
+  add_compile_definitions(ENGRAM_NO_MULTIVERSION)
+  add_compile_options(-fsanitize=${ENGRAM_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${ENGRAM_SANITIZE})
+endif()
+
+if(ENGRAM_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "ENGRAM_FUZZ needs clang: configure with -DCMAKE_CXX_COMPILER=clang++")
+  endif()
+  add_compile_definitions(ENGRAM_NO_MULTIVERSION)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
+# Loops that sum and compare floats vectorise only when the compiler may reorder sums; NaN and Inf
+# keep their meaning (no -ffinite-math-only), because NaN weights must be reported.
+set(ENGRAM_KERNEL_FLAGS
+    -O3 -fno-math-errno -fno-trapping-math -fassociative-math -fno-signed-zeros)

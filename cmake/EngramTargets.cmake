@@ -1,0 +1,133 @@
+# Functions that make the library's and the programs' targets.
+
+set(ENGRAM_LIBRARIES "")  # targets made so far; engram_add_umbrella links and exports them
+
+# The torch headers take 20 s to parse: one precompiled header for all targets that include them.
+# The same compile options everywhere keep it usable.
+file(WRITE "${CMAKE_BINARY_DIR}/engram_pch.cc.in" "// carries the precompiled header\n")
+configure_file("${CMAKE_BINARY_DIR}/engram_pch.cc.in" "${CMAKE_BINARY_DIR}/engram_pch.cc" COPYONLY)
+add_library(engram_pch OBJECT "${CMAKE_BINARY_DIR}/engram_pch.cc")
+target_link_libraries(engram_pch PRIVATE engram::torch engram_warnings)
+target_precompile_headers(engram_pch PRIVATE
+  <ATen/ATen.h>
+  <ATen/Parallel.h>
+  <c10/core/InferenceMode.h>
+  <torch/csrc/autograd/autograd.h>
+  <torch/csrc/autograd/variable.h>
+  <algorithm> <array> <cmath> <cstdint> <cstring> <filesystem> <functional> <map> <memory>
+  <numeric> <optional> <span> <sstream> <string> <string_view> <unordered_map> <utility> <vector>)
+
+# Links the parts that exist out of `ARGN` (folder names) to target.
+function(_engram_link_parts target scope)
+  foreach(part IN LISTS ARGN)
+    if(TARGET engram_${part})
+      target_link_libraries(${target} ${scope} engram_${part})
+    endif()
+  endforeach()
+endfunction()
+
+# Kernels may reorder sums; they never include torch, so the precompiled header would only get in
+# the way of their flags.
+function(_engram_kernel_flags)
+  foreach(file IN LISTS ARGN)
+    if(file MATCHES "/kernels_cpu\\.cc$")
+      set_source_files_properties("${file}" PROPERTIES
+        COMPILE_OPTIONS "${ENGRAM_KERNEL_FLAGS}" SKIP_PRECOMPILE_HEADERS ON)
+    endif()
+  endforeach()
+endfunction()
+
+# engram_add_library(folder [TORCH] [HF] [DEPENDS folder...] [LINK target...])
+# src/<folder>/*.cc -> static library engram_<folder>. Transitive over folders that are missing.
+function(engram_add_library folder)
+  cmake_parse_arguments(ARG "TORCH;HF" "" "DEPENDS;LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${folder}/*.cc")
+  set(target engram_${folder})
+  if(NOT sources)
+    # An empty part still carries its dependencies.
+    add_library(${target} INTERFACE)
+    target_include_directories(${target} INTERFACE
+      $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+    _engram_link_parts(${target} INTERFACE ${ARG_DEPENDS})
+  else()
+    add_library(${target} STATIC ${sources})
+    target_include_directories(${target}
+      PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+      PRIVATE "${PROJECT_SOURCE_DIR}/src")
+    target_compile_features(${target} PUBLIC cxx_std_20)
+    target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:engram_warnings>)
+    engram_link_json(${target})
+    _engram_link_parts(${target} PUBLIC ${ARG_DEPENDS})
+    _engram_kernel_flags(${sources})
+    if(ARG_TORCH)
+      target_link_libraries(${target} PUBLIC engram::torch)
+      target_precompile_headers(${target} REUSE_FROM engram_pch)
+    endif()
+    if(ARG_HF AND ENGRAM_HAS_RUST)
+      target_link_libraries(${target} PRIVATE engram_hf)
+      add_dependencies(${target} engram_hf_build)
+    endif()
+    if(ARG_LINK)
+      target_link_libraries(${target} PUBLIC ${ARG_LINK})
+    endif()
+  endif()
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${folder})
+  add_library(engram::${folder} ALIAS ${target})
+  set(ENGRAM_LIBRARIES ${ENGRAM_LIBRARIES} ${target} PARENT_SCOPE)
+endfunction()
+
+# nlohmann::json is used in .cc files only: its include path, where it is not a system one, and
+# nothing that a consumer of the installed package would have to find.
+find_package(nlohmann_json REQUIRED)
+get_target_property(_json_include nlohmann_json::nlohmann_json INTERFACE_INCLUDE_DIRECTORIES)
+function(engram_link_json target)
+  if(_json_include AND NOT _json_include MATCHES "^/usr/include/*$")
+    target_include_directories(${target} SYSTEM PRIVATE "${_json_include}")
+  endif()
+endfunction()
+
+# engram::engram, everything there is.
+function(engram_add_umbrella)
+  add_library(engram_all INTERFACE)
+  target_link_libraries(engram_all INTERFACE ${ENGRAM_LIBRARIES})
+  set_target_properties(engram_all PROPERTIES EXPORT_NAME engram)
+  add_library(engram::engram ALIAS engram_all)
+endfunction()
+
+# engram_add_program(name FOLDER folder): <folder>/*.cc -> program; all but main.cc as the static
+# library engram_<folder>_program, for the tests.
+function(engram_add_program name)
+  cmake_parse_arguments(ARG "" "FOLDER" "" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/*.cc")
+  set(main "${PROJECT_SOURCE_DIR}/${ARG_FOLDER}/main.cc")
+  if(NOT sources)
+    return()
+  endif()
+  if(NOT main IN_LIST sources)
+    message(STATUS "${ARG_FOLDER}/main.cc is missing: ${name} is not built")
+    return()
+  endif()
+  list(REMOVE_ITEM sources "${main}")
+  _engram_kernel_flags(${sources})
+  set(deps engram::engram)
+  if(sources)
+    set(library engram_${ARG_FOLDER}_program)
+    add_library(${library} STATIC ${sources})
+    _engram_program_options(${library} PUBLIC)
+    set(deps ${library})
+  endif()
+  add_executable(${name} "${main}")
+  _engram_program_options(${name} PRIVATE)
+  target_link_libraries(${name} PRIVATE ${deps})
+  set_property(GLOBAL APPEND PROPERTY ENGRAM_PROGRAMS ${name})
+endfunction()
+
+find_package(CLI11 REQUIRED)
+function(_engram_program_options target scope)
+  target_include_directories(${target} ${scope} "${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(${target} PRIVATE ENGRAM_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(${target} PRIVATE engram_warnings ${scope} engram::engram engram::torch
+                                          CLI11::CLI11)
+  engram_link_json(${target})
+  target_precompile_headers(${target} REUSE_FROM engram_pch)
+endfunction()

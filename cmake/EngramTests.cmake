@@ -1,0 +1,61 @@
+# tests/<folder>/*_test.cc -> the executable <folder>_tests; other .cc files of the folder are its
+# helpers, tests/support/*.cc is linked into all of them. The same folders may hold *_test.py or
+# *_test.sh, which are run as they are.
+
+find_package(GTest REQUIRED)
+include(GoogleTest)
+
+file(GLOB support_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/support/*.cc")
+if(support_sources)
+  add_library(engram_test_support STATIC ${support_sources})
+  target_include_directories(engram_test_support PUBLIC "${PROJECT_SOURCE_DIR}/tests")
+  target_link_libraries(engram_test_support PRIVATE engram_warnings
+                        PUBLIC engram::engram engram::torch GTest::gtest)
+  target_compile_definitions(engram_test_support PRIVATE
+    ENGRAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ENGRAM_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  engram_link_json(engram_test_support)
+  target_precompile_headers(engram_test_support REUSE_FROM engram_pch)
+endif()
+
+set(ENGRAM_TEST_ENVIRONMENT
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0"
+    "ASAN_OPTIONS=detect_odr_violation=0:strict_string_checks=1"
+    "UBSAN_OPTIONS=print_stacktrace=1")
+
+get_property(programs GLOBAL PROPERTY ENGRAM_PROGRAMS)
+file(GLOB test_folders CONFIGURE_DEPENDS LIST_DIRECTORIES true "${PROJECT_SOURCE_DIR}/tests/*")
+foreach(dir IN LISTS test_folders)
+  get_filename_component(folder "${dir}" NAME)
+  file(GLOB test_sources CONFIGURE_DEPENDS "${dir}/*_test.cc")
+  if(NOT IS_DIRECTORY "${dir}" OR NOT test_sources OR folder STREQUAL "support")
+    continue()
+  endif()
+  file(GLOB all_sources CONFIGURE_DEPENDS "${dir}/*.cc")
+  set(target ${folder}_tests)
+  add_executable(${target} ${all_sources})
+  # Tests may look at private headers of src/ and at the shared helpers in tests/.
+  target_include_directories(${target} PRIVATE
+    "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(${target} PRIVATE
+    ENGRAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ENGRAM_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  target_link_libraries(${target} PRIVATE engram_warnings GTest::gtest_main)
+  if(TARGET engram_test_support)
+    target_link_libraries(${target} PRIVATE engram_test_support)
+  endif()
+  if(TARGET engram_${folder}_program)
+    target_link_libraries(${target} PRIVATE engram_${folder}_program)
+  endif()
+  target_link_libraries(${target} PRIVATE engram::engram engram::torch)
+  if(ENGRAM_HAS_RUST)
+    target_link_libraries(${target} PRIVATE engram_hf)
+    add_dependencies(${target} engram_hf_build)
+  endif()
+  engram_link_json(${target})
+  target_precompile_headers(${target} REUSE_FROM engram_pch)
+  if(programs)
+    add_dependencies(${target} ${programs})
+  endif()
+  gtest_discover_tests(${target} TEST_PREFIX "${folder}." DISCOVERY_MODE PRE_TEST
+    DISCOVERY_TIMEOUT 120
+    PROPERTIES TIMEOUT 900 ENVIRONMENT "${ENGRAM_TEST_ENVIRONMENT}")
+endforeach()
