@@ -37,19 +37,21 @@ struct ModelWeights {
   at::Tensor decoder_weight, decoder_bias;        ///< [vocabulary, d_model], [vocabulary]
 };
 
-/// One row of a family's tensor table: the name in the checkpoint, the axes, and where it goes.
-/// Axes are named d_model, d_ff, vocabulary, positions, token_types.
+/// An axis of a weight, by what it counts.
+enum class Axis { kModel, kFfn, kVocabulary, kPositions, kTokenTypes };
+
+/// One row of a family's tensor table: its names in checkpoints X, its axes, and where it goes.
 struct TensorSpec {
-  std::string name;
-  std::vector<std::string> axes;
+  std::vector<std::string> names;
+  std::vector<Axis> axes;
   at::Tensor* destination = nullptr;
   bool required = true;  ///< false for a decoder that may be tied
 };
 
 /// The tensor table of `config.family`, bound to `weights` (whose `layers` it resizes).
 std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights);
-/// The number that an axis name of a TensorSpec stands for.
-int64_t axis_size(const ModelConfig& config, const std::string& axis);
+/// The number that an axis stands for.
+int64_t axis_size(const ModelConfig& config, Axis axis);
 
 /// What loading found beside the model.
 struct LoadReport {

@@ -1,0 +1,211 @@
+#include "engram/model/config.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "engram/base/file.h"
+#include "engram/error.h"
+
+namespace engram {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kLargestSize = 1 << 24;  // of any one dimension: far above every real model
+
+/// Reads fields of a config.json with messages that name the file, the field, got and expected.
+class Fields {
+ public:
+  Fields(const json& object, const std::string& source) : object_(object), source_(source) {}
+
+  [[noreturn]] void refuse(const std::string& field, const std::string& expected) const {
+    const std::string got = object_.contains(field) ? object_[field].dump() : "nothing";
+    throw InputError(source_ + ": field \"" + field + "\": got " + got.substr(0, 80) +
+                     ", expected " + expected);
+  }
+
+  int64_t size(const std::string& field, int64_t least = 1) const {
+    if (!object_.contains(field)) refuse(field, "a whole number");
+    return checked_size(field, least);
+  }
+  int64_t size_or(const std::string& field, int64_t fallback, int64_t least = 1) const {
+    return present(field) ? checked_size(field, least) : fallback;
+  }
+  double number_or(const std::string& field, double fallback) const {
+    if (!present(field)) return fallback;
+    if (!object_[field].is_number()) refuse(field, "a number");
+    return object_[field].get<double>();
+  }
+  bool flag_or(const std::string& field, bool fallback) const {
+    if (!present(field)) return fallback;
+    if (!object_[field].is_boolean()) refuse(field, "true or false");
+    return object_[field].get<bool>();
+  }
+  std::string text_or(const std::string& field, const std::string& fallback) const {
+    if (!present(field)) return fallback;
+    if (!object_[field].is_string()) refuse(field, "a string");
+    return object_[field].get<std::string>();
+  }
+  bool present(const std::string& field) const {
+    return object_.contains(field) && !object_[field].is_null();
+  }
+  const json& at(const std::string& field) const { return object_[field]; }
+
+ private:
+  int64_t checked_size(const std::string& field, int64_t least) const {
+    const json& value = object_[field];
+    const std::string expected =
+        "a whole number of " + std::to_string(least) + ".." + std::to_string(kLargestSize);
+    if (!value.is_number_integer()) refuse(field, expected);
+    if (value.is_number_unsigned() &&
+        value.get<uint64_t>() > static_cast<uint64_t>(kLargestSize)) {
+      refuse(field, expected);
+    }
+    const int64_t number = value.get<int64_t>();
+    if (number < least || number > kLargestSize) refuse(field, expected);
+    return number;
+  }
+
+  const json& object_;
+  const std::string& source_;
+};
+
+Activation parse_activation(const Fields& fields, const std::string& field) {
+  // Names that transformers gives to the same formula stand together.
+  static constexpr std::array<std::pair<std::string_view, Activation>, 10> kNames{{
+      {"gelu", Activation::kGelu},
+      {"gelu_python", Activation::kGelu},
+      {"gelu_new", Activation::kGeluTanh},
+      {"gelu_fast", Activation::kGeluTanh},
+      {"gelu_accurate", Activation::kGeluTanh},
+      {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"gelu_python_tanh", Activation::kGeluTanh},
+      {"relu", Activation::kRelu},
+      {"silu", Activation::kSilu},
+      {"swish", Activation::kSilu},
+  }};
+  const std::string name = fields.text_or(field, "gelu");
+  for (const auto& [known, activation] : kNames) {
+    if (name == known) return activation;
+  }
+  fields.refuse(field, "gelu, gelu_new, gelu_pytorch_tanh, relu or silu");
+}
+
+/// Fields that would change the result in a way this program does not compute.
+void refuse_unsupported(const Fields& fields) {
+  if (fields.flag_or("is_decoder", false)) fields.refuse("is_decoder", "false (a masked LM)");
+  if (fields.flag_or("add_cross_attention", false)) fields.refuse("add_cross_attention", "false");
+  if (fields.text_or("position_embedding_type", "absolute") != "absolute") {
+    fields.refuse("position_embedding_type", "\"absolute\"");
+  }
+  if (fields.present("pruned_heads") && !fields.at("pruned_heads").empty()) {
+    fields.refuse("pruned_heads", "none");
+  }
+  if (fields.present("quantization_config")) {
+    fields.refuse("quantization_config", "none (weights in F32, F16 or BF16)");
+  }
+  if (fields.present("embedding_size")) {
+    fields.refuse("embedding_size", "none (embeddings as wide as the model)");
+  }
+}
+
+void read_bert_like(const Fields& fields, ModelConfig& config) {
+  config.layers = fields.size("num_hidden_layers");
+  config.d_model = fields.size("hidden_size");
+  config.d_ff = fields.size("intermediate_size");
+  config.heads = fields.size("num_attention_heads");
+  config.token_types = fields.size_or("type_vocab_size", 2);
+  config.norm_epsilon = fields.number_or("layer_norm_eps", 1e-12);
+  config.activation = parse_activation(fields, "hidden_act");
+}
+
+}  // namespace
+
+ModelConfig parse_config(std::string_view text, const std::string& source) {
+  json object;
+  try {
+    object = json::parse(text);
+  } catch (const json::exception& error) {
+    throw InputError(source + ": not valid JSON: " + error.what());
+  }
+  if (!object.is_object()) throw InputError(source + ": expected a JSON object");
+  const Fields fields(object, source);
+
+  ModelConfig config;
+  const std::string type = fields.text_or("model_type", "");
+  if (type == "bert") {
+    config.family = Family::kBert;
+    read_bert_like(fields, config);
+    config.pad_token = fields.size_or("pad_token_id", 0, 0);
+    config.head_activation = config.activation;
+  } else if (type == "roberta") {
+    config.family = Family::kRoberta;
+    read_bert_like(fields, config);
+    config.pad_token = fields.size_or("pad_token_id", 1, 0);
+    config.first_position = config.pad_token + 1;
+    config.head_activation = Activation::kGelu;  // fixed in this family's LM head
+  } else if (type == "distilbert") {
+    config.family = Family::kDistilBert;
+    config.layers = fields.size("n_layers");
+    config.d_model = fields.size("dim");
+    config.d_ff = fields.size("hidden_dim");
+    config.heads = fields.size("n_heads");
+    config.pad_token = fields.size_or("pad_token_id", 0, 0);
+    config.token_types = 0;
+    config.norm_epsilon = 1e-12;  // fixed in this family
+    config.activation = parse_activation(fields, "activation");
+    config.head_activation = config.activation;
+  } else {
+    fields.refuse("model_type", "\"bert\", \"roberta\" or \"distilbert\"");
+  }
+  refuse_unsupported(fields);
+  config.vocabulary = fields.size("vocab_size");
+  config.positions = fields.size_or("max_position_embeddings", 512);
+  config.tied_decoder = fields.flag_or("tie_word_embeddings", true);
+  if (config.layers > 1000) fields.refuse("num_hidden_layers", "at most 1000");
+  if (config.d_model % config.heads != 0) {
+    throw InputError(source + ": hidden size " + std::to_string(config.d_model) +
+                     " is not a multiple of the number of attention heads " +
+                     std::to_string(config.heads));
+  }
+  config.head_size = config.d_model / config.heads;
+  if (!(config.norm_epsilon > 0 && config.norm_epsilon < 1)) {
+    fields.refuse("layer_norm_eps", "a number between 0 and 1");
+  }
+  if (config.max_tokens() < 1) {
+    fields.refuse("max_position_embeddings",
+                  "more than the position offset " + std::to_string(config.first_position));
+  }
+  return config;
+}
+
+ModelConfig read_config(const std::filesystem::path& directory) {
+  if (!std::filesystem::is_directory(directory)) {
+    throw FileError(directory.string() +
+                    ": not a folder; expected a Hugging Face model folder with config.json");
+  }
+  const std::filesystem::path path = directory / "config.json";
+  return parse_config(read_file(path, 16 << 20), path.string());
+}
+
+std::string_view family_name(Family family) {
+  switch (family) {
+    case Family::kBert: return "bert";
+    case Family::kRoberta: return "roberta";
+    case Family::kDistilBert: return "distilbert";
+  }
+  return "?";
+}
+
+std::string_view activation_name(Activation activation) {
+  switch (activation) {
+    case Activation::kGelu: return "gelu";
+    case Activation::kGeluTanh: return "gelu_new";
+    case Activation::kRelu: return "relu";
+    case Activation::kSilu: return "silu";
+  }
+  return "?";
+}
+
+}  // namespace engram

@@ -1,0 +1,202 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engram/base/file.h"
+#include "engram/error.h"
+#include "engram/model/model.h"
+#include "engram/model/safetensors.h"
+
+namespace engram {
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+std::vector<int64_t> expected_shape(const ModelConfig& config, const TensorSpec& spec) {
+  std::vector<int64_t> shape;
+  for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+  return shape;
+}
+
+/// The stored bytes as a float32 tensor: a view of the map where they are float32 already.
+at::Tensor to_float32(const StoredTensor& stored, bool& mapped) {
+  at::ScalarType type = at::kFloat;
+  if (stored.storage == Storage::kF16) type = at::kHalf;
+  if (stored.storage == Storage::kBF16) type = at::kBFloat16;
+  // The map is read-only: nobody may write into loaded weights, and edits work on copies.
+  auto* bytes = const_cast<std::byte*>(stored.data);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+  mapped = type == at::kFloat && reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0;
+  if (!mapped && type == at::kFloat) {
+    at::Tensor copy = at::empty(stored.shape, at::kFloat);
+    std::memcpy(copy.data_ptr(), bytes, stored.bytes);
+    return copy;
+  }
+  const at::Tensor view = at::from_blob(
+      bytes, stored.shape, [file = stored.file](void*) {}, at::TensorOptions().dtype(type));
+  return mapped ? view : view.to(at::kFloat);
+}
+
+void check_finite(const at::Tensor& tensor, const std::string& where) {
+  const auto [least, largest] = at::aminmax(tensor);
+  if (!std::isfinite(least.item<float>()) || !std::isfinite(largest.item<float>())) {
+    throw InputError(where + ": holds NaN or infinite values, expected finite weights");
+  }
+}
+
+/// The stored tensor of a row; where a file has several of its names, the last of them.
+const StoredTensor* find(const std::map<std::string, StoredTensor>& stored,
+                         const TensorSpec& spec) {
+  // An untied LM head may carry both of its bias names; the decoder's own is the one in force.
+  for (auto name = spec.names.rbegin(); name != spec.names.rend(); ++name) {
+    const auto found = stored.find(*name);
+    if (found != stored.end()) return &found->second;
+  }
+  return nullptr;
+}
+
+/// Tensors that other heads and older versions leave in a file and that no masked LM needs.
+bool is_harmless(const std::string& name) {
+  return name.find("position_ids") != std::string::npos ||
+         name.find(".pooler.") != std::string::npos || name.rfind("cls.seq_relationship", 0) == 0;
+}
+
+}  // namespace
+
+Model Model::load(const std::filesystem::path& directory, const at::Device& device) {
+  Model model;
+  model.config_ = read_config(directory);
+  const std::map<std::string, StoredTensor> stored = open_checkpoint(directory);
+  const std::string place = directory.string();
+
+  std::set<std::string> used;
+  for (const TensorSpec& spec : tensor_table(model.config_, model.weights_)) {
+    for (const std::string& name : spec.names) used.insert(name);
+    const StoredTensor* found = find(stored, spec);
+    if (found == nullptr) {
+      if (spec.required) {
+        throw InputError(place + ": tensor \"" + spec.names.front() + "\" is missing (family " +
+                         std::string(family_name(model.config_.family)) + ", expected shape " +
+                         shape_text(expected_shape(model.config_, spec)) + ")");
+      }
+      model.report_.missing.push_back(spec.names.front());
+      continue;
+    }
+    const std::string where = found->file->path().string() + ": tensor \"" + found->name + "\"";
+    if (found->storage == Storage::kOther) {
+      throw InputError(where + ": got dtype " + found->storage_name +
+                       ", expected F32, F16 or BF16");
+    }
+    const std::vector<int64_t> shape = expected_shape(model.config_, spec);
+    if (found->shape != shape) {
+      throw InputError(where + ": got shape " + shape_text(found->shape) + ", expected " +
+                       shape_text(shape) + " from config.json");
+    }
+    bool mapped = false;
+    at::Tensor tensor = to_float32(*found, mapped);
+    check_finite(tensor, where);
+    if (!device.is_cpu()) {
+      tensor = tensor.to(device);
+      mapped = false;
+    }
+    const int64_t bytes = tensor.numel() * static_cast<int64_t>(sizeof(float));
+    (mapped ? model.report_.mapped_bytes : model.report_.copied_bytes) += bytes;
+    model.report_.parameters += tensor.numel();
+    *spec.destination = tensor;
+  }
+  if (!model.weights_.decoder_weight.defined()) {
+    model.weights_.decoder_weight = model.weights_.token_embedding;
+  }
+  for (const auto& [name, tensor] : stored) {
+    if (!used.contains(name) && !is_harmless(name)) model.report_.unexpected.push_back(name);
+  }
+  return model;
+}
+
+Model::Model(ModelConfig config, ModelWeights weights)
+    : config_(config), weights_(std::move(weights)) {
+  if (!weights_.decoder_weight.defined() && config_.tied_decoder) {
+    weights_.decoder_weight = weights_.token_embedding;
+  }
+  for (const TensorSpec& spec : tensor_table(config_, weights_)) {
+    const std::vector<int64_t> shape = expected_shape(config_, spec);
+    if (!spec.destination->defined() || spec.destination->sizes() != at::IntArrayRef(shape)) {
+      throw InternalError("weight " + spec.names.front() + " must have shape " +
+                          shape_text(shape));
+    }
+    const bool tied =
+        spec.destination == &weights_.decoder_weight &&
+        weights_.decoder_weight.unsafeGetTensorImpl() == weights_.token_embedding.unsafeGetTensorImpl();
+    if (!tied) report_.parameters += spec.destination->numel();
+  }
+}
+
+namespace {
+
+nlohmann::ordered_json config_to_json(const ModelConfig& c, bool half) {
+  nlohmann::ordered_json out;
+  const std::string activation(activation_name(c.activation));
+  out["model_type"] = family_name(c.family);
+  switch (c.family) {
+    case Family::kBert: out["architectures"] = {"BertForMaskedLM"}; break;
+    case Family::kRoberta: out["architectures"] = {"RobertaForMaskedLM"}; break;
+    case Family::kDistilBert: out["architectures"] = {"DistilBertForMaskedLM"}; break;
+  }
+  if (c.family == Family::kDistilBert) {
+    out["n_layers"] = c.layers;
+    out["dim"] = c.d_model;
+    out["hidden_dim"] = c.d_ff;
+    out["n_heads"] = c.heads;
+    out["activation"] = activation;
+  } else {
+    out["num_hidden_layers"] = c.layers;
+    out["hidden_size"] = c.d_model;
+    out["intermediate_size"] = c.d_ff;
+    out["num_attention_heads"] = c.heads;
+    out["type_vocab_size"] = c.token_types;
+    out["layer_norm_eps"] = c.norm_epsilon;
+    out["hidden_act"] = activation;
+  }
+  out["vocab_size"] = c.vocabulary;
+  out["max_position_embeddings"] = c.positions;
+  out["pad_token_id"] = c.pad_token;
+  out["tie_word_embeddings"] = c.tied_decoder;
+  out["dtype"] = half ? "float16" : "float32";
+  return out;
+}
+
+}  // namespace
+
+void save_model(const Model& model, const std::filesystem::path& directory, bool half) {
+  std::error_code failed;
+  std::filesystem::create_directories(directory, failed);
+  if (failed) throw FileError(directory.string() + ": cannot create folder: " + failed.message());
+
+  ModelWeights weights = model.weights();  // shares storage; the table needs a mutable home
+  std::vector<at::Tensor> kept;
+  std::vector<TensorToWrite> tensors;
+  for (const TensorSpec& spec : tensor_table(model.config(), weights)) {
+    if (!spec.required) continue;  // the tied decoder
+    at::Tensor tensor =
+        spec.destination->detach().to(at::kCPU, half ? at::kHalf : at::kFloat).contiguous();
+    kept.push_back(tensor);
+    tensors.push_back({spec.names.front(), half ? Storage::kF16 : Storage::kF32,
+                       tensor.sizes().vec(),
+                       {static_cast<const std::byte*>(tensor.const_data_ptr()),
+                        static_cast<size_t>(tensor.nbytes())}});
+  }
+  write_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
+  AtomicFile config(directory / "config.json");
+  config.write(config_to_json(model.config(), half).dump(2) + "\n");
+  config.commit();
+}
+
+}  // namespace engram
