@@ -7,10 +7,14 @@ if(TARGET engram::torch)
   return()
 endif()
 
+# A folder that was chosen before and has gone (another Python, a moved tree) is chosen anew.
+if(ENGRAM_TORCH MATCHES "/build/venv" AND NOT EXISTS "${ENGRAM_TORCH}/lib/libtorch_cpu.so")
+  unset(ENGRAM_TORCH CACHE)
+  unset(ENGRAM_TORCH)
+endif()
 if(NOT ENGRAM_TORCH)
   file(GLOB _engram_torch_found
-       "${CMAKE_CURRENT_LIST_DIR}/../build/venv/lib/python3*/site-packages/torch"
-       "${CMAKE_CURRENT_LIST_DIR}/../build/venv-oracle/lib/python3*/site-packages/torch")
+       "${CMAKE_CURRENT_LIST_DIR}/../build/venv/lib/python3*/site-packages/torch")
   foreach(_dir IN LISTS _engram_torch_found)
     if(NOT ENGRAM_TORCH AND EXISTS "${_dir}/lib/libtorch_cpu.so")
       get_filename_component(_dir "${_dir}" ABSOLUTE)

@@ -1,0 +1,73 @@
+# The commands of the project; `make help` explains them. Everything that is made lies in build/.
+PYTHON ?= python3
+PRESET ?= release
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+STEP = @tools/step.sh
+VENV_PYTHON = build/venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test bench cuda oracle oracle-check format lint asan fuzz readme clean
+
+help:
+	@echo 'make setup         system packages, cargo, libtorch in build/venv (1.3 GB)'
+	@echo 'make build         the programs, in build/release/bin/'
+	@echo 'make demo          set-up, build, and a tour on the shipped model'
+	@echo 'make test          set-up, build and the whole test suite'
+	@echo 'make bench         speed and error against the references; writes build/bench.json'
+	@echo 'make cuda          adds what --device cuda needs to build/venv (4 GB)'
+	@echo 'make oracle        adds the PyTorch reference to build/venv (4.5 GB)'
+	@echo 'make oracle-check  makes the stored reference results anew and compares'
+	@echo 'make asan          the test suite under AddressSanitizer and UBSan'
+	@echo 'make fuzz          short fuzzing of the file readers (needs clang)'
+	@echo 'make format        formats our C++ code'
+	@echo 'make lint          checks format, layers and clang-tidy'
+	@echo 'make readme        runs the commands of README.md'
+	@echo 'make clean         removes the build trees (not build/venv and not cargo'"'"'s)'
+
+setup:
+	@$(PYTHON) tools/setup.py build
+
+cuda:
+	@$(PYTHON) tools/setup.py build cuda
+
+oracle:
+	@$(PYTHON) tools/setup.py build oracle
+
+build: setup
+	$(STEP) 'configure ($(PRESET))' tools/quietly.sh build/configure.log cmake --preset $(PRESET)
+	$(STEP) 'build ($(PRESET))' cmake --build build/$(PRESET) -j $(JOBS)
+
+demo: build
+	@tools/demo.sh
+
+test: build
+	$(STEP) 'test ($(PRESET))' ctest --preset $(PRESET) -j $(JOBS)
+
+bench: build oracle
+	$(STEP) 'bench' $(VENV_PYTHON) bench/run.py --out build/bench.json
+
+oracle-check: build oracle
+	$(STEP) 'stored reference results, made anew' tools/oracle/remake.sh --check $(VENV_PYTHON)
+
+asan:
+	@$(MAKE) --no-print-directory PRESET=asan-ubsan test
+
+format:
+	@$(PYTHON) tools/setup.py build lint
+	@$(PYTHON) tools/lint.py --fix
+
+lint:
+	@$(PYTHON) tools/setup.py build lint
+	$(STEP) 'lint' $(PYTHON) tools/lint.py $(LINT)
+
+fuzz:
+	@$(PYTHON) tools/setup.py build fuzz
+	$(STEP) 'configure (fuzz)' tools/quietly.sh build/configure.log cmake --preset fuzz
+	$(STEP) 'build (fuzz)' cmake --build build/fuzz -j $(JOBS)
+	$(STEP) 'fuzz' tools/fuzz.sh
+
+readme: build
+	$(STEP) 'the commands of README.md' $(PYTHON) tools/check_readme.py
+
+clean:
+	rm -rf build/release build/dev build/asan-ubsan build/tidy build/fuzz

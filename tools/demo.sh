@@ -1,0 +1,23 @@
+#!/bin/sh
+# The main job on the shipped model: where does it keep a fact, and what happens when that is
+# switched off or doubled? Everything that is written goes to build/demo/.
+set -eu
+cd "$(dirname "$0")/.."
+model=models/engram-base
+out=build/demo
+mkdir -p "$out"
+
+show() {
+  printf '\n$ engram %s\n' "$*"
+  build/release/bin/engram "$@"
+}
+
+prompt='The capital of France is [MASK].'
+show inspect "$model"
+show predict "$model" "$prompt" --top 5
+show attribute "$model" --prompt "$prompt" --answer Paris --top 10 --picture "$out/paris.svg"
+show locate "$model" --facts "$model/facts.jsonl" --limit 40 --out "$out/neurons.jsonl"
+show intervene "$model" --facts "$model/facts.jsonl" --neurons "$out/neurons.jsonl" --do zero
+show intervene "$model" --facts "$model/facts.jsonl" --neurons "$out/neurons.jsonl" --do double
+printf '\nThe picture of the attribution: %s\nThe knowledge neurons: %s\n' \
+  "$out/paris.svg" "$out/neurons.jsonl"
