@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Makes small random checkpoints with transformers itself, as its users would save them.
+
+Architecture, tensor names and files are those of `save_pretrained`; only the numbers come from
+NumPy's PCG64, which gives the same ones on every machine. They are large enough that answers are
+far from uniform: bare initial weights would hide most mistakes.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from vocabularies import write_tokenizer
+
+
+@dataclasses.dataclass
+class Recipe:
+    family: str                    # bert, roberta, distilbert
+    tokenizer: str                 # see vocabularies.write_tokenizer
+    vocabulary: int
+    d_model: int
+    heads: int
+    layers: int
+    d_ff: int
+    seed: int
+    activation: str = "gelu"
+    epsilon: float = 1e-12         # DistilBERT fixes it
+    dtype: str = "float32"
+    tied: bool = True
+    shard: str = ""                # save_pretrained's max_shard_size
+    positions: int = 40
+    old_names: bool = False        # LayerNorm.gamma/beta, pooler and the like, as on the hub
+    extra: dict = dataclasses.field(default_factory=dict)
+
+
+# The stored ones are few and tiny, so that tests need neither Python nor a network.
+STORED = {
+    "bert-tiny": Recipe("bert", "wordpiece-json", 330, 24, 2, 3, 50, seed=1),
+    "roberta-tiny": Recipe("roberta", "bpe-files", 350, 20, 1, 2, 44, seed=2, epsilon=1e-5),
+    "distilbert-tiny": Recipe("distilbert", "wordpiece-txt-cased", 300, 20, 2, 2, 36, seed=3,
+                              activation="relu", dtype="float16"),
+    "bert-bf16-sharded-untied": Recipe("bert", "wordpiece-json-cased", 320, 24, 3, 2, 40, seed=4,
+                                       activation="gelu_new", epsilon=1e-5, dtype="bfloat16",
+                                       tied=False, shard="30KB"),
+}
+
+LIVE = {
+    "bert-odd-heads": Recipe("bert", "wordpiece-txt", 400, 60, 3, 5, 101, seed=11,
+                             activation="gelu_pytorch_tanh", epsilon=1e-7),
+    "bert-relu-f16": Recipe("bert", "wordpiece-json-cased", 400, 36, 3, 2, 100, seed=12,
+                            activation="relu", dtype="float16", shard="60KB"),
+    "bert-silu-bf16": Recipe("bert", "wordpiece-txt-cased", 400, 40, 2, 3, 96, seed=13,
+                             activation="silu", dtype="bfloat16", epsilon=1e-3),
+    "bert-old-names": Recipe("bert", "wordpiece-txt", 380, 48, 4, 2, 72, seed=14, old_names=True),
+    "bert-one-head-untied": Recipe("bert", "wordpiece-json", 380, 20, 1, 1, 30, seed=15,
+                                   tied=False, activation="swish",
+                                   extra={"type_vocab_size": 1}),
+    "roberta-json-untied": Recipe("roberta", "bpe-json", 420, 36, 3, 3, 90, seed=21, epsilon=1e-5,
+                                  tied=False, activation="gelu_new"),
+    "roberta-f16-sharded": Recipe("roberta", "bpe-files", 420, 60, 5, 2, 121, seed=22,
+                                  epsilon=1e-5, dtype="float16", shard="60KB", activation="silu"),
+    "roberta-old-names": Recipe("roberta", "bpe-files", 400, 48, 4, 2, 64, seed=23, epsilon=1e-6,
+                                old_names=True),
+    "distilbert-bf16-sharded": Recipe("distilbert", "wordpiece-json", 400, 60, 5, 4, 77, seed=31,
+                                      dtype="bfloat16", shard="60KB"),
+    "distilbert-sinusoidal": Recipe("distilbert", "wordpiece-txt", 380, 40, 2, 3, 64, seed=32,
+                                    extra={"sinusoidal_pos_embds": True}),
+    "bert-base-sized": Recipe("bert", "wordpiece-txt-cased", 600, 768, 12, 12, 3072, seed=41,
+                              positions=512),
+    "roberta-base-sized": Recipe("roberta", "bpe-json", 600, 768, 12, 12, 3072, seed=42,
+                                 epsilon=1e-5, positions=514, dtype="float16"),
+    "distilbert-base-sized": Recipe("distilbert", "wordpiece-json", 600, 768, 12, 6, 3072, seed=43,
+                                    positions=512, dtype="bfloat16", shard="50MB"),
+}
+
+
+def make_config(recipe: Recipe, vocabulary: int):
+    r = recipe
+    if r.family == "distilbert":
+        return transformers.DistilBertConfig(
+            vocab_size=vocabulary, dim=r.d_model, n_heads=r.heads, n_layers=r.layers,
+            hidden_dim=r.d_ff, activation=r.activation, max_position_embeddings=r.positions,
+            tie_word_embeddings=r.tied, pad_token_id=0, **r.extra)
+    kind = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[r.family]
+    special = ({"pad_token_id": 0} if r.family == "bert" else
+               {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1})
+    return kind(vocab_size=vocabulary, hidden_size=r.d_model, num_attention_heads=r.heads,
+                num_hidden_layers=r.layers, intermediate_size=r.d_ff, hidden_act=r.activation,
+                layer_norm_eps=r.epsilon, max_position_embeddings=r.positions,
+                tie_word_embeddings=r.tied, **{**special, **r.extra})
+
+
+def fill(model: torch.nn.Module, recipe: Recipe) -> None:
+    """Replaces every parameter by seeded numbers.
+
+    Matrices keep the size of their input (variance about 1/d), norms stay near 1 and biases near 0;
+    the head's norm is larger, which makes logits spread enough for probabilities far from uniform.
+    """
+    generator = np.random.Generator(np.random.PCG64(recipe.seed))
+    spread = {24: 2.6, 20: 2.6}.get(recipe.d_model, 2.4)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            noise = torch.from_numpy(generator.standard_normal(tuple(parameter.shape)))
+            if parameter.dim() == 2:
+                value = noise * (1.1 / recipe.d_model ** 0.5)
+            elif name.endswith("weight"):      # a norm's scale
+                is_head = "vocab_layer_norm" in name or "lm_head" in name or "transform" in name
+                value = (spread if is_head else 1.0) * (1 + 0.1 * noise)
+            else:
+                value = 0.1 * noise
+            parameter.copy_(value)
+
+
+def rename_as_on_the_hub(folder: Path) -> None:
+    """The tensor names of the checkpoints of 2018/19: old norm names, heads that nobody uses."""
+    file = folder / "model.safetensors"
+    tensors = {}
+    for name, tensor in load_file(file).items():
+        if ".bert." in name or name.startswith(("bert.", "cls.")):
+            name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+            name = name.replace("LayerNorm.bias", "LayerNorm.beta")
+        tensors[name] = tensor
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    d_model = config["hidden_size"]
+    prefix = "bert" if config["model_type"] == "bert" else "roberta"
+    tensors[prefix + ".pooler.dense.weight"] = torch.zeros(d_model, d_model)
+    tensors[prefix + ".pooler.dense.bias"] = torch.zeros(d_model)
+    tensors[prefix + ".embeddings.position_ids"] = torch.arange(
+        config["max_position_embeddings"]).unsqueeze(0)
+    if prefix == "bert":
+        tensors["cls.seq_relationship.weight"] = torch.zeros(2, d_model)
+        tensors["cls.seq_relationship.bias"] = torch.zeros(2)
+    # The oldest config files lack the fields that were added later.
+    for field in ("tie_word_embeddings", "dtype", "use_cache", "is_decoder",
+                  "add_cross_attention", "position_embedding_type"):
+        config.pop(field, None)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", "utf-8")
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def make(name: str, recipe: Recipe, into: Path) -> Path:
+    folder = into / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tokenizer_class = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer",
+                       "distilbert": "DistilBertTokenizer"}[recipe.family]
+    usable = recipe.positions - (2 if recipe.family == "roberta" else 0)
+    vocabulary = write_tokenizer(folder, recipe.tokenizer, recipe.vocabulary, tokenizer_class,
+                                 usable)
+    config = make_config(recipe, vocabulary)
+    model = {"bert": transformers.BertForMaskedLM, "roberta": transformers.RobertaForMaskedLM,
+             "distilbert": transformers.DistilBertForMaskedLM}[recipe.family](config)
+    fill(model, recipe)
+    model.to(getattr(torch, recipe.dtype))
+    model.save_pretrained(folder, **({"max_shard_size": recipe.shard} if recipe.shard else {}))
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    if recipe.old_names:
+        rename_as_on_the_hub(folder)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("into", type=Path)
+    parser.add_argument("--set", choices=("stored", "live", "all"), default="stored")
+    parser.add_argument("--only", default="", help="comma-separated names")
+    options = parser.parse_args()
+    recipes = {**(STORED if options.set != "live" else {}), **(LIVE if options.set != "stored" else {})}
+    wanted = options.only.split(",") if options.only else list(recipes)
+    for name in wanted:
+        folder = make(name, recipes[name], options.into)
+        size = sum(f.stat().st_size for f in folder.iterdir())
+        print(f"made {folder} ({size / 1000:.0f} kB)", flush=True)
+
+
+if __name__ == "__main__":
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    main()

@@ -1,0 +1,113 @@
+"""Small real tokenizers, trained offline on corpus.txt: WordPiece and byte-level BPE."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import processors, trainers
+
+CORPUS = Path(__file__).with_name("corpus.txt")
+WORDPIECE_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+BYTE_LEVEL_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+
+
+def learn_pieces(words: Counter, size: int) -> list[str]:
+    """Single characters, then the pieces of the most frequent pairs, until `size` pieces.
+
+    (The WordPiece trainer of `tokenizers` numbers its pieces differently in every process.)
+    """
+    split = {w: [w[0]] + ["##" + c for c in w[1:]] for w in words}
+    pieces = sorted({p for parts in split.values() for p in parts})
+    while len(pieces) < size:
+        pairs = Counter()
+        for word, parts in split.items():
+            for pair in zip(parts, parts[1:]):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        left, right = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        piece = left + right.removeprefix("##")
+        if piece not in pieces:
+            pieces.append(piece)
+        for parts in split.values():
+            for i in range(len(parts) - 2, -1, -1):
+                if parts[i:i + 2] == [left, right]:
+                    parts[i:i + 2] = [piece]
+    return pieces[:size]
+
+
+def train_wordpiece(size: int, lowercase: bool) -> Tokenizer:
+    """A BERT tokenizer; [PAD] is token 0 as in the published checkpoints."""
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    text = normalizer.normalize_str(CORPUS.read_text("utf-8"))
+    words = Counter(word for word, _ in splitter.pre_tokenize_str(text))
+    pieces = WORDPIECE_SPECIALS + learn_pieces(words, size - len(WORDPIECE_SPECIALS))
+    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)},
+                                           unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens([AddedToken(t, special=True) for t in WORDPIECE_SPECIALS])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")])
+    return tokenizer
+
+
+def train_byte_level(size: int) -> Tokenizer:
+    """A RoBERTa tokenizer: <s>=0, <pad>=1, </s>=2, <unk>=3 and <mask> last, as published."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size - 1, special_tokens=BYTE_LEVEL_SPECIALS[:-1], show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.train_from_iterator(CORPUS.read_text("utf-8").splitlines(), trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    tokenizer.add_special_tokens(
+        [AddedToken(t, special=True) for t in BYTE_LEVEL_SPECIALS[:-1]]
+        + [AddedToken("<mask>", lstrip=True, special=True)])
+    return tokenizer
+
+
+def dump_json(path: Path, value) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def write_tokenizer(folder: Path, kind: str, size: int, tokenizer_class: str,
+                    max_length: int) -> int:
+    """Writes the files of `kind` and returns the number of tokens.
+
+    wordpiece-json, wordpiece-txt[-cased]: tokenizer.json, or vocab.txt alone;
+    bpe-json, bpe-files: tokenizer.json, or vocab.json and merges.txt alone.
+    """
+    settings = {"tokenizer_class": tokenizer_class, "model_max_length": max_length}
+    if kind.startswith("wordpiece"):
+        cased = kind.endswith("-cased")
+        tokenizer = train_wordpiece(size, lowercase=not cased)
+        settings["do_lower_case"] = not cased
+        for name, token in zip(("pad", "unk", "cls", "sep", "mask"), WORDPIECE_SPECIALS):
+            settings[name + "_token"] = token
+    else:
+        tokenizer = train_byte_level(size)
+        for name, token in zip(("bos", "pad", "eos", "unk", "mask"), BYTE_LEVEL_SPECIALS):
+            settings[name + "_token"] = token
+        settings["cls_token"], settings["sep_token"] = "<s>", "</s>"
+        # As RoBERTa was trained and as transformers 4 saves it: the mask takes the space before it.
+        # (Without this entry transformers 5 leaves that space standing as a token of its own.)
+        settings["mask_token"] = {"__type": "AddedToken", "content": "<mask>", "lstrip": True,
+                                  "normalized": True, "rstrip": False, "single_word": False}
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    assert [i for _, i in vocabulary] == list(range(len(vocabulary)))
+    if "-json" in kind:
+        dump_json(folder / "tokenizer.json", json.loads(tokenizer.to_str()))
+    elif "-txt" in kind:
+        (folder / "vocab.txt").write_text("".join(t + "\n" for t, _ in vocabulary), "utf-8")
+    else:
+        tokenizer.model.save(str(folder))
+        dump_json(folder / "vocab.json", dict(vocabulary))
+    dump_json(folder / "tokenizer_config.json", settings)
+    return len(vocabulary)
