@@ -1,0 +1,116 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cli/terminal.h"
+#include "engram/error.h"
+#include "engram/model/model.h"
+#include "engram/text/tokenizer.h"
+
+// What all commands share. A command is one pair of files:
+//
+//   // locate.h
+//   struct LocateOptions { CommonOptions common; std::string model; ... };
+//   void add_locate_command(CLI::App& app);
+//
+//   // locate.cc
+//   void add_locate_command(CLI::App& app) {
+//     auto options = std::make_shared<LocateOptions>();
+//     CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kHelp);
+//     command->add_option("MODEL", options->model, "...")->required();
+//     add_integer(*command, "--limit", options->limit, 1, 1'000'000'000, "...");
+//     add_common_options(*command, options->common);
+//     command->callback([options] { run_locate(*options); });
+//   }
+//
+// A command throws what the library throws; main() maps it to the exit code. Results go through
+// print() or print_json(), remarks for people through note() and warn(); nothing else writes to
+// stdout or stderr.
+namespace engram::cli {
+
+/// Options that every command takes.
+struct CommonOptions {
+  bool json = false;             ///< results for machines instead of tables
+  std::string device = "cpu";    ///< "cpu", "cuda" or "auto"; see resolve_device()
+  int threads = 0;               ///< workers; 0: one per core
+  int64_t memory_bytes = 0;      ///< budget for buffers; 0: half of what is free
+  uint64_t seed = 0;             ///< of every random choice
+  bool quiet = false;            ///< no remarks and no progress, only results and errors
+};
+
+/// Adds a subcommand: `summary` in one line for `engram help`, `text` the paragraphs of its own
+/// help (what is computed, examples), printed between usage and options.
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& summary,
+                      const std::string& text);
+
+/// Adds --json, --device, --threads, --memory, --seed and --quiet. `options` must outlive `command`.
+void add_common_options(CLI::App& command, CommonOptions& options);
+
+/// An option that takes a whole decimal number from `low` to `high`; anything else is a usage error
+/// that says so. `low` and `high` bound what `value` (int, int64_t, uint64_t, optional of them) gets.
+CLI::Option* add_integer(CLI::App& command, const std::string& name,
+                         std::function<void(int64_t)> set, int64_t low, int64_t high,
+                         const std::string& description);
+template <typename T>
+CLI::Option* add_integer(CLI::App& command, const std::string& name, T& value, int64_t low,
+                         int64_t high, const std::string& description) {
+  return add_integer(
+      command, name, [&value](int64_t parsed) { value = static_cast<T>(parsed); }, low, high,
+      description);
+}
+template <typename T>
+CLI::Option* add_integer(CLI::App& command, const std::string& name, std::optional<T>& value,
+                         int64_t low, int64_t high, const std::string& description) {
+  return add_integer(
+      command, name, [&value](int64_t parsed) { value = static_cast<T>(parsed); }, low, high,
+      description);
+}
+/// The same for finite numbers in [low, high].
+CLI::Option* add_number(CLI::App& command, const std::string& name, double& value, double low,
+                        double high, const std::string& description);
+
+/// Whole text as a number in the range, or UsageError that names `what` (for lists and the like).
+int64_t parse_integer(std::string_view text, int64_t low, int64_t high, const std::string& what);
+double parse_number(std::string_view text, double low, double high, const std::string& what);
+/// "4G", "512M", "1.5GiB", "1000000" -> bytes. Throws UsageError.
+int64_t parse_size(std::string_view text, const std::string& what);
+
+/// The device for "cpu", "cuda" or "auto"; loads the CUDA kernels where they are wanted. "auto"
+/// takes the CPU when there is no usable GPU. Throws FileError (kernels not installed: says
+/// `make cuda`) and InputError (no GPU).
+at::Device resolve_device(const std::string& device);
+
+/// A model with its tokenizer.
+struct LoadedModel {
+  Model model;
+  Tokenizer tokenizer;
+};
+/// Resolves the device, loads both, and checks that they fit each other. Also bounds libtorch's own
+/// threads: library calls that run one worker per core set theirs themselves.
+LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common);
+
+/// Writes to stdout. Throws FileError when stdout is closed or full.
+void print(std::string_view text);
+/// Writes one JSON value and '\n' to stdout; `indent` < 0: on one line. Numbers that JSON cannot
+/// hold (NaN) become null, invalid UTF-8 is replaced.
+void print_json(const nlohmann::ordered_json& value, int indent = -1);
+/// The same text for a file.
+std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
+/// Flushes stdout. Throws FileError. main() calls it before it returns 0.
+void flush_output();
+
+/// A remark for people, on stderr, "engram: TEXT"; nothing with --quiet.
+void note(const CommonOptions& common, std::string_view text);
+/// The same with "engram: warning: TEXT"; also with --quiet.
+void warn(std::string_view text);
+
+}  // namespace engram::cli
