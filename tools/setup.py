@@ -125,7 +125,7 @@ def find_cargo(needed):
     candidates = [("cargo", "rustc")]
     versioned = set()
     for folder in folders:
-        if folder and Path(folder).is_dir():
+        if os.path.isdir(folder):
             versioned.update(file.name for file in Path(folder).glob("cargo-1.[0-9]*"))
     for name in sorted(versioned, key=version_of, reverse=True):
         candidates.append((name, name.replace("cargo", "rustc")))
@@ -136,6 +136,23 @@ def find_cargo(needed):
                                    version_of(output_of([rustc, "--version"]))) >= needed:
             return cargo, rustc
     return None
+
+
+# Packages with a good cargo on the systems that this program was written for.
+KNOWN_CARGO = {
+    ("debian", "12"): ["cargo-web", "rustc-web"],
+    ("debian", "13"): ["cargo", "rustc"],
+    ("ubuntu", "22.04"): ["cargo-1.91", "rustc-1.91"],
+    ("ubuntu", "24.04"): ["cargo-1.91", "rustc-1.91"],
+}
+
+
+def read_os_release():
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except OSError:
+        return {}
+    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
 
 
 def cargo_packages(needed):
@@ -152,6 +169,12 @@ def cargo_packages(needed):
         if policy and version_of(policy.group(1)) >= needed:
             return [name, name.replace("cargo", "rustc")]
     return []
+
+
+def known_cargo_packages():
+    """What this release is known to have: for a user who cannot refresh old package lists."""
+    release = read_os_release()
+    return KNOWN_CARGO.get((release.get("ID"), release.get("VERSION_ID")), [])
 
 
 def setup_system(sections, with_cargo):
@@ -203,6 +226,8 @@ def install_system(packages, cargo_needed):
                 raise SetupError("apt-get update failed (see above): check the network and "
                                  "/etc/apt, then run make again")
     rust = cargo_packages(cargo_needed) if cargo_needed else []
+    if cargo_needed and not rust and not root:
+        rust = known_cargo_packages()
     line = packages + rust
     if not root:
         text = ("system packages are missing, and installing them needs root. Run this line, then "
@@ -211,7 +236,7 @@ def install_system(packages, cargo_needed):
         if cargo_needed and not rust:
             text += ("\n" if text else "") + (
                 rust_advice(cargo_needed) + "\n(or, if the package lists here are old: sudo "
-                "apt-get update, and make again finds a newer cargo package)")
+                "apt-get update, and make again looks for a newer cargo package)")
         raise SetupError(text)
     if line:
         with Step(f"installing {' '.join(line)}"):
@@ -298,7 +323,8 @@ def setup_torch():
         site = output_of([venv_python(), "-c", "import sysconfig; "
                           "print(sysconfig.get_path('purelib'))"]).strip()
         extra += ["--target", site, "--upgrade", "--only-binary", ":all:",
-                  "--python-version", dotted(ORACLE_PYTHON), "--implementation", "cp"]
+                  "--python-version", dotted(ORACLE_PYTHON), "--implementation", "cp",
+                  "--ignore-requires-python"]
     pip_install("torch", "requirements-torch.txt", "libtorch (a download of 555 MB)", extra, 3)
 
 
