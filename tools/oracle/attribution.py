@@ -36,7 +36,7 @@ def interpolatory(nodes: np.ndarray) -> np.ndarray:
 
 
 def rule_nodes(rule: str, n: int):
-    """Nodes t in [0, 1] and weights of the rule with n nodes."""
+    """Nodes t in [0, 1] and weights of the rule with n nodes (trapezoid: n intervals)."""
     if rule == "riemann-left":
         return np.arange(n) / n, np.full(n, 1 / n)
     if rule == "riemann-right":
@@ -44,9 +44,9 @@ def rule_nodes(rule: str, n: int):
     if rule == "linspace":
         return np.linspace(0, 1, n), np.full(n, 1 / n)
     if rule == "trapezoid":
-        weights = np.full(n, 1 / (n - 1))
+        weights = np.full(n + 1, 1 / n)
         weights[[0, -1]] /= 2
-        return np.linspace(0, 1, n), weights
+        return np.arange(n + 1) / n, weights
     if rule == "gauss-legendre":
         x, w = np.polynomial.legendre.leggauss(n)
     elif rule == "gauss-radau":      # with a node at the right end
