@@ -1,0 +1,159 @@
+// Our scores against plain PyTorch loops on transformers models: every rule and target, answers of
+// several tokens, and the other scores; `riemann-left` against the paper's released procedure
+// followed step by step. The loops ran in float64 (tools/oracle/attribution.py).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engram/attribution/attribution.h"
+#include "support/oracle.h"
+
+namespace engram {
+namespace {
+
+using testing::Oracle;
+using testing::OracleAttribution;
+using testing::OracleCase;
+using testing::relative_error;
+
+// Of the largest |score| of the (prompt, layer).
+constexpr double kTolerance = 2e-5;
+
+Target target_of(const std::string& name) {
+  for (const Target t : {Target::kProbability, Target::kLogProbability, Target::kLogitDifference}) {
+    if (target_name(t) == name) return t;
+  }
+  throw std::runtime_error("unknown target " + name);
+}
+
+AttributionQuery query_of(const OracleCase& c, Target target) {
+  AttributionQuery query;
+  query.ids = c.ids;
+  query.positions = c.positions;
+  query.answer = c.answer;
+  if (target == Target::kLogitDifference) query.contrast = c.contrast;
+  return query;
+}
+
+AttributionOptions options_of(const OracleAttribution& run) {
+  AttributionOptions options;
+  options.score = parse_score(run.score);
+  options.target = target_of(run.target);
+  if (options.score == Score::kIntegratedGradients) {
+    options.rule = parse_rule(run.rule);
+    options.steps = run.steps;
+  }
+  options.threads = 1;
+  return options;
+}
+
+std::string describe(const OracleAttribution& run) {
+  return run.score + " " + run.rule + " " + std::to_string(run.steps) + " " + run.target +
+         " case " + std::to_string(run.case_index);
+}
+
+void expect_same(const Attribution& got, const OracleAttribution& run, const OracleCase& c) {
+  EXPECT_NEAR(got.p, c.p, 1e-4 * c.p);
+  EXPECT_NEAR(got.f, run.f, 2e-5 * std::max(1.0, std::abs(run.f)));
+  ASSERT_TRUE(got.scores.sizes().equals(run.scores.sizes()));
+  ASSERT_EQ(got.layers.size(), run.deltas.size());
+  const double scale = std::max(std::abs(run.f), c.p);
+  for (size_t layer = 0; layer < run.deltas.size(); ++layer) {
+    SCOPED_TRACE("layer " + std::to_string(layer));
+    const auto l = static_cast<int64_t>(layer);
+    EXPECT_LE(relative_error(got.scores[l], run.scores[l]), kTolerance);
+    const LayerReport& report = got.layers[layer];
+    EXPECT_NEAR(report.delta, run.deltas[layer], 2e-5 * scale);
+    const double sum = run.scores[l].sum(at::kDouble).item<double>();
+    const double sum_scale = std::max(scale, run.scores[l].abs().sum().item<double>());
+    EXPECT_NEAR(report.sum, sum, 2e-5 * sum_scale);
+    EXPECT_NEAR(report.gap, std::abs(sum - run.deltas[layer]), 2e-5 * sum_scale);
+  }
+}
+
+Attribution attribute_one(const Model& model, const AttributionQuery& query,
+                          const AttributionOptions& options) {
+  std::vector<Attribution> results;
+  attribute(model, {&query, 1}, options, [&](size_t index, Attribution&& attribution) {
+    EXPECT_EQ(index, 0U);
+    results.push_back(std::move(attribution));
+  });
+  if (results.size() != 1) throw std::runtime_error("the sink was not called once");
+  return std::move(results.front());
+}
+
+void check_naive(const Oracle& oracle, const Model& model) {
+  for (const OracleAttribution& run : oracle.attributions) {
+    SCOPED_TRACE(describe(run));
+    const OracleCase& c = oracle.cases[run.case_index];
+    const AttributionOptions options = options_of(run);
+    expect_same(attribute_naive(model, query_of(c, options.target), options), run, c);
+  }
+}
+
+void check_fast(const Oracle& oracle, const Model& model) {
+  for (const OracleAttribution& run : oracle.attributions) {
+    SCOPED_TRACE(describe(run));
+    const OracleCase& c = oracle.cases[run.case_index];
+    const AttributionOptions options = options_of(run);
+    expect_same(attribute_one(model, query_of(c, options.target), options), run, c);
+  }
+}
+
+/// Without `steps` the default rule adapts; where it says that it converged, its scores lie within
+/// the tolerance of 64 Gauss-Legendre nodes.
+void check_default(const Oracle& oracle, const Model& model) {
+  // A ReLU breaks the smoothness that lets 64 Gauss-Legendre nodes stand for the truth.
+  if (model.config().activation == Activation::kRelu) return;
+  for (const OracleAttribution& run : oracle.attributions) {
+    if (run.rule != "gauss-legendre" || run.steps != 64) continue;
+    SCOPED_TRACE(describe(run));
+    const OracleCase& c = oracle.cases[run.case_index];
+    AttributionOptions options;
+    options.target = target_of(run.target);
+    options.threads = 1;
+    const Attribution got = attribute_one(model, query_of(c, options.target), options);
+    const double largest = run.scores.abs().max().item<double>();
+    for (size_t layer = 0; layer < run.deltas.size(); ++layer) {
+      SCOPED_TRACE("layer " + std::to_string(layer));
+      const auto l = static_cast<int64_t>(layer);
+      EXPECT_TRUE(got.layers[layer].converged);
+      EXPECT_NEAR(got.layers[layer].delta, run.deltas[layer], 2e-5 * std::max(1.0, largest));
+      EXPECT_LE((got.scores[l] - run.scores[l]).abs().max().item<double>(),
+                options.tolerance * largest);
+    }
+  }
+}
+
+class StoredAttribution : public ::testing::TestWithParam<std::string> {
+ protected:
+  const Oracle oracle = testing::read_oracle(testing::stored_oracle(GetParam()));
+  const Model model = Model::load(oracle.folder);
+};
+
+TEST_P(StoredAttribution, NaivePathAgrees) { check_naive(oracle, model); }
+TEST_P(StoredAttribution, FastPathAgrees) { check_fast(oracle, model); }
+TEST_P(StoredAttribution, DefaultRuleReachesItsTolerance) { check_default(oracle, model); }
+
+INSTANTIATE_TEST_SUITE_P(, StoredAttribution, ::testing::ValuesIn(testing::stored_oracles()),
+                         testing::test_name);
+
+TEST(LiveAttribution, EverythingOfEveryCheckpoint) {
+  const auto folders = testing::live_oracles();
+  if (folders.empty()) GTEST_SKIP() << "ENGRAM_ORACLE_DIR is unset (make oracle-check sets it)";
+  for (const auto& folder : folders) {
+    SCOPED_TRACE(folder.filename().string());
+    const Oracle oracle = testing::read_oracle(folder);
+    const Model model = Model::load(folder);
+    check_naive(oracle, model);
+    check_fast(oracle, model);
+    check_default(oracle, model);
+  }
+}
+
+}  // namespace
+}  // namespace engram
