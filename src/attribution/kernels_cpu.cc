@@ -1,0 +1,555 @@
+// Loops over float rows, written so that the compiler vectorises them; one copy per instruction set
+// is chosen at load time. Compiled with reordered sums allowed (cmake/EngramCompiler.cmake).
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "engram/error.h"
+#include "kernels.h"
+
+#if defined(__x86_64__) && !defined(ENGRAM_NO_MULTIVERSION)
+#define ENGRAM_CLONES \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define ENGRAM_CLONES
+#endif
+
+// Buffers are either the same or apart, never overlapping in part, so loops carry no dependences.
+#if defined(__clang__)
+#define ENGRAM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ENGRAM_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+namespace engram::kernels {
+namespace {
+
+/// exp for x <= 0, to about 1e-7 relative; flushes to 0 below -87.
+inline float exp_negative(float x) {
+  const float clamped = x < -87.0F ? -87.0F : x;
+  const float scaled = clamped * 1.44269504F;
+  const auto whole = static_cast<int32_t>(scaled - 0.5F);  // round to nearest, x <= 0
+  const auto n = static_cast<float>(whole);
+  const float r = (clamped - n * 0.693359375F) + n * 2.12194440e-4F;
+  // Taylor to r^7 on |r| <= 0.35: remainder below 1e-8.
+  float p = 1.0F / 5040.0F;
+  p = p * r + 1.0F / 720.0F;
+  p = p * r + 1.0F / 120.0F;
+  p = p * r + 1.0F / 24.0F;
+  p = p * r + 1.0F / 6.0F;
+  p = p * r + 0.5F;
+  p = p * r + 1.0F;
+  p = p * r + 1.0F;
+  const uint32_t bits = static_cast<uint32_t>(whole + 127) << 23;
+  float power = 0;
+  std::memcpy(&power, &bits, sizeof power);
+  return x < -87.0F ? 0.0F : p * power;
+}
+
+/// The standard normal's distribution function and density, absolute error about 1e-7
+/// (Abramowitz and Stegun 1964, 7.1.26, shares the exponential between both).
+inline void normal(float x, float& distribution, float& density) {
+  const float z = std::fabs(x);
+  const float e = exp_negative(-0.5F * z * z);
+  const float t = 1.0F / (1.0F + 0.3275911F * 0.70710678F * z);
+  float p = 1.061405429F;
+  p = p * t - 1.453152027F;
+  p = p * t + 1.421413741F;
+  p = p * t - 0.284496736F;
+  p = p * t + 0.254829592F;
+  const float tail = 0.5F * p * t * e;  // of -|x|
+  distribution = x < 0 ? tail : 1.0F - tail;
+  density = 0.39894228F * e;
+}
+
+/// The logistic function of x.
+inline float logistic(float x) {
+  const float e = exp_negative(-std::fabs(x));
+  const float s = 1.0F / (1.0F + e);
+  return x < 0 ? e * s : s;
+}
+
+ENGRAM_CLONES
+void gelu(const float* u, float* a, float* d, int64_t count) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < count; ++i) {
+    float distribution = 0;
+    float density = 0;
+    const float x = u[i];
+    normal(x, distribution, density);
+    d[i] = distribution + x * density;
+    a[i] = x * distribution;
+  }
+}
+
+ENGRAM_CLONES
+void gelu_tanh(const float* u, float* a, float* d, int64_t count) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = u[i];
+    const float inner = 0.79788456F * (x + 0.044715F * x * x * x);
+    const float slope = 0.79788456F * (1.0F + 3.0F * 0.044715F * x * x);
+    const float s = logistic(2.0F * inner);  // (1 + tanh(inner)) / 2
+    d[i] = s + x * 2.0F * s * (1.0F - s) * slope;
+    a[i] = x * s;
+  }
+}
+
+ENGRAM_CLONES
+void relu(const float* u, float* a, float* d, int64_t count) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = u[i];
+    d[i] = x > 0 ? 1.0F : 0.0F;
+    a[i] = x > 0 ? x : 0.0F;
+  }
+}
+
+ENGRAM_CLONES
+void silu(const float* u, float* a, float* d, int64_t count) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = u[i];
+    const float s = logistic(x);
+    d[i] = s + x * s * (1.0F - s);
+    a[i] = x * s;
+  }
+}
+
+ENGRAM_CLONES
+void multiply_loop(float* a, const float* b, int64_t count) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < count; ++i) a[i] *= b[i];
+}
+
+ENGRAM_CLONES
+void layer_norm_row(const float* y, const float* weight, const float* bias, float epsilon,
+                    float* normal, float* rstd, float* out, int64_t width) {
+  float sum = 0;
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) sum += y[i];
+  const float mean = sum / static_cast<float>(width);
+  float squares = 0;
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) {
+    const float c = y[i] - mean;
+    squares += c * c;
+  }
+  const float scale = 1.0F / std::sqrt(squares / static_cast<float>(width) + epsilon);
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) {
+    const float n = (y[i] - mean) * scale;
+    normal[i] = n;
+    out[i] = n * weight[i] + bias[i];
+  }
+  *rstd = scale;
+}
+
+ENGRAM_CLONES
+void layer_norm_backward_row(const float* in, const float* weight, const float* normal, float rstd,
+                             float* out, int64_t width) {
+  float sum = 0;
+  float product = 0;
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) {
+    const float g = in[i] * weight[i];
+    sum += g;
+    product += g * normal[i];
+  }
+  const float mean = sum / static_cast<float>(width);
+  const float along = product / static_cast<float>(width);
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) {
+    out[i] = rstd * (in[i] * weight[i] - mean - normal[i] * along);
+  }
+}
+
+ENGRAM_CLONES
+void add_bias_row(const float* x, const float* bias, float* y, int64_t width) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) y[i] = x[i] + bias[i];
+}
+
+ENGRAM_CLONES
+void add_row(const float* x, float* y, int64_t width) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) y[i] += x[i];
+}
+
+ENGRAM_CLONES
+double exp_sum(const float* x, float largest, int64_t count) {
+  constexpr int64_t kBlock = 512;  // float sums stay short, their total is a double
+  double total = 0;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t end = begin + kBlock < count ? begin + kBlock : count;
+    float sum = 0;
+    for (int64_t i = begin; i < end; ++i) sum += exp_negative(x[i] - largest);
+    total += static_cast<double>(sum);
+  }
+  return total;
+}
+
+ENGRAM_CLONES
+float largest_of(const float* x, int64_t count) {
+  float largest = x[0];
+  for (int64_t i = 1; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+ENGRAM_CLONES
+void minus_softmax(float* x, float largest, float factor, int64_t count) {
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < count; ++i) x[i] = -factor * exp_negative(x[i] - largest);
+}
+
+/// Where the rows of one item are, for one head.
+struct ItemRows {
+  const float* const* q;  ///< [queries]
+  const float* const* k;  ///< [tokens]; values stand `width` floats behind the keys
+  float* const* d_q;      ///< [queries], null where the row did not move
+  float* const* d_kv;     ///< [tokens], likewise
+};
+
+ENGRAM_CLONES
+void attention_head(const ItemRows& rows, int64_t offset, int64_t width, int64_t queries,
+                    int64_t tokens, int64_t head_size, float scale, float* probabilities,
+                    float* mixed) {
+  for (int64_t i = 0; i < queries; ++i) {
+    const float* q = rows.q[i] + offset;
+    float* p = probabilities + i * tokens;
+    float largest = -3.0e38F;
+    for (int64_t j = 0; j < tokens; ++j) {
+      const float* k = rows.k[j] + offset;
+      float dot = 0;
+      for (int64_t c = 0; c < head_size; ++c) dot += q[c] * k[c];
+      p[j] = dot * scale;
+      largest = p[j] > largest ? p[j] : largest;
+    }
+    float sum = 0;
+    for (int64_t j = 0; j < tokens; ++j) {
+      p[j] = exp_negative(p[j] - largest);
+      sum += p[j];
+    }
+    const float norm = 1.0F / sum;
+    float* out = mixed + i * width + offset;
+    for (int64_t c = 0; c < head_size; ++c) out[c] = 0;
+    for (int64_t j = 0; j < tokens; ++j) {
+      p[j] *= norm;
+      const float* v = rows.k[j] + width + offset;
+      const float weight = p[j];
+      for (int64_t c = 0; c < head_size; ++c) out[c] += weight * v[c];
+    }
+  }
+}
+
+/// d_kv rows that moved must be zero before the first call of an item.
+ENGRAM_CLONES
+void attention_head_backward(const ItemRows& rows, int64_t offset, int64_t width, int64_t queries,
+                             int64_t tokens, int64_t head_size, float scale,
+                             const float* probabilities, const float* d_mixed, float* d_scores) {
+  for (int64_t i = 0; i < queries; ++i) {
+    const float* g = d_mixed + i * width + offset;
+    const float* p = probabilities + i * tokens;
+    float along = 0;
+    for (int64_t j = 0; j < tokens; ++j) {
+      const float* v = rows.k[j] + width + offset;
+      float dot = 0;
+      for (int64_t c = 0; c < head_size; ++c) dot += g[c] * v[c];
+      d_scores[j] = dot;
+      along += p[j] * dot;
+    }
+    for (int64_t j = 0; j < tokens; ++j) d_scores[j] = p[j] * (d_scores[j] - along) * scale;
+    float* d_q = rows.d_q[i];
+    if (d_q != nullptr) {
+      d_q += offset;
+      for (int64_t c = 0; c < head_size; ++c) d_q[c] = 0;
+      for (int64_t j = 0; j < tokens; ++j) {
+        const float* k = rows.k[j] + offset;
+        const float s = d_scores[j];
+        for (int64_t c = 0; c < head_size; ++c) d_q[c] += s * k[c];
+      }
+    }
+    const float* q = rows.q[i] + offset;
+    for (int64_t j = 0; j < tokens; ++j) {
+      float* d_kv = rows.d_kv[j];
+      if (d_kv == nullptr) continue;
+      float* d_k = d_kv + offset;
+      float* d_v = d_kv + width + offset;
+      const float s = d_scores[j];
+      const float weight = p[j];
+      for (int64_t c = 0; c < head_size; ++c) {
+        d_k[c] += s * q[c];
+        d_v[c] += weight * g[c];
+      }
+    }
+  }
+}
+
+/// Pointers to the rows of item `item`, as AttentionLayout tells where they are.
+class RowPointers {
+ public:
+  explicit RowPointers(const AttentionLayout& layout)
+      : layout_(layout),
+        q_(static_cast<size_t>(layout.queries())),
+        k_(static_cast<size_t>(layout.tokens)),
+        d_q_(static_cast<size_t>(layout.queries())),
+        d_kv_(static_cast<size_t>(layout.tokens)) {}
+
+  ItemRows find(int64_t item, const float* q, const float* kv, const float* base_q,
+                const float* base_kv, float* d_q, float* d_kv) {
+    const int64_t width = layout_.width();
+    const int64_t tokens = layout_.tokens;
+    const bool is_full = item < layout_.full;
+    const int64_t first = first_moved(item);
+    const int64_t base_row = layout_.prompt[item] * tokens;
+    for (int64_t j = 0; j < tokens; ++j) {
+      const int64_t moved = is_full ? first + j : -1;
+      set_key(j, moved, base_row + j, kv, base_kv, d_kv);
+      if (!layout_.target_queries) set_query(j, moved, base_row + j, q, base_q, d_q);
+    }
+    for (int64_t j = 0; j < layout_.targets; ++j) {
+      const int64_t position = layout_.position[layout_.prompt[item] * layout_.targets + j];
+      if (!is_full) {
+        set_key(position, first + j, 0, kv, base_kv, d_kv);
+        if (!layout_.target_queries) set_query(position, first + j, 0, q, base_q, d_q);
+      }
+      if (layout_.target_queries) {
+        const int64_t row = item * layout_.targets + j;
+        q_[static_cast<size_t>(j)] = q + row * width;
+        d_q_[static_cast<size_t>(j)] = d_q == nullptr ? nullptr : d_q + row * width;
+      }
+    }
+    return {q_.data(), k_.data(), d_q_.data(), d_kv_.data()};
+  }
+
+  [[nodiscard]] int64_t first_moved(int64_t item) const {
+    return item < layout_.full
+               ? item * layout_.tokens
+               : layout_.full * layout_.tokens + (item - layout_.full) * layout_.targets;
+  }
+
+ private:
+  void set_key(int64_t j, int64_t moved, int64_t base, const float* kv, const float* base_kv,
+               float* d_kv) {
+    const int64_t stride = 2 * layout_.width();
+    k_[static_cast<size_t>(j)] = moved >= 0 ? kv + moved * stride : base_kv + base * stride;
+    d_kv_[static_cast<size_t>(j)] =
+        moved >= 0 && d_kv != nullptr ? d_kv + moved * stride : nullptr;
+  }
+  void set_query(int64_t j, int64_t moved, int64_t base, const float* q, const float* base_q,
+                 float* d_q) {
+    const int64_t stride = layout_.width();
+    q_[static_cast<size_t>(j)] = moved >= 0 ? q + moved * stride : base_q + base * stride;
+    d_q_[static_cast<size_t>(j)] = moved >= 0 && d_q != nullptr ? d_q + moved * stride : nullptr;
+  }
+
+  const AttentionLayout& layout_;
+  std::vector<const float*> q_;
+  std::vector<const float*> k_;
+  std::vector<float*> d_q_;
+  std::vector<float*> d_kv_;
+};
+
+bool on_cpu(const at::Tensor& tensor) { return tensor.is_cpu(); }
+const float* in(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
+}
+float* out(const at::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); }
+
+at::Tensor index_tensor(const std::vector<int64_t>& index, const at::Tensor& like) {
+  return at::tensor(index, at::kLong).to(like.device());
+}
+
+}  // namespace
+
+void activate(Activation activation, const at::Tensor& u, const at::Tensor& a,
+              const at::Tensor& d) {
+  if (!on_cpu(u)) return generic::activate(activation, u, a, &d);
+  const int64_t count = u.numel();
+  switch (activation) {
+    case Activation::kGelu: return gelu(in(u), out(a), out(d), count);
+    case Activation::kGeluTanh: return gelu_tanh(in(u), out(a), out(d), count);
+    case Activation::kRelu: return relu(in(u), out(a), out(d), count);
+    case Activation::kSilu: return silu(in(u), out(a), out(d), count);
+  }
+}
+
+void activate(Activation activation, const at::Tensor& u, const at::Tensor& a) {
+  if (!on_cpu(u)) return generic::activate(activation, u, a, nullptr);
+  // The derivative is a by-product of the same exponential: a small scratch keeps it in cache.
+  constexpr int64_t kBlock = 4096;
+  float scratch[kBlock];
+  const float* from = in(u);
+  float* to = out(a);
+  for (int64_t begin = 0; begin < u.numel(); begin += kBlock) {
+    const int64_t count = std::min(kBlock, u.numel() - begin);
+    switch (activation) {
+      case Activation::kGelu: gelu(from + begin, to + begin, scratch, count); break;
+      case Activation::kGeluTanh: gelu_tanh(from + begin, to + begin, scratch, count); break;
+      case Activation::kRelu: relu(from + begin, to + begin, scratch, count); break;
+      case Activation::kSilu: silu(from + begin, to + begin, scratch, count); break;
+    }
+  }
+}
+
+void multiply(const at::Tensor& a, const at::Tensor& b) {
+  if (!on_cpu(a)) {
+    at::mul_out(const_cast<at::Tensor&>(a), a, b);
+    return;
+  }
+  multiply_loop(out(a), in(b), a.numel());
+}
+
+void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
+                double epsilon, const at::Tensor& normal, const at::Tensor& rstd,
+                const at::Tensor& result) {
+  if (!on_cpu(y)) return generic::layer_norm(y, weight, bias, epsilon, normal, rstd, result);
+  const int64_t width = y.size(1);
+  for (int64_t row = 0; row < y.size(0); ++row) {
+    layer_norm_row(in(y) + row * width, in(weight), in(bias), static_cast<float>(epsilon),
+                   out(normal) + row * width, out(rstd) + row, out(result) + row * width, width);
+  }
+}
+
+void layer_norm_backward(const at::Tensor& gradient, const at::Tensor& weight,
+                         const at::Tensor& normal, const at::Tensor& rstd,
+                         const at::Tensor& result) {
+  if (!on_cpu(gradient)) {
+    return generic::layer_norm_backward(gradient, weight, normal, rstd, result);
+  }
+  const int64_t width = gradient.size(1);
+  for (int64_t row = 0; row < gradient.size(0); ++row) {
+    layer_norm_backward_row(in(gradient) + row * width, in(weight), in(normal) + row * width,
+                            in(rstd)[row], out(result) + row * width, width);
+  }
+}
+
+void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
+               const at::Tensor& base_q, const at::Tensor& base_kv,
+               const at::Tensor& probabilities, const at::Tensor& mixed) {
+  if (!on_cpu(q)) {
+    return generic::attention(layout, q, kv, base_q, base_kv, probabilities, mixed);
+  }
+  const int64_t width = layout.width();
+  const int64_t square = layout.queries() * layout.tokens;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(layout.head_size));
+  RowPointers pointers(layout);
+  for (int64_t item = 0; item < layout.items(); ++item) {
+    const ItemRows rows =
+        pointers.find(item, in(q), in(kv), in(base_q), in(base_kv), nullptr, nullptr);
+    float* to = out(mixed) + item * layout.queries() * width;
+    for (int64_t head = 0; head < layout.heads; ++head) {
+      attention_head(rows, head * layout.head_size, width, layout.queries(), layout.tokens,
+                     layout.head_size, scale,
+                     out(probabilities) + (item * layout.heads + head) * square, to);
+    }
+  }
+}
+
+void attention_backward(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
+                        const at::Tensor& base_q, const at::Tensor& base_kv,
+                        const at::Tensor& probabilities, const at::Tensor& d_mixed,
+                        const at::Tensor& d_q, const at::Tensor& d_kv) {
+  if (!on_cpu(q)) {
+    return generic::attention_backward(layout, q, kv, base_q, base_kv, probabilities, d_mixed, d_q,
+                                       d_kv);
+  }
+  const int64_t width = layout.width();
+  const int64_t square = layout.queries() * layout.tokens;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(layout.head_size));
+  RowPointers pointers(layout);
+  std::vector<float> d_scores(static_cast<size_t>(layout.tokens));
+  for (int64_t item = 0; item < layout.items(); ++item) {
+    const ItemRows rows =
+        pointers.find(item, in(q), in(kv), in(base_q), in(base_kv), out(d_q), out(d_kv));
+    const int64_t moved = item < layout.full ? layout.tokens : layout.targets;
+    std::memset(out(d_kv) + pointers.first_moved(item) * 2 * width, 0,
+                static_cast<size_t>(moved * 2 * width) * sizeof(float));
+    for (int64_t head = 0; head < layout.heads; ++head) {
+      attention_head_backward(rows, head * layout.head_size, width, layout.queries(),
+                              layout.tokens, layout.head_size, scale,
+                              in(probabilities) + (item * layout.heads + head) * square,
+                              in(d_mixed) + item * layout.queries() * width, d_scores.data());
+    }
+  }
+}
+
+void answer_log_probability(const at::Tensor& logits, const int64_t* answer, double* log_p,
+                            bool gradient, bool of_probability, double scale) {
+  const int64_t vocabulary = logits.size(1);
+  const int64_t rows = logits.size(0);
+  if (!on_cpu(logits)) {
+    const at::Tensor ids =
+        at::tensor(std::vector<int64_t>(answer, answer + rows), at::kLong).to(logits.device());
+    const at::Tensor log = at::log_softmax(logits, 1);
+    const at::Tensor picked = log.gather(1, ids.unsqueeze(1));
+    const at::Tensor host = picked.to(at::kCPU, at::kDouble).contiguous();
+    std::memcpy(log_p, host.const_data_ptr<double>(), static_cast<size_t>(rows) * sizeof(double));
+    if (!gradient) return;
+    const at::Tensor factor =
+        of_probability ? at::exp(picked) : at::full_like(picked, scale);
+    at::Tensor target = logits;
+    target.copy_(-factor * at::exp(log));
+    target.scatter_add_(1, ids.unsqueeze(1), factor);
+    return;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    float* x = out(logits) + row * vocabulary;
+    const float largest = largest_of(x, vocabulary);
+    const double sum = exp_sum(x, largest, vocabulary);
+    log_p[row] = static_cast<double>(x[answer[row]]) - static_cast<double>(largest) - std::log(sum);
+    if (!gradient) continue;
+    const double factor = of_probability ? std::exp(log_p[row]) : scale;
+    minus_softmax(x, largest, static_cast<float>(factor / sum), vocabulary);
+    x[answer[row]] += static_cast<float>(factor);
+  }
+}
+
+void gather_rows(const at::Tensor& from, const std::vector<int64_t>& index, const at::Tensor& to) {
+  if (!on_cpu(from)) {
+    at::index_select_out(const_cast<at::Tensor&>(to), from, 0, index_tensor(index, from));
+    return;
+  }
+  const int64_t width = from.size(1);
+  for (size_t i = 0; i < index.size(); ++i) {
+    std::memcpy(out(to) + static_cast<int64_t>(i) * width, in(from) + index[i] * width,
+                static_cast<size_t>(width) * sizeof(float));
+  }
+}
+
+void scatter_rows(const at::Tensor& from, const std::vector<int64_t>& index, const at::Tensor& to) {
+  if (!on_cpu(from)) {
+    to.index_copy_(0, index_tensor(index, from), from);
+    return;
+  }
+  const int64_t width = from.size(1);
+  for (size_t i = 0; i < index.size(); ++i) {
+    std::memcpy(out(to) + index[i] * width, in(from) + static_cast<int64_t>(i) * width,
+                static_cast<size_t>(width) * sizeof(float));
+  }
+}
+
+void scatter_add_rows(const at::Tensor& from, const std::vector<int64_t>& index,
+                      const at::Tensor& to) {
+  if (!on_cpu(from)) {
+    to.index_add_(0, index_tensor(index, from), from);
+    return;
+  }
+  const int64_t width = from.size(1);
+  for (size_t i = 0; i < index.size(); ++i) {
+    add_row(in(from) + static_cast<int64_t>(i) * width, out(to) + index[i] * width, width);
+  }
+}
+
+void add_bias(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& y) {
+  if (!on_cpu(x)) {
+    at::add_out(const_cast<at::Tensor&>(y), x, bias);
+    return;
+  }
+  const int64_t width = x.size(1);
+  for (int64_t row = 0; row < x.size(0); ++row) {
+    add_bias_row(in(x) + row * width, in(bias), out(y) + row * width, width);
+  }
+}
+
+}  // namespace engram::kernels

@@ -1,0 +1,126 @@
+#pragma once
+
+// Many perturbed runs at once. Everything below the layer where an item is perturbed is that of
+// the unperturbed prompt and is computed once (Base); items join the batch at the layer above
+// their own, so every matrix product serves all of them.
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "engram/attribution/attribution.h"
+#include "kernels.h"
+
+namespace engram {
+
+/// Prompts of equal length with equally many masks, attributed together.
+struct Chunk {
+  int64_t prompts = 0;
+  int64_t tokens = 0;
+  int64_t targets = 0;            ///< k, masks per prompt
+  at::Tensor ids;                 ///< [prompts, tokens] int64, on the model's device
+  std::vector<int64_t> position;  ///< [prompts * k]
+  std::vector<int64_t> answer;    ///< [prompts * k]
+  std::vector<int64_t> contrast;  ///< [prompts * k], empty unless the target needs it
+};
+
+/// Which rows of a perturbed run move.
+enum class Reach {
+  kExact,       ///< all rows: F of METHOD section 2
+  kTargetsOnly  ///< only the target rows, other rows' keys and values stay: G, the control variate
+};
+
+/// A store of float buffers that is filled from the front and emptied at once, so that repeated
+/// passes touch the same pages. One per worker.
+class Arena {
+ public:
+  explicit Arena(at::Device device) : device_(device) {}
+  /// Uninitialised [rows, width].
+  at::Tensor take(int64_t rows, int64_t width);
+  [[nodiscard]] size_t mark() const { return used_; }
+  void release_to(size_t mark) { used_ = mark; }
+  [[nodiscard]] int64_t capacity_bytes() const;
+
+ private:
+  struct Block {
+    at::Tensor storage;
+    size_t begin = 0;  ///< in floats, counted over all blocks
+    size_t size = 0;
+  };
+  at::Device device_;
+  std::vector<Block> blocks_;
+  size_t used_ = 0;
+};
+
+/// What the unperturbed run of a chunk leaves for the perturbed ones.
+struct Base {
+  struct Layer {
+    at::Tensor x;        ///< [prompts*tokens, d_model] input of the layer
+    at::Tensor q;        ///< [prompts*tokens, d_model], undefined in the top layer
+    at::Tensor kv;       ///< [prompts*tokens, 2*d_model]
+    at::Tensor a;        ///< [prompts*k, d_ff] activations at the targets
+    at::Tensor resting;  ///< [prompts*k, d_model] FFN residual plus bias: the sum without neurons
+    at::Tensor fed;      ///< [prompts*k, d_model] what the neurons add: a times the values
+    at::Tensor gradient; ///< [prompts*k, d_model] dF/d(resting+fed) at t = 1
+  };
+  Chunk chunk;
+  std::vector<Layer> layers;
+  std::vector<double> f;  ///< [prompts] F(a)
+  std::vector<double> p;  ///< [prompts] P of the answer (exp of the mean log P)
+};
+
+/// Perturbed runs: item i replaces the FFN sum of layer[i] at the targets of prompt[i] by rows
+/// i*k..i*k+k-1 of `sum`. Sorted by layer, ascending.
+struct Items {
+  std::vector<int64_t> prompt;
+  std::vector<int64_t> layer;
+  at::Tensor sum;  ///< [items*k, d_model]
+  [[nodiscard]] int64_t size() const { return static_cast<int64_t>(layer.size()); }
+};
+
+struct Outcome {
+  std::vector<double> f;   ///< [items]
+  at::Tensor gradient;     ///< [items*k, d_model] dF/dsum, undefined when not asked for
+};
+
+/// Runs items through the layers above their own. Not thread-safe: one per worker.
+class Passes {
+ public:
+  Passes(const Model& model, Target target);
+
+  /// The unperturbed run; with `gradient` also dF/dsum of every layer at t = 1.
+  Base run_base(const Chunk& chunk, bool gradient);
+  /// dG/dsum at t = 1 for every layer, [layers] of [prompts*k, d_model]: one shared pass.
+  std::vector<at::Tensor> cheap_gradient_at_one(const Base& base);
+  /// F or G of each item and, with `gradient`, its gradient.
+  Outcome run(const Base& base, const Items& items, Reach reach, bool gradient);
+
+  /// Floating-point operations done so far: matrix products and attention.
+  [[nodiscard]] double flops() const { return flops_; }
+  /// Buffer bytes that run() needs for one item of `layer`, for sizing batches.
+  [[nodiscard]] static int64_t item_bytes(const ModelConfig& config, int64_t tokens, int64_t targets,
+                                          int64_t layer, Reach reach, bool gradient);
+
+ private:
+  struct LayerTape;
+  struct HeadTape;
+  struct Run;
+
+  at::Tensor forward_layer(Run& run, int64_t layer, const at::Tensor& x, int64_t full,
+                           int64_t partial, int64_t extra_rows);
+  at::Tensor backward_layer(Run& run, int64_t layer, const at::Tensor& gradient);
+  std::vector<double> head(Run& run, const at::Tensor& rows, const std::vector<int64_t>& prompt,
+                           at::Tensor* gradient, std::vector<double>* log_p);
+  void product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, bool add);
+  void count_attention(const kernels::AttentionLayout& layout, double times);
+
+  const Model& model_;
+  const ModelConfig& config_;
+  Target target_;
+  Arena arena_;
+  double flops_ = 0;
+};
+
+}  // namespace engram
