@@ -104,14 +104,14 @@ def fill(model: torch.nn.Module, recipe: Recipe) -> None:
     the head's norm is larger, which makes logits spread enough for probabilities far from uniform.
     """
     generator = np.random.Generator(np.random.PCG64(recipe.seed))
-    spread = {24: 2.6, 20: 2.6}.get(recipe.d_model, 2.4)
+    spread = 2.5
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             noise = torch.from_numpy(generator.standard_normal(tuple(parameter.shape)))
             if parameter.dim() == 2:
                 value = noise * (1.1 / recipe.d_model ** 0.5)
             elif name.endswith("weight"):      # a norm's scale
-                is_head = "vocab_layer_norm" in name or "lm_head" in name or "transform" in name
+                is_head = "vocab_layer_norm" in name or "lm_head" in name or ".transform." in name
                 value = (spread if is_head else 1.0) * (1 + 0.1 * noise)
             else:
                 value = 0.1 * noise

@@ -3,7 +3,7 @@
 #   --check  makes the stored checkpoints and results anew and compares; then makes a larger set, up
 #            to BERT-base's size, and runs the parity tests of build/release on it. Changes nothing.
 #   --store  replaces tests/data/oracle by what is made anew.
-# PYTHON has torch and transformers (`make oracle`). Takes about 6 GB in $TMPDIR for a while.
+# PYTHON has torch and transformers (`make oracle`). Takes about 1 GB in $TMPDIR for a while.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
