@@ -49,38 +49,48 @@ at::Tensor apply_activation(Activation activation, const at::Tensor& x) {
   throw InternalError("apply_activation: unknown activation");
 }
 
-at::Tensor Model::encode(const at::Tensor& ids, const at::Tensor& mask, ActivationHook* hook,
-                         double dropout) const {
+at::Tensor Model::embed(const at::Tensor& ids, double dropout) const {
   check_ids(ids, config_);
   const ModelWeights& w = weights_;
-  const double epsilon = config_.norm_epsilon;
-  const int64_t tokens = ids.size(1);
-
   at::Tensor x = at::embedding(w.token_embedding, ids) +
-                 w.position_embedding.narrow(0, config_.first_position, tokens);
+                 w.position_embedding.narrow(0, config_.first_position, ids.size(1));
   if (w.type_embedding.defined()) x = x + w.type_embedding.select(0, 0);
-  x = drop(norm(x, w.embedding_norm_weight, w.embedding_norm_bias, epsilon), dropout);
+  return drop(norm(x, w.embedding_norm_weight, w.embedding_norm_bias, config_.norm_epsilon),
+              dropout);
+}
 
-  std::optional<at::Tensor> attend;  // [prompts, 1, 1, tokens], true where a key may be looked at
-  if (mask.defined()) attend = mask.view({mask.size(0), 1, 1, mask.size(1)});
+at::Tensor Model::attend(int64_t layer, const at::Tensor& from, const at::Tensor& x,
+                         const at::Tensor& mask, double dropout) const {
+  const LayerWeights& l = weights_.layers[static_cast<size_t>(layer)];
+  std::optional<at::Tensor> allowed;  // [prompts, 1, 1, tokens], true where a key may be looked at
+  if (mask.defined()) allowed = mask.view({mask.size(0), 1, 1, mask.size(1)});
+  const at::Tensor q = split_heads(at::linear(from, l.query_weight, l.query_bias), config_.heads);
+  const at::Tensor k = split_heads(at::linear(x, l.key_weight, l.key_bias), config_.heads);
+  const at::Tensor v = split_heads(at::linear(x, l.value_weight, l.value_bias), config_.heads);
+  const at::Tensor mixed = at::scaled_dot_product_attention(q, k, v, allowed, dropout)
+                               .transpose(1, 2)
+                               .reshape(from.sizes());
+  const at::Tensor attended =
+      drop(at::linear(mixed, l.attention_out_weight, l.attention_out_bias), dropout);
+  return norm(from + attended, l.attention_norm_weight, l.attention_norm_bias,
+              config_.norm_epsilon);
+}
 
+at::Tensor Model::feed(int64_t layer, const at::Tensor& x, ActivationHook* hook,
+                       double dropout) const {
+  const LayerWeights& l = weights_.layers[static_cast<size_t>(layer)];
+  at::Tensor a =
+      apply_activation(config_.activation, at::linear(x, l.ffn_in_weight, l.ffn_in_bias));
+  if (hook != nullptr) a = hook->on_activation(layer, a);
+  const at::Tensor fed = drop(at::linear(a, l.ffn_out_weight, l.ffn_out_bias), dropout);
+  return norm(x + fed, l.ffn_norm_weight, l.ffn_norm_bias, config_.norm_epsilon);
+}
+
+at::Tensor Model::encode(const at::Tensor& ids, const at::Tensor& mask, ActivationHook* hook,
+                         double dropout) const {
+  at::Tensor x = embed(ids, dropout);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    const LayerWeights& l = w.layers[static_cast<size_t>(layer)];
-    const at::Tensor q = split_heads(at::linear(x, l.query_weight, l.query_bias), config_.heads);
-    const at::Tensor k = split_heads(at::linear(x, l.key_weight, l.key_bias), config_.heads);
-    const at::Tensor v = split_heads(at::linear(x, l.value_weight, l.value_bias), config_.heads);
-    const at::Tensor mixed = at::scaled_dot_product_attention(q, k, v, attend, dropout)
-                                 .transpose(1, 2)
-                                 .reshape(x.sizes());
-    const at::Tensor attended =
-        drop(at::linear(mixed, l.attention_out_weight, l.attention_out_bias), dropout);
-    x = norm(x + attended, l.attention_norm_weight, l.attention_norm_bias, epsilon);
-
-    at::Tensor a =
-        apply_activation(config_.activation, at::linear(x, l.ffn_in_weight, l.ffn_in_bias));
-    if (hook != nullptr) a = hook->on_activation(layer, a);
-    const at::Tensor fed = drop(at::linear(a, l.ffn_out_weight, l.ffn_out_bias), dropout);
-    x = norm(x + fed, l.ffn_norm_weight, l.ffn_norm_bias, epsilon);
+    x = feed(layer, attend(layer, x, x, mask, dropout), hook, dropout);
   }
   return x;
 }

@@ -87,6 +87,18 @@ class Model {
   [[nodiscard]] at::Tensor encode(const at::Tensor& ids, const at::Tensor& mask = {},
                                   ActivationHook* hook = nullptr, double dropout = 0.0) const;
 
+  /// The steps of encode(), for callers that share some of them between runs.
+  /// Embedded tokens [prompts, tokens, d_model], the input of layer 0. REQUIRES as encode().
+  [[nodiscard]] at::Tensor embed(const at::Tensor& ids, double dropout = 0.0) const;
+  /// The attention sublayer with its residual and norm, for the rows `from` [prompts, rows, d_model]
+  /// that look at the layer's whole input `x` [prompts, tokens, d_model]. Shape of `from`.
+  [[nodiscard]] at::Tensor attend(int64_t layer, const at::Tensor& from, const at::Tensor& x,
+                                  const at::Tensor& mask = {}, double dropout = 0.0) const;
+  /// The FFN sublayer with its residual and norm on any rows `x` [prompts, rows, d_model]; `hook`
+  /// sees [prompts, rows, d_ff]. Shape of `x`.
+  [[nodiscard]] at::Tensor feed(int64_t layer, const at::Tensor& x, ActivationHook* hook = nullptr,
+                                double dropout = 0.0) const;
+
   /// Logits [rows, vocabulary] of hidden states [rows, d_model]: the LM head.
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
 
