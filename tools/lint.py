@@ -34,8 +34,9 @@ def relative(path):
     return str(Path(path).relative_to(ROOT))
 
 
-def clang_format():
-    local = ROOT / "build" / "venv" / "bin" / "clang-format"
+def pinned(tool):
+    """Our own version of a tool, from tools/requirements-lint.txt."""
+    local = ROOT / "build" / "venv" / "bin" / tool
     if not local.exists():
         sys.exit(f"lint: no {local}; run `python3 tools/setup.py build lint`")
     return str(local)
@@ -43,7 +44,7 @@ def clang_format():
 
 def check_format(files, fix):
     options = ["-i"] if fix else ["--dry-run", "-Werror"]
-    result = subprocess.run([clang_format(), "--style=file", *options, *map(str, files)], cwd=ROOT,
+    result = subprocess.run([pinned("clang-format"), "--style=file", *options, *map(str, files)], cwd=ROOT,
                             stderr=subprocess.PIPE, text=True)
     bad = sorted(set(re.findall(r"^(?:" + re.escape(str(ROOT)) + r"/)?(\S+?):\d+:\d+: error",
                                 result.stderr, re.MULTILINE)))
@@ -121,15 +122,12 @@ def tidy_key(unit, common):
 
 
 def check_tidy(chosen, minutes):
-    """Problems found by clang-tidy, and the number of files not reached in time."""
-    for tool in ("clang-tidy", "clang++", "cmake", "ninja"):
-        if not shutil.which(tool):
-            sys.exit(f"lint: no {tool}; run `python3 tools/setup.py build lint`")
-    for command in (["cmake", "--preset", "tidy"], ["ninja", "-C", str(TIDY), "engram_pch"]):
-        result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                text=True)
-        if result.returncode != 0:
-            return [f"{' '.join(command)} failed:\n{result.stdout}"], 0
+    """Problems found by clang-tidy; prints what was not reached in time."""
+    tool = pinned("clang-tidy")
+    result = subprocess.run(["cmake", "--preset", "tidy"], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+    if result.returncode != 0:
+        return [f"cmake --preset tidy failed:\n{result.stdout}"]
     units = tidy_files(chosen)
     passed = TIDY / "passed"
     passed.mkdir(exist_ok=True)
@@ -145,7 +143,8 @@ def check_tidy(chosen, minutes):
             return "same", ""
         if time.monotonic() > deadline:
             return "late", ""
-        result = subprocess.run(["clang-tidy", "-p", str(TIDY), "--quiet", str(unit)], cwd=ROOT,
+        result = subprocess.run([tool, "-p", str(TIDY), "--quiet",
+                                 "--extra-arg=-Wno-unknown-warning-option", str(unit)], cwd=ROOT,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if result.returncode == 0:
             mark.touch()
@@ -163,7 +162,7 @@ def check_tidy(chosen, minutes):
                 print(f"lint: clang-tidy did not reach {relative(unit)} in {minutes} minutes")
     print(f"lint: clang-tidy: {len(units)} files, {counts['good']} passed, {counts['same']} passed "
           f"before, {counts['bad']} with problems, {counts['late']} not reached")
-    return problems, counts["late"]
+    return problems
 
 
 def check_rust():
@@ -209,8 +208,7 @@ def main():
             problems += check_rust()
         print(f"lint: format and rules: {len(files)} files, {len(problems)} problems", flush=True)
         if not options.no_tidy:
-            found, _ = check_tidy(options.files and files, options.minutes)
-            problems += found
+            problems += check_tidy(options.files and files, options.minutes)
     for problem in problems:
         print(problem)
     print(f"lint: {len(problems)} problems")

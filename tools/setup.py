@@ -213,7 +213,7 @@ def install_system(packages, cargo_needed):
     """Installs packages with apt as root; otherwise raises with the line to run."""
     root = os.geteuid() == 0
     if not shutil.which("apt-get"):
-        lines = [f"    {package:20} {check}" for package, check in read_packages(["build", "lint"])
+        lines = [f"    {package:20} {check}" for package, check in read_packages(["build", "fuzz"])
                  if package in packages]
         text = "there is no apt-get here. Install by this system's own means:\n" + "\n".join(lines)
         if cargo_needed:
@@ -344,11 +344,12 @@ def main(arguments):
     if unknown:
         raise SetupError(f"unknown goal '{unknown[0]}', expected one of: {', '.join(known)}")
     start = time.monotonic()
-    sections = ["build"] + [goal for goal in ("lint", "fuzz") if goal in goals]
+    sections = ["build"] + [goal for goal in goals if goal == "fuzz"]
     setup_system(sections, with_cargo=(ROOT / "rust" / "Cargo.toml").exists())
     setup_torch()
     if "lint" in goals:
-        pip_install("lint", "requirements-lint.txt", "clang-format", ["--no-deps"], 0.1)
+        pip_install("lint", "requirements-lint.txt", "clang-format and clang-tidy",
+                    ["--no-deps"], 0.3)
     if "cuda" in goals:
         setup_full("cuda", "the GPU libraries (a download of 2.5 GB)")
     if "oracle" in goals:
