@@ -1,0 +1,245 @@
+#include "cli/common.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <dlfcn.h>
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "engram/base/interrupt.h"
+
+namespace engram::cli {
+namespace {
+
+constexpr const char* kCommonGroup = "Options of every command";
+
+std::string got(std::string_view text) { return "got \"" + printable(text) + "\""; }
+
+/// A limit as a person writes it: 0.01, 1000000000.
+std::string limit_text(double value) {
+  std::string text = std::to_string(value);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+/// Turns our own usage errors into CLI11's, which stop its parsing.
+template <typename Parse>
+auto while_parsing(const Parse& parse) {
+  try {
+    return parse();
+  } catch (const UsageError& error) {
+    // An empty option name: the message names the option already.
+    throw CLI::ValidationError(error.what());
+  }
+}
+
+/// Loads the CUDA kernels that lie beside the libtorch of this process.
+void load_cuda_kernels() {
+  static const std::string failure = [] {
+    Dl_info info{};
+    // Any symbol of libtorch_cpu tells where it was loaded from.
+    if (::dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0) {
+      return std::string("libtorch was not found in this process");
+    }
+    const auto library =
+        std::filesystem::path(info.dli_fname).parent_path() / "libtorch_cuda.so";
+    if (::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
+    const char* reason = ::dlerror();
+    return reason == nullptr ? library.string() : std::string(reason);
+  }();
+  if (!failure.empty()) {
+    throw FileError("--device cuda: the CUDA kernels cannot be loaded; run `make cuda` once (" +
+                    printable(failure) + ")");
+  }
+}
+
+}  // namespace
+
+int64_t parse_integer(std::string_view text, int64_t low, int64_t high, const std::string& what) {
+  int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, failed] = std::from_chars(text.data(), end, value);
+  if (failed != std::errc() || stop != end || value < low || value > high) {
+    throw UsageError(what + ": " + got(text) + ", expected a whole number from " +
+                     std::to_string(low) + " to " + std::to_string(high));
+  }
+  return value;
+}
+
+double parse_number(std::string_view text, double low, double high, const std::string& what) {
+  // strtod instead of from_chars: clang 14's library has no from_chars for double.
+  const std::string copy(text);
+  char* stop = nullptr;
+  const bool plain = !copy.empty() && copy.find_first_not_of("0123456789+-.eE") == copy.npos;
+  const double value = plain ? std::strtod(copy.c_str(), &stop) : 0;
+  if (!plain || *stop != '\0' || !std::isfinite(value) || value < low || value > high) {
+    throw UsageError(what + ": " + got(text) + ", expected a number from " + limit_text(low) +
+                     " to " + limit_text(high));
+  }
+  return value;
+}
+
+int64_t parse_size(std::string_view text, const std::string& what) {
+  const std::size_t digits = text.find_first_not_of("0123456789.");
+  std::string_view unit = digits == text.npos ? std::string_view() : text.substr(digits);
+  double factor = 1;
+  bool known = true;
+  if (!unit.empty()) {
+    const std::string_view prefixes = "KMGT";
+    const auto power = prefixes.find(static_cast<char>(std::toupper(unit.front())));
+    const std::string_view rest = unit.substr(power == prefixes.npos ? 0 : 1);
+    known = rest.empty() || rest == "B" || (rest == "iB" && power != prefixes.npos);
+    if (power != prefixes.npos) factor = std::pow(1024.0, static_cast<double>(power + 1));
+  }
+  double value = -1;
+  if (known && digits != 0) {
+    try {
+      value = factor * parse_number(text.substr(0, digits), 0, 1e18, what);
+    } catch (const UsageError&) {
+      value = -1;
+    }
+  }
+  constexpr double kLeast = 1 << 20;
+  if (value < kLeast || value > 1e18) {
+    throw UsageError(what + ": " + got(text) +
+                     ", expected a size of at least 1M, like 512M, 4G or 1.5GiB");
+  }
+  return static_cast<int64_t>(value);
+}
+
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& summary,
+                      const std::string& text) {
+  CLI::App* command = app.add_subcommand(name, summary);
+  command->footer(text);
+  return command;
+}
+
+CLI::Option* add_integer(CLI::App& command, const std::string& name,
+                         std::function<void(int64_t)> set, int64_t low, int64_t high,
+                         const std::string& description) {
+  const auto parse = [=, set = std::move(set)](const std::string& text) {
+    set(while_parsing([&] { return parse_integer(text, low, high, name); }));
+  };
+  return command.add_option_function<std::string>(name, parse, description)->type_name("N");
+}
+
+CLI::Option* add_number(CLI::App& command, const std::string& name, double& value, double low,
+                        double high, const std::string& description) {
+  const auto parse = [=, &value](const std::string& text) {
+    value = while_parsing([&] { return parse_number(text, low, high, name); });
+  };
+  return command.add_option_function<std::string>(name, parse, description)->type_name("X");
+}
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  command
+      .add_flag("--json", options.json,
+                "Print the result as JSON (docs/formats.md) instead of tables.")
+      ->group(kCommonGroup);
+  command
+      .add_option_function<std::string>(
+          "--device",
+          [&options](const std::string& text) {
+            if (text != "cpu" && text != "cuda" && text != "auto") {
+              throw CLI::ValidationError("--device: " + got(text) + ", expected cpu, cuda or auto");
+            }
+            options.device = text;
+          },
+          "Where to compute: cpu (default), cuda, or auto, which takes the GPU where there is one. "
+          "cuda needs `make cuda` once.")
+      ->type_name("cpu|cuda|auto")
+      ->group(kCommonGroup);
+  add_integer(command, "--threads", options.threads, 1, 4096,
+              "Workers, each on one core. Default: one per core. Results do not depend on it.")
+      ->group(kCommonGroup);
+  command
+      .add_option_function<std::string>(
+          "--memory",
+          [&options](const std::string& text) {
+            options.memory_bytes = while_parsing([&] { return parse_size(text, "--memory"); });
+          },
+          "Budget for the buffers of all workers, like 512M or 4G (the weights come on top). "
+          "Default: half of what is free.")
+      ->type_name("SIZE")
+      ->group(kCommonGroup);
+  add_integer(command, "--seed", options.seed, 0, std::numeric_limits<int64_t>::max(),
+              "Seed of every random choice. Default: 0.")
+      ->group(kCommonGroup);
+  command
+      .add_flag("--quiet", options.quiet, "No remarks and no progress: only results and errors.")
+      ->group(kCommonGroup);
+}
+
+at::Device resolve_device(const std::string& device) {
+  if (device == "cpu") return at::kCPU;
+  const bool wanted = device == "cuda";
+  try {
+    load_cuda_kernels();
+    // libtorch looks for its CUDA hooks once, so nothing may ask before they are loaded.
+    if (at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0) {
+      return at::Device(at::kCUDA, 0);
+    }
+  } catch (const FileError&) {
+    if (wanted) throw;
+  }
+  if (wanted) {
+    throw InputError("--device cuda: no usable GPU was found (expected an NVIDIA GPU and a driver)");
+  }
+  return at::kCPU;
+}
+
+LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common) {
+  const at::Device device = resolve_device(common.device);
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  at::set_num_threads(common.threads > 0 ? common.threads : static_cast<int>(cores));
+  LoadedModel loaded{Model::load(directory, device), Tokenizer::load(directory)};
+  const int64_t rows = loaded.model.config().vocabulary;
+  const int64_t tokens = loaded.tokenizer.vocabulary();
+  if (tokens > rows) {
+    throw InputError(directory.string() + ": the tokenizer has " + std::to_string(tokens) +
+                     " tokens, expected at most the " + std::to_string(rows) +
+                     " of config.json's vocab_size: they belong to different models");
+  }
+  Interrupt::check();
+  return loaded;
+}
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
+    throw FileError(std::string("stdout: cannot write: ") + std::strerror(errno));
+  }
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0) {
+    throw FileError(std::string("stdout: cannot write: ") + std::strerror(errno));
+  }
+}
+
+std::string json_text(const nlohmann::ordered_json& value, int indent) {
+  return value.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void print_json(const nlohmann::ordered_json& value, int indent) {
+  print(json_text(value, indent) + "\n");
+}
+
+void note(const CommonOptions& common, std::string_view text) {
+  if (common.quiet) return;
+  const std::string line = "engram: " + printable(text) + "\n";
+  std::fputs(line.c_str(), stderr);
+}
+
+void warn(std::string_view text) {
+  const std::string line = "engram: warning: " + printable(text) + "\n";
+  std::fputs(line.c_str(), stderr);
+}
+
+}  // namespace engram::cli

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/common.h"
+#include "engram/text/prompt.h"
+
+namespace engram::cli {
+
+struct PredictOptions {
+  CommonOptions common;
+  std::string model;
+  std::string text;
+  int64_t top = 10;
+};
+
+void add_predict_command(CLI::App& app);
+
+/// One possible answer.
+struct Prediction {
+  int64_t id = 0;
+  double p = 0;
+};
+
+/// P of every token of the vocabulary at the first mask of `prompt`: [vocabulary] float64, CPU.
+at::Tensor answer_probabilities(const Model& model, const TokenizedPrompt& prompt);
+
+/// The `top` likeliest tokens, largest P first, equals by id.
+std::vector<Prediction> top_predictions(const at::Tensor& probabilities, int64_t top);
+
+}  // namespace engram::cli
