@@ -1,0 +1,80 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engram/model/model.h"
+#include "engram/model/neuron.h"
+
+namespace engram {
+
+/// A prompt with its answer, as token ids.
+struct Probe {
+  std::vector<int64_t> ids;        ///< [tokens]
+  std::vector<int64_t> positions;  ///< [k] of the masks, ascending
+  std::vector<int64_t> answer;     ///< [k] token ids
+};
+
+/// What is done to one neuron at every target position of a prompt: a becomes factor * a + summand.
+struct NeuronChange {
+  NeuronId id;
+  float factor = 0.0F;   ///< 0 sets
+  float summand = 0.0F;  ///< the new value where factor is 0
+};
+
+/// One run of a prompt with a set of changes.
+struct Trial {
+  uint32_t probe = 0;  ///< index of the prompt
+  uint32_t set = 0;    ///< index of the changes
+};
+
+/// How the model answers.
+struct Answered {
+  double log_p = 0;  ///< of the answer at its mask; the mean over the masks for several tokens
+  double p = 0;      ///< exp of log_p
+  int64_t rank = 1;  ///< 1 + tokens with a larger logit; the worst of the masks for several tokens
+  [[nodiscard]] bool top() const { return rank == 1; }
+};
+
+struct MeasureOptions {
+  int threads = 0;           ///< workers, one BLAS thread each; 0: one per core
+  int64_t memory_bytes = 0;  ///< budget for the buffers of all workers; 0: half of what is free
+};
+
+/// What measure() found.
+struct Measured {
+  std::vector<Answered> before;  ///< [probes] without changes
+  std::vector<Answered> after;   ///< [trials]
+};
+
+/// Runs every prompt once as it is and then every trial: a prompt with its changes at the masks.
+/// The layers below a trial's lowest changed one are those of the unchanged run and computed once;
+/// prompts of equal length share batches. Results do not depend on `threads` at all, and on the
+/// batches (the memory budget) only within rounding. A trial with an empty set gives `before`.
+/// Throws InputError (a prompt or neuron that the model does not have, a neuron twice in a set),
+/// Interrupted.
+Measured measure(const Model& model, std::span<const Probe> probes,
+                 std::span<const std::vector<NeuronChange>> sets, std::span<const Trial> trials,
+                 const MeasureOptions& options = {});
+
+/// Activations at the target positions, mean over a prompt's masks: [probes, layers, d_ff] float32
+/// on the CPU. Throws as measure().
+at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
+                            const MeasureOptions& options = {});
+
+/// Size of activations and gradients on some prompts.
+struct ActivationProfile {
+  at::Tensor activation;  ///< [groups, layers, d_ff] float32, CPU: mean |a| over the group's prompts
+  at::Tensor gradient;    ///< the same of |dF/da|, F as in attribution with target prob
+};
+
+/// Profiles of groups of prompts: prompt i belongs to group[i] in 0..groups-1; a prompt's value is
+/// the mean over its masks. A group without prompts is zero. Throws as measure().
+ActivationProfile activation_profiles(const Model& model, std::span<const Probe> probes,
+                                      std::span<const int64_t> group, int64_t groups,
+                                      const MeasureOptions& options = {});
+
+}  // namespace engram

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace engram {
+
+/// Runs task(0) .. task(tasks-1) on `workers` threads that take the next task when they are free,
+/// each with one BLAS thread. Stops early and throws the first task's exception, or Interrupted
+/// when a stop was requested between tasks.
+void run_tasks(size_t tasks, int workers, const std::function<void(size_t)>& task);
+
+/// `threads`, or one per core if it is 0.
+int worker_count(int threads);
+/// `bytes`, or half of the memory that is free if it is 0.
+int64_t memory_budget(int64_t bytes);
+
+}  // namespace engram
