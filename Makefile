@@ -44,7 +44,7 @@ test: build
 	$(STEP) 'test ($(PRESET))' ctest --preset $(PRESET) -j $(JOBS)
 
 bench: build oracle
-	$(STEP) 'bench' $(VENV_PYTHON) bench/run.py --out build/bench.json
+	$(STEP) 'bench' $(VENV_PYTHON) bench/run.py --out build/bench.json $(BENCH)
 
 oracle-check: build oracle
 	$(STEP) 'stored reference results, made anew' tools/oracle/remake.sh --check $(VENV_PYTHON)
