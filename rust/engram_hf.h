@@ -1,0 +1,54 @@
+// Hugging Face's tokenizers and safetensors crates behind a small C interface.
+//
+// Texts go in as pointer and length (UTF-8, checked) and come out as NUL-terminated strings that the
+// caller frees with engram_hf_free_text. A function that can fail returns null (or false) and sets
+// *error to such a string. Nothing here unwinds into the caller.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct engram_hf_tokenizer engram_hf_tokenizer;
+
+void engram_hf_free_text(char* text);
+
+// A tokenizer out of the text of a tokenizer.json. Stored truncation and padding are switched off.
+engram_hf_tokenizer* engram_hf_tokenizer_from_json(const uint8_t* json, size_t size, char** error);
+void engram_hf_tokenizer_free(engram_hf_tokenizer* tokenizer);
+
+// Token ids of a text: *ids is an array of *count, freed with engram_hf_free_ids.
+bool engram_hf_tokenizer_encode(const engram_hf_tokenizer* tokenizer, const uint8_t* text,
+                                size_t size, bool add_special_tokens, uint32_t** ids,
+                                size_t* count, char** error);
+void engram_hf_free_ids(uint32_t* ids, size_t count);
+char* engram_hf_tokenizer_decode(const engram_hf_tokenizer* tokenizer, const uint32_t* ids,
+                                 size_t count, bool skip_special_tokens, char** error);
+
+// The token of an id as the vocabulary writes it, or null.
+char* engram_hf_tokenizer_token(const engram_hf_tokenizer* tokenizer, uint32_t id);
+bool engram_hf_tokenizer_id(const engram_hf_tokenizer* tokenizer, const uint8_t* token, size_t size,
+                            uint32_t* id);
+bool engram_hf_tokenizer_is_special(const engram_hf_tokenizer* tokenizer, uint32_t id);
+// One more than the largest id, added tokens included.
+size_t engram_hf_tokenizer_size(const engram_hf_tokenizer* tokenizer);
+
+// Trains a WordPiece vocabulary. `pipeline` is a tokenizer.json whose model is an empty WordPiece;
+// `corpus` and `special_tokens` are lines. Returns the tokenizer.json with the new vocabulary.
+char* engram_hf_train_wordpiece(const uint8_t* pipeline, size_t pipeline_size,
+                                const uint8_t* corpus, size_t corpus_size,
+                                const uint8_t* special_tokens, size_t special_tokens_size,
+                                size_t vocabulary, uint64_t min_frequency, size_t limit_alphabet,
+                                char** error);
+
+// Checks a whole .safetensors file and returns its tensors as a JSON array of
+// {"name", "dtype", "shape", "begin", "end"}, bytes counted from the start of the file.
+char* engram_hf_safetensors_tensors(const uint8_t* data, size_t size, char** error);
+
+#ifdef __cplusplus
+}
+#endif
