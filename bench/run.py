@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""`make bench`: ours against the references, outputs compared first; see README.md."""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+# Largest difference between two programs that should compute the same, over the largest |score| of
+# the prompt: float32 through twelve layers.
+AGREE = 1e-4
+
+
+class Failure(Exception):
+    pass
+
+
+@dataclasses.dataclass
+class Row:
+    """A line of the table. `must` and `aim` are (sign, value)."""
+    label: str
+    value: float | str
+    key: str = ""
+    form: str = "{:.3g}"
+    must: tuple[str, float] | None = None
+    aim: tuple[str, float] | None = None
+
+    def meets(self, limit) -> bool:
+        sign, bound = limit
+        return self.value >= bound if sign == ">=" else self.value < bound
+
+    def cells(self) -> list[str]:
+        text = self.value if isinstance(self.value, str) else self.form.format(self.value)
+        marks = [f"{l[0]} {self.form.format(l[1])} {'yes' if self.meets(l) else 'NO'}" if l else ""
+                 for l in (self.must, self.aim)]
+        return [self.label, text, *marks]
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.threads = len(os.sched_getaffinity(0))
+        self.scratch = options.scratch
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = self.scratch / "checkpoint"
+        self.rows: list[Row] = []
+        self.result: dict = {"schema": "engram.bench/1"}
+        self.start = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self.start:6.0f} s] {text}", flush=True)
+
+    def run(self, command: list) -> tuple[str, int]:
+        """-> stdout and the peak resident memory in bytes."""
+        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True)
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise Failure(f"exit code {process.returncode}: {' '.join(map(str, command))}")
+        return output, usage.ru_maxrss * 1024
+
+    def reference(self, name: str, prompts: int) -> dict:
+        scores = self.scratch / f"{name}.safetensors"
+        output, _ = self.run([sys.executable, BENCH / "reference" / f"{name}.py", self.checkpoint,
+                              "--prompts", prompts, "--scores", scores])
+        found = json.loads(output)
+        found["scores"] = load_file(scores)["scores"]
+        rate = found["flops_per_prompt"] / found["seconds_per_prompt"] / 1e9
+        self.say(f"{name}: {found['seconds_per_prompt']:.2f} s a prompt of "
+                 f"{found['flops_per_prompt'] / 1e12:.2f} TFLOP, {rate:.0f} GFLOP/s")
+        self.result[name] = {k: v for k, v in found.items() if k != "scores"}
+        return found
+
+    def ours(self, *arguments, keep: str = "") -> dict:
+        output, peak = self.run([self.options.program, *arguments])
+        found = json.loads(output)
+        found["peak_bytes"] = peak
+        if keep:
+            self.result[keep] = {k: v for k, v in found.items()
+                                 if k not in ("relative_gaps", "p")}
+        return found
+
+    def attribute(self, model: Path, facts: str, prompts: int, *, threads=None, scores="",
+                  keep="", rule=()) -> dict:
+        file = self.scratch / f"{scores}.f32"
+        found = self.ours("attribute", model, "--facts", model / facts, "--prompts", prompts,
+                          "--threads", threads or self.threads, *rule,
+                          *(["--scores", file] if scores else []), keep=keep)
+        if found["prompts"] != prompts:
+            raise Failure(f"engram-bench took {found['prompts']} prompts instead of {prompts}")
+        found["seconds_per_prompt"] = found["seconds"] / prompts
+        found["gflops"] = found["flops"] / found["seconds"] / 1e9
+        if scores and prompts <= 1000:
+            found["scores"] = np.fromfile(file, "<f4").reshape(
+                prompts, found["layers"], found["d_ff"])
+            file.unlink()
+        return found
+
+    def make_checkpoint(self) -> None:
+        script = BENCH / "make_checkpoint.py"
+        stamp = self.scratch / "checkpoint.sha256"
+        digest = hashlib.sha256(script.read_bytes()).hexdigest()
+        if not stamp.exists() or stamp.read_text() != digest:
+            self.run([sys.executable, script, self.checkpoint])
+            stamp.write_text(digest)
+        self.say(f"checkpoint in {self.checkpoint}")
+
+    def compare(self) -> None:
+        """Everything that must agree, before ours is timed."""
+        usual = self.reference("usual", 3)
+        truth = self.reference("truth", 1)
+        released = self.reference("released", self.options.released_prompts)
+        errors = self.options.error_prompts
+        left = self.attribute(self.checkpoint, "facts.jsonl", errors, scores="left",
+                              rule=("--rule", "riemann-left", "--steps", 20))
+        self.say(f"ours, riemann-left 20: {left['seconds_per_prompt']:.2f} s a prompt")
+        exact = self.attribute(self.checkpoint, "facts.jsonl", errors, scores="exact",
+                               rule=("--rule", "gauss-legendre", "--steps", 64))
+        self.say(f"ours, gauss-legendre 64: {exact['seconds_per_prompt']:.2f} s a prompt")
+        for label, one, other in [
+                ("released and usual", released["scores"], usual["scores"]),
+                ("ours by riemann-left 20 and usual", left["scores"], usual["scores"]),
+                ("ours by 64 Gauss-Legendre nodes and PyTorch's", exact["scores"],
+                 truth["scores"])]:
+            worst = float(difference(one, other).max())
+            self.say(f"{label}: differ by {worst:.1e}")
+            if not worst <= AGREE:
+                raise Failure(f"{label} differ by {worst:.1e}, allowed {AGREE:.0e}")
+        self.usual, self.released, self.left, self.exact = usual, released, left, exact
+
+    def main_figures(self) -> None:
+        before = self.ours("sgemm", "--threads", self.threads, keep="sgemm_before")
+        runs = [self.attribute(self.checkpoint, "facts.jsonl", self.options.prompts,
+                               scores="default", keep="default") for _ in range(3)]
+        after = self.ours("sgemm", "--threads", self.threads, keep="sgemm_after")
+        ours = sorted(runs, key=lambda r: r["seconds"])[1]
+        sgemm = max(before["best_gflops"], after["best_gflops"])
+        seconds = ours["seconds_per_prompt"]
+        count = len(self.exact["scores"])
+        our_errors = difference(ours["scores"], self.exact["scores"])
+        their_errors = difference(self.left["scores"], self.exact["scores"])
+        ratio = float(np.median(our_errors / their_errors))
+        gap = float(np.percentile(ours["relative_gaps"], 95))
+        memory, shipped_rows = self.shipped_model()
+        self.rows += [
+            Row("speed against released", self.released["seconds_per_prompt"] / seconds,
+                "speedup_vs_released", "{:.0f}x", (">=", 250), (">=", 500)),
+            Row("speed against usual", self.usual["seconds_per_prompt"] / seconds,
+                "speedup_vs_usual", "{:.1f}x", (">=", 15), (">=", 30)),
+            Row("our error / theirs, median", ratio, "error_ratio", "{:.2g}", ("<", 0.1),
+                ("<", 0.01)),
+            Row("relative gap, 95th percentile", gap, "gap_p95", "{:.2g}", ("<", 0.01),
+                ("<", 0.003)),
+            Row("share of the best sgemm rate", ours["gflops"] / sgemm, "roofline_fraction",
+                "{:.2f}", (">=", 0.70), (">=", 0.90)),
+            Row("memory, 10,000 prompts / 100", memory, "memory_ratio", "{:.3f}x",
+                ("<", 1.2), ("<", 1.05)),
+            Row("released, s a prompt", self.released["seconds_per_prompt"],
+                "seconds_released"),
+            Row("released, TFLOP a prompt", self.released["flops_per_prompt"] / 1e12,
+                "tflop_released"),
+            Row("usual, s a prompt", self.usual["seconds_per_prompt"], "seconds_usual"),
+            Row("usual, TFLOP a prompt", self.usual["flops_per_prompt"] / 1e12, "tflop_usual"),
+            Row("ours, s a prompt", seconds, "seconds_ours"),
+            Row("ours, GFLOP needed a prompt", ours["flops"] / ours["prompts"] / 1e9,
+                "gflop_ours"),
+            Row("best sgemm rate, GFLOP/s", sgemm, "sgemm_gflops", "{:.0f}"),
+            Row(f"our error, median of {count}", float(np.median(our_errors)), "error_ours",
+                "{:.1e}"),
+            Row("riemann-left's error, median", float(np.median(their_errors)), "error_released",
+                "{:.1e}"),
+            Row("exact nodes: (prompt, layer) pairs", histogram(ours["nodes"])),
+            Row("cheap nodes: (prompt, layer) pairs", histogram(ours["cheap_nodes"])),
+            Row("pairs over the tolerance", ours["unconverged"], "unconverged", "{:d}"),
+            *shipped_rows,
+        ]
+        self.sgemm = sgemm
+
+    def shipped_model(self) -> tuple[float, list[Row]]:
+        """-> the memory ratio, and what else is measured on the way."""
+        model = self.options.model
+        if not (model / "facts.jsonl").exists():
+            self.say(f"{model} has no facts.jsonl: memory is not measured")
+            return float("nan"), []
+        few = self.attribute(model, "facts.jsonl", 100, scores="memory", keep="memory_100")
+        many = self.attribute(model, "facts.jsonl", self.options.memory_prompts,
+                              scores="memory", keep="memory_10000")
+        (self.scratch / "memory.f32").unlink(missing_ok=True)
+        self.say(f"peak memory {few['peak_bytes'] / 1e6:.0f} MB with 100 prompts, "
+                 f"{many['peak_bytes'] / 1e6:.0f} MB with {self.options.memory_prompts}")
+        return many["peak_bytes"] / few["peak_bytes"], [
+            Row("shipped model, ms a prompt", 1e3 * many["seconds_per_prompt"],
+                "milliseconds_shipped"),
+            Row("shipped model, exact nodes", histogram(many["nodes"]))]
+
+    def further_figures(self) -> None:
+        for workers in (1, 2):
+            found = self.attribute(self.checkpoint, "facts.jsonl", 32, threads=workers,
+                                   keep=f"workers_{workers}")
+            self.rows.append(Row(f"{workers} worker(s), s a prompt", found["seconds_per_prompt"],
+                                 f"seconds_{workers}_workers"))
+        for tokens, prompts in ((64, 8), (128, 4)):
+            found = self.attribute(self.checkpoint, f"facts-{tokens}.jsonl", prompts,
+                                   keep=f"tokens_{tokens}")
+            self.rows.append(Row(f"{tokens} tokens, s a prompt", found["seconds_per_prompt"],
+                                 f"seconds_{tokens}_tokens"))
+            self.rows.append(Row(f"{tokens} tokens, share of sgemm",
+                                 found["gflops"] / self.sgemm, f"roofline_{tokens}_tokens",
+                                 "{:.2f}"))
+        found = self.ours("ablation", self.checkpoint, "--facts", self.checkpoint / "facts.jsonl",
+                          "--threads", self.threads, keep="ablation")
+        rate = found["flops"] / found["seconds"] / 1e9
+        self.rows.append(Row(f"exact ablation of {found['neurons']:,} neurons, s",
+                             found["seconds"], "seconds_ablation"))
+        self.rows.append(Row("exact ablation, share of sgemm", rate / self.sgemm,
+                             "roofline_ablation", "{:.2f}"))
+        found = self.ours("load", self.checkpoint, keep="load")
+        self.rows.append(Row("loading, ms", 1e3 * found["seconds"], "milliseconds_load"))
+        self.rows.append(Row("loading, MB mapped / copied",
+                             f"{found['mapped_bytes'] / 1e6:.0f} / "
+                             f"{found['copied_bytes'] / 1e6:.0f}"))
+
+    def finish(self) -> bool:
+        for row in self.rows:
+            if row.key:
+                self.result[row.key] = row.value
+        missed = [r.key for r in self.rows if r.must and not r.meets(r.must)]
+        self.result |= {"missed": missed, "cores": self.threads, "machine": processor(),
+                        "seconds_in_all": time.monotonic() - self.start}
+        print_table([["", "measured", "must", "aim"], *(row.cells() for row in self.rows)])
+        temporary = self.options.out.with_suffix(".part")
+        temporary.write_text(json.dumps(without_nan(self.result), indent=1) + "\n", "utf-8")
+        temporary.replace(self.options.out)
+        self.say(f"wrote {self.options.out}; " +
+                 (f"missed: {', '.join(missed)}" if missed else "every must is met"))
+        return not missed
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """[prompts] largest difference over the largest |score|, for the prompts that both have."""
+    count = min(len(one), len(other))
+    one, other = (a[:count].reshape(count, -1).astype(np.float64) for a in (one, other))
+    return np.abs(one - other).max(1) / np.abs(other).max(1)
+
+
+def histogram(counts: dict) -> str:
+    return ", ".join(f"{n}: {counts[n]}" for n in sorted(counts, key=int)) or "none"
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def without_nan(value):
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {k: without_nan(v) for k, v in value.items()}
+    return [without_nan(v) for v in value] if isinstance(value, list) else value
+
+
+def print_table(lines: list[list[str]]) -> None:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for number, line in enumerate(lines):
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        if number == 0:
+            print("  ".join("-" * width for width in widths))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "build/bench.json")
+    parser.add_argument("--program", type=Path, default=ROOT / "build/release/bin/engram-bench")
+    parser.add_argument("--model", type=Path, default=ROOT / "models/engram-base")
+    parser.add_argument("--scratch", type=Path, default=ROOT / "build/bench")
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--error-prompts", type=int, default=32,
+                        help="prompts with 64 Gauss-Legendre nodes")
+    parser.add_argument("--released-prompts", type=int, default=2)
+    parser.add_argument("--memory-prompts", type=int, default=10_000)
+    parser.add_argument("--require", action="store_true", help="exit 1 when a must is missed")
+    options = parser.parse_args()
+    if options.error_prompts > options.prompts:
+        parser.error("--error-prompts is larger than --prompts")
+    if not os.access(options.program, os.X_OK):
+        print(f"bench: {options.program} is not built (make build)", file=sys.stderr)
+        return 4
+    bench = Bench(options)
+    try:
+        bench.make_checkpoint()
+        bench.compare()
+        bench.main_figures()
+        bench.further_figures()
+    except Failure as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return 1
+    met = bench.finish()
+    return 1 if options.require and not met else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
