@@ -24,28 +24,45 @@ constexpr double kLeastShare = 0.01;  // of the largest |score|: smaller dots wo
 constexpr double kPaperShare = 0.2;   // threshold of the preset dai2022
 constexpr size_t kMostLabels = 24;
 
-constexpr const char* kColours = R"(
-.engram{--paper:#ffffff;--ink:#1c2430;--soft:#5d6875;--lane:#f2f4f7;--line:#d4d9e0;
---plus:#1769aa;--minus:#c2571a;--bar:#9dbfdc;--barminus:#e6b596;--answer:#0f7b4f}
-@media (prefers-color-scheme:dark){.engram{--paper:#12161c;--ink:#e8ecf1;--soft:#9aa5b1;
---lane:#1b212a;--line:#38414d;--plus:#62b0ee;--minus:#f0945a;--bar:#2f5f88;--barminus:#7d4a29;
---answer:#4fce98}}
-)";
+// Colours stand in the rules themselves, not in CSS variables, which converters to PNG and PDF do
+// not know; the dark set overrides the light one.
 constexpr const char* kStyle = R"(
-svg.engram{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-.engram text{fill:var(--ink);font-size:11px}
+.engram{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+.engram text{fill:#1c2430;font-size:11px}
 .engram .title{font-size:21px;font-weight:600}
-.engram .answer{fill:var(--answer)}
 .engram .head{font-size:13px;font-weight:600}
-.engram .soft{fill:var(--soft)}
 .engram .num{font-variant-numeric:tabular-nums}
-.engram .paper{fill:var(--paper)} .engram .lane{fill:var(--lane)}
-.engram .rule{stroke:var(--line);stroke-width:1}
-.engram .plus{fill:var(--plus)} .engram .minus{fill:var(--minus)}
-.engram .dot{fill-opacity:.72} .engram .dot:hover{fill-opacity:1;stroke:var(--ink)}
-.engram .label{font-size:10px;paint-order:stroke;stroke:var(--lane);stroke-width:3px}
-.engram .bar{fill:var(--bar)} .engram .barminus{fill:var(--barminus)}
-.engram .delta{stroke:var(--ink);stroke-width:2}
+.engram .soft{fill:#5d6875} .engram .answer{fill:#0f7b4f}
+.engram .paper{fill:#ffffff} .engram .lane{fill:#f2f4f7}
+.engram .rule{stroke:#d4d9e0;stroke-width:1}
+.engram .plus{fill:#1769aa} .engram .minus{fill:#c2571a}
+.engram .dot{fill-opacity:.75} .engram .dim{fill-opacity:.35} .engram .dot:hover{fill-opacity:1}
+.engram .label{font-size:10px;paint-order:stroke;stroke:#f2f4f7;stroke-width:3px}
+.engram .bar{fill:#9dbfdc} .engram .barminus{fill:#e6b596}
+.engram .delta{stroke:#1c2430;stroke-width:2}
+@media (prefers-color-scheme:dark){
+.engram text{fill:#e8ecf1}
+.engram .soft{fill:#9aa5b1} .engram .answer{fill:#4fce98}
+.engram .paper{fill:#12161c} .engram .lane{fill:#1b212a}
+.engram .rule{stroke:#38414d}
+.engram .plus{fill:#62b0ee} .engram .minus{fill:#f0945a}
+.engram .label{stroke:#1b212a}
+.engram .bar{fill:#2f5f88} .engram .barminus{fill:#7d4a29}
+.engram .delta{stroke:#e8ecf1}
+}
+)";
+constexpr const char* kPageStyle = R"(
+body{margin:0 auto;max-width:1120px;padding:8px;background:#ffffff;color:#1c2430;
+font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+svg{width:100%;height:auto;display:block}
+table{border-collapse:collapse;margin:8px 28px 28px;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-weight:600;font-size:13px;padding:8px 0}
+th,td{text-align:right;padding:3px 18px 3px 0;border-bottom:1px solid #d4d9e0}
+th{font-weight:500;color:#5d6875}
+@media (prefers-color-scheme:dark){
+body{background:#12161c;color:#e8ecf1}
+th,td{border-color:#38414d} th{color:#9aa5b1}
+}
 )";
 
 std::string escape(const std::string& text) {
@@ -175,7 +192,8 @@ std::string dots(const Layout& layout, const std::vector<RankedNeuron>& ranked) 
     const double y = layout.middle_of(neuron.layer);
     const double radius = radius_of(share, layout.lane);
     circles += "<circle cx=\"" + px(x) + "\" cy=\"" + px(y) + "\" r=\"" + px(radius) +
-               "\" class=\"dot " + (neuron.score >= 0 ? "plus" : "minus") + "\"><title>layer " +
+               "\" class=\"dot " + (share < kPaperShare ? "dim " : "") +
+               (neuron.score >= 0 ? "plus" : "minus") + "\"><title>layer " +
                std::to_string(neuron.layer) + ", neuron " + std::to_string(neuron.neuron) +
                ": score " + format_signed(neuron.score) + ", activation " +
                format_number(neuron.activation) + "</title></circle>\n";
@@ -247,7 +265,7 @@ std::string legend(const Layout& layout, double largest) {
   for (const double share : {0.05, 0.2, 1.0}) {
     const double radius = radius_of(share, layout.lane);
     out += "<circle cx=\"" + px(x + radius) + "\" cy=\"" + px(y) + "\" r=\"" + px(radius) +
-           "\" class=\"dot plus\"/>\n";
+           "\" class=\"dot plus" + (share < kPaperShare ? " dim" : "") + "\"/>\n";
     const std::string label = format_signed(share * largest, 2);
     out += text_at(x + 2 * radius + 5, y + 4, "soft num", label);
     x += 2 * radius + 17 + kLetter * static_cast<double>(display_width(label));
@@ -272,7 +290,7 @@ std::string svg(const PictureInput& input, bool standalone) {
   if (standalone) out += " width=\"" + px(kWidth) + "\" height=\"" + px(layout.height) + "\"";
   out += " role=\"img\">\n<title>" + escape(input.prompt) + " " + escape(input.answer) +
          "</title>\n";
-  if (standalone) out += std::string("<style>") + kColours + kStyle + "</style>\n";
+  if (standalone) out += std::string("<style>") + kStyle + "</style>\n";
   out += rectangle(0, 0, kWidth, layout.height, "paper");
   out += text_at(kMargin, 44, "title", title_of(input));
   out += text_at(kMargin, 70, "soft",
@@ -292,23 +310,12 @@ std::string svg_picture(const PictureInput& input) {
 }
 
 std::string html_picture(const PictureInput& input) {
-  std::string out = "<!DOCTYPE html>\n<html lang=\"en\" class=\"engram\">\n<head>\n"
-                    "<meta charset=\"utf-8\">\n"
-                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                    "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
-                    escape(input.prompt) + " " + escape(input.answer) + "</title>\n<style>" +
-                    kColours + kStyle + R"(
-body{margin:0 auto;max-width:1120px;padding:8px;background:var(--paper);color:var(--ink);
-font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-svg{width:100%;height:auto;display:block}
-table{border-collapse:collapse;margin:8px 28px 28px;font-variant-numeric:tabular-nums}
-caption{text-align:left;font-weight:600;font-size:13px;padding:8px 0}
-th,td{text-align:right;padding:3px 18px 3px 0;border-bottom:1px solid var(--line)}
-th{font-weight:500;color:var(--soft)}
-</style>
-</head>
-<body>
-)";
+  std::string out =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
+      escape(input.prompt) + " " + escape(input.answer) + "</title>\n<style>" + kPageStyle + kStyle +
+      "</style>\n</head>\n<body>\n";
   out += svg(input, false);
   out += "<table>\n<caption>Top neurons</caption>\n<tr><th>layer</th><th>neuron</th><th>score</th>"
          "<th>share of the largest</th><th>activation</th></tr>\n";
