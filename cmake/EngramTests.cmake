@@ -61,11 +61,15 @@ foreach(dir IN LISTS test_folders)
 endforeach()
 
 # An installed tree serves a project of somebody else.
+set(consumer_flags "")
+if(ENGRAM_SANITIZE)
+  set(consumer_flags "-fsanitize=${ENGRAM_SANITIZE}")
+endif()
 add_test(NAME package.consumer
   COMMAND "${CMAKE_COMMAND}" "-DBUILD=${CMAKE_BINARY_DIR}"
           "-DSOURCE=${PROJECT_SOURCE_DIR}/tests/consumer" "-DWORK=${CMAKE_BINARY_DIR}/consumer"
           "-DCOMPILER=${CMAKE_CXX_COMPILER}"
-          "-DFLAGS=$<$<BOOL:${ENGRAM_SANITIZE}>:-fsanitize=${ENGRAM_SANITIZE}>"
+          "-DFLAGS=${consumer_flags}"
           -P "${PROJECT_SOURCE_DIR}/tests/consumer/run.cmake")
 set_tests_properties(package.consumer PROPERTIES TIMEOUT 900
   ENVIRONMENT "${ENGRAM_TEST_ENVIRONMENT}")
