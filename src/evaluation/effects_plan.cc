@@ -1,0 +1,189 @@
+#include "evaluation/effects_plan.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "engram/base/interrupt.h"
+#include "engram/error.h"
+#include "neurons/random.h"
+
+namespace engram {
+namespace {
+
+constexpr size_t kProfilePrompts = 128;  // of one call: bounds the activations that are kept
+
+/// Facts of one relation, and of all others, without listing the others for each.
+struct RelationIndex {
+  std::vector<uint32_t> by_relation;        ///< all facts, relation after relation
+  std::vector<std::pair<size_t, size_t>> range;  ///< per fact: its relation's part
+};
+
+RelationIndex index_relations(std::span<const EffectFact> facts) {
+  std::map<std::string_view, std::vector<uint32_t>> groups;
+  for (size_t i = 0; i < facts.size(); ++i) {
+    groups[facts[i].relation].push_back(static_cast<uint32_t>(i));
+  }
+  RelationIndex index;
+  index.range.resize(facts.size());
+  for (const auto& [relation, members] : groups) {
+    const size_t begin = index.by_relation.size();
+    index.by_relation.insert(index.by_relation.end(), members.begin(), members.end());
+    for (const uint32_t fact : members) index.range[fact] = {begin, index.by_relation.size()};
+  }
+  return index;
+}
+
+}  // namespace
+
+uint64_t fact_seed(const EffectFact& fact, uint64_t seed) {
+  return hash_text(fact.object, hash_text(fact.subject, hash_text(fact.relation))) ^
+         (seed * 0x9E3779B97F4A7C15ULL);
+}
+
+std::vector<EffectItem> plan_items(std::span<const EffectFact> facts,
+                                   const EffectOptions& options) {
+  std::vector<EffectItem> items;
+  std::vector<size_t> side_item(facts.size());  // the one prompt that stands for a fact elsewhere
+  for (size_t f = 0; f < facts.size(); ++f) {
+    const EffectFact& fact = facts[f];
+    const auto id = static_cast<uint32_t>(f);
+    side_item[f] = items.size() + fact_seed(fact, options.seed) % fact.prompts.size();
+    for (const Probe& probe : fact.prompts) {
+      items.push_back({id, &probe, {}});
+      if (fact.evaluated) items.back().jobs.push_back({id, Scope::kOwn});
+    }
+    if (!fact.evaluated) continue;
+    for (const Probe& probe : fact.held_out) {
+      items.push_back({id, &probe, {{id, Scope::kHeldOut}}});
+    }
+  }
+  const RelationIndex index = index_relations(facts);
+  for (size_t f = 0; f < facts.size(); ++f) {
+    if (!facts[f].evaluated) continue;
+    Random random(fact_seed(facts[f], options.seed + 1));
+    const auto [begin, end] = index.range[f];
+    const auto add = [&](uint32_t other, bool same_relation) {
+      const bool same_object = facts[other].object == facts[f].object;
+      const Scope scope =
+          same_relation
+              ? (same_object ? Scope::kSameRelationSameObject : Scope::kSameRelationOtherObject)
+              : (same_object ? Scope::kOtherRelationsSameObject : Scope::kOtherRelationsOtherObject);
+      items[side_item[other]].jobs.push_back({static_cast<uint32_t>(f), scope});
+    };
+    // One more is drawn, because the fact itself may be among them.
+    int64_t wanted = options.same_relation;
+    for (const uint64_t i : random.sample(end - begin, static_cast<uint64_t>(wanted) + 1)) {
+      const uint32_t other = index.by_relation[begin + i];
+      if (other == f || wanted == 0) continue;
+      add(other, true);
+      --wanted;
+    }
+    const uint64_t elsewhere = facts.size() - (end - begin);
+    for (const uint64_t i :
+         random.sample(elsewhere, static_cast<uint64_t>(options.other_relations))) {
+      add(index.by_relation[i < begin ? i : i + (end - begin)], false);
+    }
+  }
+  std::erase_if(items, [](const EffectItem& item) { return item.jobs.empty(); });
+  std::ranges::stable_sort(items, [](const EffectItem& a, const EffectItem& b) {
+    return std::pair(a.probe->ids.size(), a.probe->positions.size()) <
+           std::pair(b.probe->ids.size(), b.probe->positions.size());
+  });
+  return items;
+}
+
+std::vector<RandomSets> plan_random_sets(const Model& model, std::span<const EffectFact> facts,
+                                         const EffectOptions& options, EffectReport& report) {
+  std::vector<RandomSets> sets(facts.size());
+  if (options.draws == 0) return sets;
+  std::unordered_set<NeuronId> located;
+  for (const EffectFact& fact : facts) located.insert(fact.neurons.begin(), fact.neurons.end());
+  const MatchedSampler sampler(model, located);
+
+  std::vector<size_t> todo;
+  for (size_t f = 0; f < facts.size(); ++f) {
+    if (facts[f].evaluated && !facts[f].neurons.empty()) todo.push_back(f);
+  }
+  for (size_t begin = 0; begin < todo.size();) {
+    std::vector<Probe> probes;
+    std::vector<int64_t> group;
+    size_t end = begin;
+    for (; end < todo.size() && (end == begin || probes.size() < kProfilePrompts); ++end) {
+      for (const Probe& probe : facts[todo[end]].prompts) {
+        probes.push_back(probe);
+        group.push_back(static_cast<int64_t>(end - begin));
+      }
+    }
+    const ActivationProfile profile = activation_profiles(
+        model, probes, group, static_cast<int64_t>(end - begin), options.measure);
+    for (size_t i = begin; i < end; ++i) {
+      Interrupt::check();
+      const EffectFact& fact = facts[todo[i]];
+      const auto row = static_cast<int64_t>(i - begin);
+      for (const MatchStrength strength : kMatchStrengths) {
+        const auto s = static_cast<size_t>(strength);
+        MatchedSets drawn =
+            sampler.draw(fact.neurons, strength, profile.activation.select(0, row),
+                         profile.gradient.select(0, row), options.draws,
+                         fact_seed(fact, options.seed + 2 + s));
+        report.weakened[s] += drawn.weakened;
+        report.missing[s] += drawn.missing;
+        sets[todo[i]][s] = std::move(drawn.draws);
+      }
+    }
+    begin = end;
+  }
+  return sets;
+}
+
+ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact> facts,
+                                 const EffectOptions& options, const at::Tensor& rows)
+    : operation_(options.manipulation.operation), rows_(rows) {
+  if (!needs_reference(options.manipulation)) {
+    rows_ = at::Tensor();
+    return;
+  }
+  own_row_.assign(facts.size(), -1);
+  if (!rows_.defined()) {
+    Random random(options.seed + 0x5EFE);
+    std::vector<Probe> probes;
+    for (const uint64_t f :
+         random.sample(facts.size(), static_cast<uint64_t>(options.reference))) {
+      own_row_[f] = static_cast<int64_t>(probes.size());
+      probes.push_back(facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
+    }
+    if (probes.size() < 2) {
+      throw InputError(
+          "mean and resample need the prompts of at least two facts, or a corpus; got " +
+          std::to_string(probes.size()) + " fact");
+    }
+    rows_ = mask_activations(model, probes, options.measure);
+  }
+  if (rows_.dim() != 3 || rows_.size(0) < 1 || rows_.size(1) != model.config().layers ||
+      rows_.size(2) != model.config().d_ff) {
+    throw InternalError("the reference must be [prompts, layers, d_ff]");
+  }
+  rows_ = rows_.contiguous();
+  const auto count = static_cast<double>(rows_.size(0));
+  if (operation_ == Operation::kMean) {
+    mean_ = rows_.mean(0).contiguous();
+    const bool sampled = std::ranges::any_of(own_row_, [](int64_t row) { return row >= 0; });
+    if (sampled) without_own_ = ((mean_ * count - rows_) / (count - 1)).contiguous();
+    return;
+  }
+  for (size_t f = 0; f < facts.size(); ++f) {
+    Random random(fact_seed(facts[f], options.seed + 5));
+    auto row = static_cast<int64_t>(random.below(static_cast<uint64_t>(rows_.size(0))));
+    if (row == own_row_[f]) row = (row + 1) % rows_.size(0);
+    donor_.push_back(row);
+  }
+}
+
+at::Tensor ReferenceValues::of(size_t fact) const {
+  if (!rows_.defined()) return {};
+  if (operation_ == Operation::kResample) return rows_.select(0, donor_[fact]);
+  return own_row_[fact] >= 0 ? without_own_.select(0, own_row_[fact]) : mean_;
+}
+
+}  // namespace engram

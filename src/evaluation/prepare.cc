@@ -1,0 +1,164 @@
+#include "engram/evaluation/prepare.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <fstream>
+
+#include "engram/base/interrupt.h"
+#include "engram/error.h"
+#include "engram/text/prompt.h"
+#include "neurons/random.h"
+
+namespace engram {
+namespace {
+
+std::string fact_name(const Fact& fact) {
+  return fact.relation + " \"" + fact.subject + "\" -> \"" + fact.object + "\"";
+}
+
+std::vector<Probe> encode_all(const std::vector<std::string>& prompts, const Fact& fact,
+                              const Tokenizer& tokenizer, const ModelConfig& config) {
+  std::vector<Probe> probes;
+  probes.reserve(prompts.size());
+  for (const std::string& prompt : prompts) {
+    TokenizedPrompt encoded =
+        encode_prompt(tokenizer, prompt, fact.object, config.max_tokens(), fact.origin);
+    probes.push_back({std::move(encoded.ids), std::move(encoded.positions),
+                      std::move(encoded.answer)});
+  }
+  return probes;
+}
+
+/// "FILE:LINE" as its two parts.
+FactProblem problem_at(const std::string& origin, std::string message) {
+  FactProblem problem{origin, 0, std::move(message)};
+  const size_t colon = origin.rfind(':');
+  if (colon == std::string::npos) return problem;
+  int64_t line = 0;
+  const char* end = origin.data() + origin.size();
+  const auto parsed = std::from_chars(origin.data() + colon + 1, end, line);
+  if (parsed.ec == std::errc() && parsed.ptr == end) {
+    problem.file = origin.substr(0, colon);
+    problem.line = line;
+  }
+  return problem;
+}
+
+bool is_word_byte(unsigned char c) { return std::isalnum(c) != 0 || c >= 0x80; }
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+struct Word {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+/// Runs of ASCII letters that no digit and no other letter touches.
+std::vector<Word> maskable_words(const std::string& line) {
+  std::vector<Word> words;
+  for (size_t i = 0; i < line.size();) {
+    if (!is_word_byte(static_cast<unsigned char>(line[i]))) {
+      ++i;
+      continue;
+    }
+    const size_t begin = i;
+    bool letters = true;
+    for (; i < line.size() && is_word_byte(static_cast<unsigned char>(line[i])); ++i) {
+      letters = letters && std::isalpha(static_cast<unsigned char>(line[i])) != 0;
+    }
+    if (letters) words.push_back({begin, i});
+  }
+  return words;
+}
+
+}  // namespace
+
+PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, const ModelConfig& config) {
+  const std::string where = fact.origin.empty() ? "" : fact.origin + ": ";
+  if (fact.prompts.empty()) {
+    throw InputError(where + fact_name(fact) + ": has no prompt, expected at least one");
+  }
+  try {
+    PreparedFact prepared;
+    prepared.prompts = encode_all(fact.prompts, fact, tokenizer, config);
+    prepared.held_out = encode_all(fact.held_out, fact, tokenizer, config);
+    return prepared;
+  } catch (const InputError& error) {
+    std::string message = error.what();
+    if (!where.empty() && message.starts_with(where)) message.erase(0, where.size());
+    throw InputError(where + fact_name(fact) + ": " + message);
+  }
+}
+
+std::optional<PreparedFact> prepare_fact(const Fact& fact, const Tokenizer& tokenizer,
+                                         const ModelConfig& config,
+                                         std::vector<FactProblem>& problems) {
+  try {
+    return prepare_fact(fact, tokenizer, config);
+  } catch (const InputError& error) {
+    std::string message = error.what();
+    const std::string where = fact.origin + ": ";
+    if (message.starts_with(where)) message.erase(0, where.size());
+    problems.push_back(problem_at(fact.origin, std::move(message)));
+    return std::nullopt;
+  }
+}
+
+bool subject_holds_object(const Fact& fact) {
+  const std::string subject = lower(fact.subject);
+  const std::string object = lower(fact.object);
+  if (object.empty()) return false;
+  for (size_t at = subject.find(object); at != std::string::npos;
+       at = subject.find(object, at + 1)) {
+    const size_t end = at + object.size();
+    const bool starts = at == 0 || !is_word_byte(static_cast<unsigned char>(subject[at - 1]));
+    const bool ends = end == subject.size() || !is_word_byte(static_cast<unsigned char>(subject[end]));
+    if (starts && ends) return true;
+  }
+  return false;
+}
+
+CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                          const ModelConfig& config, int64_t limit, uint64_t seed) {
+  if (!std::filesystem::is_regular_file(path)) {
+    throw FileError(path.string() + ": is no regular file, expected lines of plain text");
+  }
+  std::ifstream file(path);
+  if (!file) throw FileError(path.string() + ": cannot be read");
+  CorpusPrompts corpus;
+  Random random(seed);
+  std::string line;
+  while (corpus.lines < limit && std::getline(file, line)) {
+    Interrupt::check();
+    ++corpus.lines;
+    const std::vector<Word> words = maskable_words(line);
+    if (words.empty() || line.find("[MASK]") != std::string::npos) {
+      ++corpus.skipped;
+      continue;
+    }
+    const Word word = words[random.below(words.size())];
+    const std::string answer = line.substr(word.begin, word.end - word.begin);
+    line.replace(word.begin, word.end - word.begin, "[MASK]");
+    try {
+      // Only the activations count: one mask stands for the word, whatever tokens it has.
+      TokenizedPrompt encoded = encode_prompt(tokenizer, line, 1, config.max_tokens(),
+                                              path.string() + ":" + std::to_string(corpus.lines));
+      corpus.prompts.push_back(
+          {std::move(encoded.ids), std::move(encoded.positions), {tokenizer.mask_id()}});
+    } catch (const InputError&) {
+      ++corpus.skipped;
+    }
+  }
+  if (file.bad()) throw FileError(path.string() + ": cannot be read to its end");
+  if (corpus.prompts.empty()) {
+    throw InputError(path.string() + ": has no line with a word that can be masked (" +
+                     std::to_string(corpus.lines) + " lines read), expected one sentence per line");
+  }
+  return corpus;
+}
+
+}  // namespace engram

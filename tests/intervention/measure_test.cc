@@ -1,0 +1,233 @@
+// Batched trials against single forwards with the model's own InterventionHook.
+#include "engram/intervention/measure.h"
+
+#include <gtest/gtest.h>
+
+#include "engram/base/interrupt.h"
+#include "engram/error.h"
+#include "engram/intervention/operation.h"
+#include "intervention/random_model.h"
+
+namespace engram {
+namespace {
+
+using testing::random_model;
+using testing::random_probe;
+
+/// One prompt, one forward, through the plain path.
+Answered by_hand(const Model& model, const Probe& probe, const std::vector<NeuronChange>& changes) {
+  std::vector<Intervention> list;
+  for (const NeuronChange& change : changes) {
+    for (const int64_t position : probe.positions) {
+      Intervention one{change.id.layer, change.id.neuron, 0, position, Intervention::Kind::kScale,
+                       static_cast<double>(change.factor)};
+      list.push_back(one);
+      one.kind = Intervention::Kind::kAdd;
+      one.value = static_cast<double>(change.summand);
+      list.push_back(one);
+    }
+  }
+  InterventionHook hook(list, model.config().layers, model.config().d_ff);
+  const at::Tensor ids = at::tensor(probe.ids, at::kLong).unsqueeze(0);
+  const at::Tensor hidden = model.encode(ids, {}, &hook).squeeze(0);
+  Answered answered;
+  answered.rank = 1;
+  for (size_t k = 0; k < probe.positions.size(); ++k) {
+    const at::Tensor logits = model.logits(hidden[probe.positions[k]].unsqueeze(0)).squeeze(0);
+    answered.log_p += logits.log_softmax(0)[probe.answer[k]].item<double>() /
+                      static_cast<double>(probe.positions.size());
+    answered.rank = std::max(
+        answered.rank, 1 + logits.gt(logits[probe.answer[k]]).sum().item<int64_t>());
+  }
+  answered.p = std::exp(answered.log_p);
+  return answered;
+}
+
+struct Case {
+  std::vector<Probe> probes;
+  std::vector<std::vector<NeuronChange>> sets;
+  std::vector<Trial> trials;
+};
+
+/// Prompts of several lengths, sets over one, several, all and no layers.
+Case make_case(const Model& model, size_t prompts) {
+  Case c;
+  for (size_t i = 0; i < prompts; ++i) {
+    c.probes.push_back(random_probe(100 + i, 5 + static_cast<int64_t>(i % 4), i % 5 == 4 ? 2 : 1));
+  }
+  const auto top = static_cast<int32_t>(model.config().layers - 1);
+  c.sets = {{},
+            {{{0, 3}, 0.0F, 0.0F}},
+            {{{top, 7}, 2.0F, 0.0F}, {{top, 8}, 0.0F, 0.5F}},
+            {{{top, 1}, -1.0F, 0.0F}, {{0, 5}, 0.0F, 0.7F}, {{1, 2}, 3.0F, 0.0F}},
+            {{{1, 0}, 0.0F, -0.4F}, {{top, 39}, 0.0F, 0.0F}}};
+  for (uint32_t p = 0; p < prompts; ++p) {
+    for (uint32_t s = 0; s < c.sets.size(); ++s) c.trials.push_back({p, s});
+  }
+  return c;
+}
+
+TEST(Measure, EqualsSingleForwardsWithTheInterventionHook) {
+  const Model model = random_model(1);
+  const Case c = make_case(model, 17);
+  const Measured measured = measure(model, c.probes, c.sets, c.trials);
+  ASSERT_EQ(measured.before.size(), c.probes.size());
+  ASSERT_EQ(measured.after.size(), c.trials.size());
+  double largest_change = 0;
+  for (size_t t = 0; t < c.trials.size(); ++t) {
+    const Probe& probe = c.probes[c.trials[t].probe];
+    const Answered expected = by_hand(model, probe, c.sets[c.trials[t].set]);
+    EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
+    EXPECT_NEAR(measured.after[t].p, expected.p, 1e-5 * expected.p + 1e-7);
+    EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
+    const Answered before = by_hand(model, probe, {});
+    EXPECT_NEAR(measured.before[c.trials[t].probe].log_p, before.log_p, 2e-5);
+    largest_change = std::max(largest_change, std::abs(expected.log_p - before.log_p));
+  }
+  EXPECT_GT(largest_change, 0.05);  // else nothing was tested
+}
+
+TEST(Measure, AModelOfOneLayer) {
+  const Model model = random_model(2, 1);
+  const std::vector<Probe> probes = {random_probe(1, 6), random_probe(2, 6, 2)};
+  const std::vector<std::vector<NeuronChange>> sets = {{{{0, 4}, 0.0F, 1.5F}}};
+  const std::vector<Trial> trials = {{0, 0}, {1, 0}};
+  const Measured measured = measure(model, probes, sets, trials);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(measured.after[i].log_p, by_hand(model, probes[i], sets[0]).log_p, 2e-5);
+  }
+}
+
+TEST(Measure, DoesNotDependOnThreadsAndHardlyOnMemory) {
+  const Model model = random_model(3);
+  const Case c = make_case(model, 120);
+  const Measured one = measure(model, c.probes, c.sets, c.trials, {1, 1 << 30});
+  const Measured four = measure(model, c.probes, c.sets, c.trials, {4, 1 << 30});
+  const Measured tight = measure(model, c.probes, c.sets, c.trials, {2, 1});
+  for (size_t t = 0; t < c.trials.size(); ++t) {
+    EXPECT_EQ(one.after[t].log_p, four.after[t].log_p);
+    EXPECT_EQ(one.after[t].rank, four.after[t].rank);
+    EXPECT_NEAR(one.after[t].log_p, tight.after[t].log_p, 1e-5);
+  }
+}
+
+TEST(Measure, AnEmptySetChangesNothingAndScaleOneNeither) {
+  const Model model = random_model(4);
+  const std::vector<Probe> probes = {random_probe(1, 8)};
+  const std::vector<std::vector<NeuronChange>> sets = {{}, {{{1, 1}, 1.0F, 0.0F}}};
+  const std::vector<Trial> trials = {{0, 0}, {0, 1}};
+  const Measured measured = measure(model, probes, sets, trials);
+  EXPECT_EQ(measured.after[0].log_p, measured.before[0].log_p);
+  EXPECT_NEAR(measured.after[1].log_p, measured.before[0].log_p, 1e-6);
+}
+
+TEST(Measure, RefusesWhatTheModelDoesNotHave) {
+  const Model model = random_model(5);
+  const std::vector<Probe> probes = {random_probe(1, 8)};
+  const std::vector<Trial> trials = {{0, 0}};
+  const auto with = [&](const std::vector<NeuronChange>& set) {
+    const std::vector<std::vector<NeuronChange>> sets = {set};
+    measure(model, probes, sets, trials);
+  };
+  EXPECT_THROW(with({{{3, 0}, 0, 0}}), InputError);
+  EXPECT_THROW(with({{{0, 40}, 0, 0}}), InputError);
+  EXPECT_THROW(with({{{-1, 0}, 0, 0}}), InputError);
+  EXPECT_THROW(with({{{0, 1}, 0, 0}, {{0, 1}, 2, 0}}), InputError);
+  std::vector<Probe> wrong = probes;
+  wrong[0].ids[0] = 50;
+  EXPECT_THROW(measure(model, wrong, {}, {}), InputError);
+  wrong = probes;
+  wrong[0].positions[0] = 8;
+  EXPECT_THROW(measure(model, wrong, {}, {}), InputError);
+  wrong = probes;
+  wrong[0].ids.resize(25, 1);
+  EXPECT_THROW(measure(model, wrong, {}, {}), InputError);
+}
+
+TEST(Measure, StopsWhenAsked) {
+  const Model model = random_model(6);
+  const Case c = make_case(model, 8);
+  Interrupt::request();
+  EXPECT_THROW(measure(model, c.probes, c.sets, c.trials), Interrupted);
+  Interrupt::clear();
+  EXPECT_NO_THROW(measure(model, c.probes, c.sets, c.trials));
+}
+
+TEST(MaskActivations, AreThoseOfTheForward) {
+  const Model model = random_model(7);
+  const std::vector<Probe> probes = {random_probe(1, 8), random_probe(2, 5, 2), random_probe(3, 8)};
+  const at::Tensor found = mask_activations(model, probes);
+  for (size_t i = 0; i < probes.size(); ++i) {
+    RecordingHook hook;
+    (void)model.encode(at::tensor(probes[i].ids, at::kLong).unsqueeze(0), {}, &hook);
+    for (int64_t l = 0; l < model.config().layers; ++l) {
+      const at::Tensor rows = hook.activations()[static_cast<size_t>(l)][0].index_select(
+          0, at::tensor(probes[i].positions, at::kLong));
+      EXPECT_TRUE(at::allclose(found[static_cast<int64_t>(i)][l], rows.mean(0), 1e-4, 1e-5));
+    }
+  }
+}
+
+TEST(ActivationProfiles, GradientIsTheSlopeOfTheAnswer) {
+  const Model model = random_model(8);
+  const std::vector<Probe> probes = {random_probe(1, 8), random_probe(2, 8), random_probe(3, 6)};
+  const std::vector<int64_t> group = {0, 1, 1};
+  const ActivationProfile profile = activation_profiles(model, probes, group, 3);
+  const at::Tensor a = mask_activations(model, probes);
+  EXPECT_TRUE(at::allclose(profile.activation[0], a[0].abs(), 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(profile.activation[1], (a[1].abs() + a[2].abs()) / 2, 1e-4, 1e-5));
+  EXPECT_EQ(profile.gradient[2].abs().max().item<float>(), 0.0F);
+  // Central differences of P, neuron by neuron.
+  const float step = 0.02F;
+  for (const NeuronId id : {NeuronId{0, 3}, NeuronId{1, 20}, NeuronId{2, 39}}) {
+    const std::vector<std::vector<NeuronChange>> sets = {{{id, 1.0F, step}}, {{id, 1.0F, -step}}};
+    const std::vector<Trial> trials = {{0, 0}, {0, 1}};
+    const Measured m = measure(model, probes, sets, trials);
+    const double slope = std::abs(m.after[0].p - m.after[1].p) / (2 * static_cast<double>(step));
+    const double found = profile.gradient[0][id.layer][id.neuron].item<double>();
+    EXPECT_NEAR(found, slope, 0.02 * slope + 1e-5) << id.layer << ":" << id.neuron;
+  }
+}
+
+TEST(ActivationProfiles, DoNotDependOnThreads) {
+  const Model model = random_model(9);
+  std::vector<Probe> probes;
+  std::vector<int64_t> group;
+  for (uint64_t i = 0; i < 150; ++i) {
+    probes.push_back(random_probe(i, 5 + static_cast<int64_t>(i % 3)));
+    group.push_back(static_cast<int64_t>(i % 7));
+  }
+  const ActivationProfile one = activation_profiles(model, probes, group, 7, {1, 1 << 30});
+  const ActivationProfile three = activation_profiles(model, probes, group, 7, {3, 1 << 30});
+  EXPECT_TRUE(at::equal(one.activation, three.activation));
+  EXPECT_TRUE(at::equal(one.gradient, three.gradient));
+}
+
+TEST(Manipulation, NamesAndRefusals) {
+  for (const char* name : {"zero", "mean", "resample", "double", "scale:0.5", "scale:-3"}) {
+    EXPECT_EQ(manipulation_name(parse_manipulation(name)), name);
+  }
+  for (const char* name : {"", "Zero", "scale", "scale:", "scale:x", "scale:1x", "scale:nan",
+                           "scale:1e99", "halve"}) {
+    EXPECT_THROW(parse_manipulation(name), UsageError) << name;
+  }
+}
+
+TEST(Manipulation, SetsWhatItSays) {
+  const at::Tensor values = at::arange(80, at::kFloat).view({2, 40});
+  const std::vector<NeuronId> neurons = {{1, 5}};
+  const auto change = [&](const char* name) {
+    return changes_of(parse_manipulation(name), neurons, values).at(0);
+  };
+  EXPECT_EQ(change("zero").factor, 0.0F);
+  EXPECT_EQ(change("zero").summand, 0.0F);
+  EXPECT_EQ(change("double").factor, 2.0F);
+  EXPECT_EQ(change("scale:0.25").factor, 0.25F);
+  EXPECT_EQ(change("mean").factor, 0.0F);
+  EXPECT_EQ(change("mean").summand, 45.0F);
+  EXPECT_EQ(change("resample").summand, 45.0F);
+  EXPECT_THROW(changes_of(parse_manipulation("mean"), neurons, {}), InternalError);
+}
+
+}  // namespace
+}  // namespace engram
