@@ -1,0 +1,161 @@
+#include "engram/text/prompt.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "engram/error.h"
+
+namespace engram {
+namespace {
+
+/// What a prompt is written with, whatever the model's own mask token is.
+constexpr std::string_view kMask = "[MASK]";
+
+/// `text` in quotes for a message, cut at a character when it is long.
+std::string in_quotes(std::string_view text) {
+  constexpr size_t kLongest = 120;
+  if (text.size() <= kLongest) return '"' + std::string(text) + '"';
+  size_t end = kLongest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
+  return '"' + std::string(text.substr(0, end)) + "...\"";
+}
+
+[[noreturn]] void refuse(const Origin& origin, const std::string& message) {
+  throw InputError(origin + ": " + message);
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const size_t first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+/// Places of the masks in `prompt`, as offset and length, ascending.
+std::vector<std::pair<size_t, size_t>> find_masks(std::string_view prompt, std::string_view own) {
+  std::vector<std::pair<size_t, size_t>> places;
+  for (size_t at = 0; at < prompt.size();) {
+    const std::string_view rest = prompt.substr(at);
+    if (rest.starts_with(kMask)) {
+      places.emplace_back(at, kMask.size());
+    } else if (!own.empty() && rest.starts_with(own)) {
+      places.emplace_back(at, own.size());
+    }
+    at += !places.empty() && places.back().first == at ? places.back().second : 1;
+  }
+  return places;
+}
+
+/// The place of the one mask of `prompt`.
+std::pair<size_t, size_t> find_mask(const Tokenizer& tokenizer, std::string_view prompt,
+                                    const Origin& origin) {
+  const std::string own = tokenizer.mask_token();
+  const auto places = find_masks(prompt, own);
+  if (places.size() == 1) return places.front();
+  const std::string expected =
+      own == kMask ? std::string("one [MASK]") : "one [MASK] (or " + own + ")";
+  refuse(origin, "got " + (places.empty() ? "no mask" : std::to_string(places.size()) + " masks") +
+                     ", expected " + expected + ", in the prompt " + in_quotes(prompt));
+}
+
+Encoding encode(const Tokenizer& tokenizer, std::string_view text, bool special,
+                const Origin& origin) {
+  try {
+    return tokenizer.encode(text, special);
+  } catch (const InputError& error) {
+    refuse(origin, error.what());
+  }
+}
+
+/// The first word of `answer` in which the unknown token appears.
+std::string unknown_word(const Tokenizer& tokenizer, std::string_view answer, int64_t unknown,
+                         const Origin& origin) {
+  std::istringstream words{std::string(answer)};
+  for (std::string word; words >> word;) {
+    const auto ids = encode(tokenizer, word, false, origin).ids;
+    if (std::ranges::find(ids, unknown) != ids.end()) return word;
+  }
+  return std::string(answer);
+}
+
+}  // namespace
+
+std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view prompt,
+                                std::string_view answer, const Origin& origin) {
+  const auto [mask, length] = find_mask(tokenizer, prompt, origin);
+  const std::string_view word = trimmed(answer);
+  if (word.empty()) refuse(origin, "got an empty answer, expected a word");
+  if (!find_masks(word, tokenizer.mask_token()).empty()) {
+    refuse(origin, "the answer " + in_quotes(word) + " holds a mask, expected a word");
+  }
+  // A byte-level vocabulary writes the space before a word into the word's first token, and the
+  // mask token swallows the space before itself: so the space is the answer's.
+  std::string text(word);
+  if (tokenizer.byte_level() && mask > 0 && prompt[mask - 1] == ' ') text.insert(0, 1, ' ');
+
+  const std::vector<int64_t> ids = encode(tokenizer, text, false, origin).ids;
+  if (ids.empty()) {
+    refuse(origin, "the answer " + in_quotes(word) + " has no token in this vocabulary");
+  }
+  const std::optional<int64_t> unknown = tokenizer.unknown_id();
+  for (const int64_t id : ids) {
+    const std::string token = tokenizer.token_of(id);
+    if (unknown && id == *unknown && word.find(token) == std::string_view::npos) {
+      refuse(origin, "the answer " + in_quotes(word) + " is not in the vocabulary: " +
+                         in_quotes(unknown_word(tokenizer, word, id, origin)) + " becomes " + token);
+    }
+    if (tokenizer.is_special(id)) {
+      refuse(origin, "the answer " + in_quotes(word) + " holds the special token " + token +
+                         ", expected a word");
+    }
+  }
+  // A byte-level vocabulary that lacks a byte drops it without a word; only the text shows it.
+  if (tokenizer.byte_level() && trimmed(tokenizer.decode(ids, false)) != word) {
+    refuse(origin, "the answer " + in_quotes(word) + " is not in the vocabulary: its tokens read " +
+                       in_quotes(trimmed(tokenizer.decode(ids, false))));
+  }
+  return ids;
+}
+
+TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
+                              int64_t max_tokens, const Origin& origin) {
+  if (masks < 1) refuse(origin, "got " + std::to_string(masks) + " masks, expected at least 1");
+  const auto [place, length] = find_mask(tokenizer, prompt, origin);
+  std::string text(prompt.substr(0, place));
+  text += tokenizer.mask_token();
+  text += prompt.substr(place + length);
+
+  const std::vector<int64_t> ids = encode(tokenizer, text, true, origin).ids;
+  const int64_t mask = tokenizer.mask_id();
+  const auto found = std::ranges::find(ids, mask);
+  if (std::ranges::count(ids, mask) != 1) {
+    refuse(origin, "the tokenizer does not keep " + tokenizer.mask_token() +
+                       " as one token in the prompt " + in_quotes(prompt));
+  }
+  // Compared without overflow: `masks` can be any number that a caller asks for.
+  const int64_t others = static_cast<int64_t>(ids.size()) - 1;
+  if (masks > max_tokens - others) {
+    refuse(origin, "got " + std::to_string(others) + " tokens and " + std::to_string(masks) +
+                       (masks == 1 ? " mask" : " masks") + ", expected at most " +
+                       std::to_string(max_tokens) + " in all, in the prompt " + in_quotes(prompt));
+  }
+  TokenizedPrompt result;
+  result.ids.assign(ids.begin(), found);
+  for (int64_t i = 0; i < masks; ++i) {
+    result.positions.push_back(static_cast<int64_t>(result.ids.size()));
+    result.ids.push_back(mask);
+  }
+  result.ids.insert(result.ids.end(), found + 1, ids.end());
+  return result;
+}
+
+TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view prompt,
+                              std::string_view answer, int64_t max_tokens, const Origin& origin) {
+  std::vector<int64_t> ids = answer_ids(tokenizer, prompt, answer, origin);
+  TokenizedPrompt result =
+      encode_prompt(tokenizer, prompt, static_cast<int64_t>(ids.size()), max_tokens, origin);
+  result.answer = std::move(ids);
+  return result;
+}
+
+}  // namespace engram
