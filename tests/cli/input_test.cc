@@ -1,0 +1,241 @@
+// Models, prompts and places that cannot be used: one clear message each, and the right exit code.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+#include "engram/model/model.h"
+
+namespace engram::testing {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using nlohmann::json;
+
+const std::string kPrompt = "The capital of France is [MASK].";
+
+/// One line on stderr that holds every part, and nothing on stdout.
+void expect_error(const Outcome& outcome, int code, const std::vector<std::string>& parts) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(lines_of(outcome.err).size(), 1U) << outcome.err;
+  EXPECT_EQ(outcome.err.rfind("engram: error: ", 0), 0U) << outcome.err;
+  for (const std::string& part : parts) {
+    EXPECT_NE(outcome.err.find(part), std::string::npos) << part << " in " << outcome.err;
+  }
+}
+
+Outcome attribute(const std::string& prompt, const std::string& answer, const Arguments& more = {}) {
+  Arguments all{"attribute", tiny_model(), "--prompt", prompt, "--answer", answer, "--quiet"};
+  all.insert(all.end(), more.begin(), more.end());
+  return run_engram(all);
+}
+
+TEST(BadPrompt, MasksAndAnswers) {
+  expect_error(attribute("The capital of France is Paris.", "paris"), 3, {"--prompt", "[MASK]"});
+  expect_error(attribute("[MASK] is the capital of [MASK].", "paris"), 3, {"--prompt"});
+  expect_error(attribute(kPrompt, "[SEP]"), 3, {"--answer", "[SEP]"});
+  expect_error(attribute(kPrompt, "[MASK]"), 3, {"--answer", "[MASK]"});
+  expect_error(attribute(kPrompt, "東⊗"), 3, {"--answer", "東⊗"});
+  expect_error(attribute(kPrompt, " "), 3, {"--answer"});
+  expect_error(attribute("", "paris"), 3, {"--prompt"});
+  std::string longer;
+  for (int i = 0; i < 60; ++i) longer += "the ";
+  expect_error(attribute(longer + "[MASK].", "paris"), 3, {"--prompt", "40"});
+  expect_error(run_engram({"predict", tiny_model(), "No mask."}), 3, {"TEXT", "[MASK]"});
+  expect_error(run_engram({"predict", tiny_model(), "[MASK] [MASK]"}), 3, {"TEXT"});
+}
+
+TEST(BadPrompt, Contrasts) {
+  expect_error(attribute(kPrompt, "paris", {"--target", "logit-diff:[PAD]"}), 3, {"--target"});
+  expect_error(attribute(kPrompt, "paris", {"--target", "logit-diff:paris"}), 3, {"--target"});
+  expect_error(attribute(kPrompt, "paris", {"--target", "logit-diff:the city"}), 3,
+               {"--target", "one token"});
+}
+
+TEST(BadPrompt, TextThatIsNotUtf8) {
+  const Outcome outcome = attribute("caf\xe9 [MASK].", "paris");
+  EXPECT_EQ(outcome.code, 3) << outcome.err;
+  EXPECT_EQ(lines_of(outcome.err).size(), 1U) << outcome.err;
+}
+
+class BadModel : public ::testing::Test {
+ protected:
+  TemporaryFolder folder;
+  std::string model = copy_of_model(folder);
+  Outcome predict() { return run_engram({"predict", model, kPrompt}); }
+  json config() { return json::parse(read_text(model + "/config.json")); }
+  void set_config(const json& value) { write_text(model + "/config.json", value.dump()); }
+};
+
+TEST_F(BadModel, FolderThatIsMissingOrNoModel) {
+  expect_error(run_engram({"predict", folder.file("nowhere"), kPrompt}), 4, {"nowhere"});
+  std::filesystem::create_directory(folder.file("empty"));
+  expect_error(run_engram({"inspect", folder.file("empty")}), 4, {"config.json"});
+}
+
+TEST_F(BadModel, UnknownArchitecture) {
+  json changed = config();
+  changed["model_type"] = "mamba";
+  changed["architectures"] = {"MambaForCausalLM"};
+  set_config(changed);
+  expect_error(predict(), 3, {"config.json", "mamba"});
+}
+
+TEST_F(BadModel, ConfigThatIsNoJson) {
+  write_text(model + "/config.json", "{\"model_type\": ");
+  expect_error(predict(), 3, {"config.json"});
+}
+
+TEST_F(BadModel, FolderInPlaceOfAFile) {
+  std::filesystem::remove(model + "/model.safetensors");
+  std::filesystem::create_directory(model + "/model.safetensors");
+  expect_error(predict(), 4, {"model.safetensors"});
+}
+
+TEST_F(BadModel, TruncatedWeights) {
+  const std::string file = model + "/model.safetensors";
+  const auto size = std::filesystem::file_size(file);
+  for (const auto left : {size - 1, size / 2, uintmax_t{100}, uintmax_t{7}, uintmax_t{0}}) {
+    std::filesystem::resize_file(file, left);
+    SCOPED_TRACE(left);
+    expect_error(predict(), 3, {"model.safetensors"});
+  }
+}
+
+TEST_F(BadModel, WrongShapeAndMissingTensorAreInspected) {
+  json changed = config();
+  changed["intermediate_size"] = 52;
+  changed["num_hidden_layers"] = 4;
+  set_config(changed);
+  expect_error(predict(), 3, {"model.safetensors"});
+  const Outcome inspected = run_engram({"inspect", model, "--json"});
+  EXPECT_EQ(inspected.code, 3);
+  const json report = json::parse(inspected.out);
+  EXPECT_EQ(report.at("usable"), false);
+  EXPECT_EQ(report.at("tensors").at("missing").size(), 16U) << "one layer";
+  bool told = false;
+  for (const json& problem : report.at("problems")) {
+    told = told || problem.get<std::string>().find("expected [52, 24]") != std::string::npos;
+  }
+  EXPECT_TRUE(told) << report.at("problems");
+}
+
+TEST_F(BadModel, UnreadableFile) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  ::chmod((model + "/config.json").c_str(), 0);
+  expect_error(predict(), 4, {"config.json"});
+}
+
+TEST_F(BadModel, TokenizerOfAnotherModel) {
+  std::filesystem::copy_file(tiny_model("bert-tiny") + "/tokenizer.json", model + "/tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  json tokenizer = json::parse(read_text(model + "/tokenizer.json"));
+  tokenizer["model"]["vocab"]["surplus"] = 330;
+  write_text(model + "/tokenizer.json", tokenizer.dump());
+  expect_error(predict(), 3, {"331", "330"});
+}
+
+TEST(BadPlace, PictureIsRefusedBeforeAnyWork) {
+  const TemporaryFolder folder;
+  const Outcome missing =
+      attribute(kPrompt, "no matter", {"--picture", folder.file("no/where.svg")});
+  expect_error(missing, 4, {"where.svg"});
+  std::filesystem::create_directory(folder.file("folder.svg"));
+  expect_error(attribute(kPrompt, "paris", {"--picture", folder.file("folder.svg")}), 4,
+               {"folder.svg"});
+  if (::geteuid() != 0) {
+    ::chmod(folder.path().c_str(), 0500);
+    expect_error(attribute(kPrompt, "paris", {"--picture", folder.file("a.svg")}), 4, {"a.svg"});
+    ::chmod(folder.path().c_str(), 0700);
+  }
+}
+
+TEST(BadPlace, StandardOutput) {
+  const Arguments predict{"predict", tiny_model(), kPrompt};
+  RunSetup setup;
+  setup.stdout_path = "/dev/full";
+  expect_error(run_engram(predict, setup), 4, {"stdout"});
+  expect_error(run_engram({"help"}, setup), 4, {"stdout"});
+  expect_error(run_engram({"--help"}, setup), 4, {"stdout"});
+  setup.stdout_path = "-";
+  expect_error(run_engram(predict, setup), 4, {"stdout"});
+  RunSetup leaving;
+  leaving.reader_leaves = true;
+  expect_error(run_engram(predict, leaving), 4, {"stdout"});
+}
+
+TEST(Device, CudaWithoutItsKernelsSaysWhatToDo) {
+  const Outcome outcome = run_engram({"predict", tiny_model(), kPrompt, "--device", "cuda"});
+  if (outcome.code == 0) GTEST_SKIP() << "a GPU is there and usable";
+  EXPECT_TRUE(outcome.code == 3 || outcome.code == 4) << outcome.err;
+  EXPECT_TRUE(outcome.err.find("make cuda") != std::string::npos ||
+              outcome.err.find("no usable GPU") != std::string::npos)
+      << outcome.err;
+  const Outcome fallback = run_engram({"predict", tiny_model(), kPrompt, "--device", "auto"});
+  EXPECT_EQ(fallback.code, 0) << fallback.err;
+  EXPECT_EQ(fallback.out, run_engram({"predict", tiny_model(), kPrompt}).out);
+}
+
+/// A model that is big enough for minutes of work.
+class Interrupting : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ModelConfig config;
+    config.layers = 12;
+    config.d_model = 192;
+    config.d_ff = 768;
+    config.heads = 6;
+    config.head_size = 32;
+    config.vocabulary = 330;
+    config.positions = 64;
+    config.token_types = 2;
+    ModelWeights weights;
+    for (const TensorSpec& spec : tensor_table(config, weights)) {
+      std::vector<int64_t> shape;
+      for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+      *spec.destination = at::full(shape, 0.01, at::kFloat);
+      if (shape.size() == 2) spec.destination->normal_(0, 0.05);
+    }
+    weights.decoder_weight = weights.token_embedding;
+    save_model(Model(config, std::move(weights)), folder.path(), false);
+    std::filesystem::copy(tiny_model() + "/tokenizer.json", folder.file("tokenizer.json"));
+  }
+  Outcome run(const RunSetup& setup) {
+    return run_engram({"attribute", folder.path().string(), "--prompt", kPrompt, "--answer", "paris",
+                       "--rule", "riemann-left", "--steps", "10000", "--picture",
+                       folder.file("picture.svg")},
+                      setup);
+  }
+  TemporaryFolder folder;
+};
+
+TEST_F(Interrupting, StopsWithinASecondAndLeavesNothing) {
+  for (const int number : {SIGINT, SIGTERM}) {
+    RunSetup setup;
+    setup.signal_after = std::chrono::milliseconds(4000);
+    setup.signals = {number};
+    const Outcome outcome = run(setup);
+    EXPECT_EQ(outcome.code, 130) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_NE(outcome.err.find("engram: interrupted: "), std::string::npos) << outcome.err;
+    // Slow machines and sanitizers get some room beyond the second that is promised.
+    EXPECT_LT(outcome.seconds, 4.0 + 3.0);
+    EXPECT_FALSE(std::filesystem::exists(folder.file("picture.svg")));
+  }
+}
+
+TEST_F(Interrupting, ASecondSignalStopsAtOnce) {
+  RunSetup setup;
+  setup.signal_after = std::chrono::milliseconds(3000);
+  setup.signals = {SIGINT, SIGINT};
+  const Outcome outcome = run(setup);
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+  EXPECT_LT(outcome.seconds, 3.0 + 2.0);
+}
+
+}  // namespace
+}  // namespace engram::testing

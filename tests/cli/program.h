@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace engram::testing {
+
+/// What a run of the program left.
+struct Outcome {
+  int code = -1;     ///< exit code; 128 + the signal that killed it
+  std::string out;
+  std::string err;
+  double seconds = 0;
+};
+
+/// How a run differs from the plain one.
+struct RunSetup {
+  std::string stdout_path;              ///< a file or device instead of a pipe; "-" closes stdout
+  std::chrono::milliseconds signal_after{0};  ///< sends `signals` one after the other, from then on
+  std::vector<int> signals;
+  bool reader_leaves = false;           ///< stdout is a pipe that nobody reads
+};
+
+/// Runs `engram` with these arguments. $ENGRAM_BINARY names another binary than the build's.
+Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& setup = {});
+
+/// A folder that goes with the object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// The folder of a stored tiny checkpoint ("bert-tiny").
+std::string tiny_model(const std::string& name = "bert-tiny");
+
+/// A copy of a stored tiny checkpoint in `folder`, to be damaged.
+std::string copy_of_model(const TemporaryFolder& folder, const std::string& name = "bert-tiny");
+
+std::string read_text(const std::filesystem::path& file);
+void write_text(const std::filesystem::path& file, const std::string& text);
+
+/// Lines of a text, without the newlines.
+std::vector<std::string> lines_of(const std::string& text);
+
+}  // namespace engram::testing

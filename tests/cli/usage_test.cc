@@ -1,0 +1,113 @@
+// What the program says when it is asked for help or used wrongly.
+#include <gtest/gtest.h>
+
+#include "cli/program.h"
+
+namespace engram::testing {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+const std::string kPrompt = "The capital of France is [MASK].";
+
+Arguments attribute(const Arguments& more) {
+  Arguments all{"attribute", tiny_model(), "--prompt", kPrompt};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+/// One line on stderr that starts like a message and holds `part`; nothing on stdout.
+void expect_error(const Outcome& outcome, int code, const std::string& part) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(lines_of(outcome.err).size(), 1U) << outcome.err;
+  EXPECT_EQ(outcome.err.rfind("engram: error: ", 0), 0U) << outcome.err;
+  EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+}
+
+TEST(Help, NamesCommandsAndExitCodes) {
+  for (const Arguments& arguments : {Arguments{"help"}, Arguments{"--help"}, Arguments{"-h"}}) {
+    const Outcome outcome = run_engram(arguments);
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_EQ(outcome.err, "");
+    for (const char* part : {"inspect", "predict", "attribute", "locate", "intervene", "Exit codes",
+                             "130", "70", "[MASK]"}) {
+      EXPECT_NE(outcome.out.find(part), std::string::npos) << part;
+    }
+  }
+}
+
+class CommandHelp : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(CommandHelp, TeachesWithAnExampleAndAllSharedOptions) {
+  const Outcome asked = run_engram({"help", GetParam()});
+  const Outcome flagged = run_engram({GetParam(), "--help"});
+  EXPECT_EQ(asked.code, 0);
+  EXPECT_EQ(flagged.code, 0);
+  EXPECT_EQ(asked.out, flagged.out);
+  for (const char* part : {"Usage: engram ", "Example", "MODEL", "--json", "--device", "--threads",
+                           "--memory", "--seed", "--quiet", "Default"}) {
+    EXPECT_NE(asked.out.find(part), std::string::npos) << part;
+  }
+  for (const std::string& line : lines_of(asked.out)) EXPECT_LE(line.size(), 84U) << line;
+}
+
+INSTANTIATE_TEST_SUITE_P(Commands, CommandHelp,
+                         ::testing::Values("inspect", "predict", "attribute", "locate",
+                                           "intervene"),
+                         [](const auto& parameter) { return std::string(parameter.param); });
+
+TEST(Help, Version) {
+  const Outcome outcome = run_engram({"--version"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out.rfind("engram ", 0), 0U) << outcome.out;
+}
+
+TEST(Usage, CommandsThatDoNotExist) {
+  expect_error(run_engram({}), 2, "a command is required");
+  expect_error(run_engram({"atribute"}), 2, "no command \"atribute\"");
+  expect_error(run_engram({"help", "atribute"}), 2, "no command \"atribute\"");
+}
+
+TEST(Usage, OptionsThatCannotBeMeant) {
+  const std::vector<std::pair<Arguments, std::string>> cases{
+      {{"--answer", "paris", "--steps", "0"}, "--steps"},
+      {{"--answer", "paris", "--steps", "10001"}, "from 1 to 10000"},
+      {{"--answer", "paris", "--steps", "abc"}, "got \"abc\""},
+      {{"--answer", "paris", "--steps", "1.5"}, "--steps"},
+      {{"--answer", "paris", "--max-steps", "0"}, "--max-steps"},
+      {{"--answer", "paris", "--threads", "0"}, "--threads"},
+      {{"--answer", "paris", "--threads", "-1"}, "--threads"},
+      {{"--answer", "paris", "--threads", "two"}, "--threads"},
+      {{"--answer", "paris", "--memory", "lots"}, "--memory"},
+      {{"--answer", "paris", "--seed", "-1"}, "--seed"},
+      {{"--answer", "paris", "--tolerance", "0"}, "--tolerance"},
+      {{"--answer", "paris", "--tolerance", "nan"}, "--tolerance"},
+      {{"--answer", "paris", "--device", "tpu"}, "--device"},
+      {{"--answer", "paris", "--score", "shap"}, "shap"},
+      {{"--answer", "paris", "--rule", "simpson"}, "simpson"},
+      {{"--answer", "paris", "--target", "loss"}, "--target"},
+      {{"--answer", "paris", "--target", "logit-diff:"}, "--target"},
+      {{"--answer", "paris", "--top", "0"}, "--top"},
+      {{"--answer", "paris", "--top", "some"}, "--top"},
+      {{"--answer", "paris", "--picture", "a.png"}, ".svg or .html"},
+      {{"--answer", "paris", "--nonsense"}, "--nonsense"},
+      {{"--answer", "paris", "--predicted"}, "--predicted"},
+      {{}, "--answer"},
+  };
+  for (const auto& [more, part] : cases) {
+    SCOPED_TRACE(part);
+    expect_error(run_engram(attribute(more)), 2, part);
+  }
+  expect_error(run_engram({"attribute", tiny_model(), "--answer", "paris"}), 2, "--prompt");
+  expect_error(run_engram({"attribute"}), 2, "MODEL");
+  expect_error(run_engram({"predict", tiny_model(), kPrompt, "--top", "0"}), 2, "--top");
+  expect_error(run_engram({"predict", tiny_model()}), 2, "TEXT");
+}
+
+TEST(Usage, ControlCharactersOfArgumentsDoNotReachTheTerminal) {
+  expect_error(run_engram({"\x1b[31mred"}), 2, "\\x1b[31mred");
+}
+
+}  // namespace
+}  // namespace engram::testing
