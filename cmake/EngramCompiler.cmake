@@ -23,6 +23,8 @@ if(ENGRAM_SANITIZE)
   add_compile_definitions(ENGRAM_NO_MULTIVERSION)
   add_compile_options(-fsanitize=${ENGRAM_SANITIZE} -fno-sanitize-recover=all
                       -fno-omit-frame-pointer)
+  # The checks that GCC weaves in look to it like reads of unset variables.
+  target_compile_options(engram_warnings INTERFACE -Wno-maybe-uninitialized)
   add_link_options(-fsanitize=${ENGRAM_SANITIZE})
 endif()
 
