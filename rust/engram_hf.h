@@ -37,13 +37,14 @@ bool engram_hf_tokenizer_is_special(const engram_hf_tokenizer* tokenizer, uint32
 // One more than the largest id, added tokens included.
 size_t engram_hf_tokenizer_size(const engram_hf_tokenizer* tokenizer);
 
-// Trains a WordPiece vocabulary. `pipeline` is a tokenizer.json whose model is an empty WordPiece;
-// `corpus` and `special_tokens` are lines. Returns the tokenizer.json with the new vocabulary.
-char* engram_hf_train_wordpiece(const uint8_t* pipeline, size_t pipeline_size,
-                                const uint8_t* corpus, size_t corpus_size,
-                                const uint8_t* special_tokens, size_t special_tokens_size,
+// Trains a WordPiece vocabulary of at most `vocabulary` tokens on `corpus`, one text a line, and
+// returns the tokenizer.json of BERT's tokenizer with it: [PAD] [UNK] [CLS] [SEP] [MASK] first, then
+// at most `limit_alphabet` characters, `whole_words` (one a line, each made one token; one that the
+// tokenizer would split is an error) and the pieces found. The same corpus gives the same bytes.
+char* engram_hf_train_wordpiece(const uint8_t* corpus, size_t corpus_size,
+                                const uint8_t* whole_words, size_t whole_words_size,
                                 size_t vocabulary, uint64_t min_frequency, size_t limit_alphabet,
-                                char** error);
+                                bool lowercase, char** error);
 
 // Checks a whole .safetensors file and returns its tensors as a JSON array of
 // {"name", "dtype", "shape", "begin", "end"}, bytes counted from the start of the file.

@@ -2,11 +2,12 @@
 
 use std::ffi::{c_char, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Once;
 
 use safetensors::SafeTensors;
-use tokenizers::models::wordpiece::WordPieceTrainerBuilder;
-use tokenizers::models::TrainerWrapper;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::Tokenizer;
+
+mod train;
 
 pub struct Handle {
     tokenizer: Tokenizer,
@@ -34,10 +35,19 @@ unsafe fn text<'a>(data: *const u8, size: usize) -> Result<&'a str, String> {
 
 /// Runs `work`; on an error or a panic sets `*error` and returns None.
 unsafe fn guarded<T>(error: *mut *mut c_char, work: impl FnOnce() -> Result<T, String>) -> Option<T> {
+    static QUIET: Once = Once::new();
+    // A panic is reported as an error; nothing is printed.
+    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
     let message = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => return Some(value),
         Ok(Err(message)) => message,
-        Err(_) => "the library panicked".to_string(),
+        Err(panic) => {
+            let reason = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            format!("broken invariant in a Rust library: {}", reason.unwrap_or("unknown"))
+        }
     };
     if !error.is_null() {
         *error = to_c(&message);
@@ -184,37 +194,25 @@ pub unsafe extern "C" fn engram_hf_tokenizer_size(handle: *const Handle) -> usiz
 /// As above.
 #[no_mangle]
 pub unsafe extern "C" fn engram_hf_train_wordpiece(
-    pipeline: *const u8,
-    pipeline_size: usize,
     corpus: *const u8,
     corpus_size: usize,
-    special_tokens: *const u8,
-    special_tokens_size: usize,
+    whole_words: *const u8,
+    whole_words_size: usize,
     vocabulary: usize,
     min_frequency: u64,
     limit_alphabet: usize,
+    lowercase: bool,
     error: *mut *mut c_char,
 ) -> *mut c_char {
     guarded(error, || {
-        let mut tokenizer =
-            Tokenizer::from_bytes(bytes(pipeline, pipeline_size)).map_err(|e| e.to_string())?;
-        let special = text(special_tokens, special_tokens_size)?
-            .lines()
-            .map(|token| AddedToken::from(token, true))
-            .collect();
-        let trainer = WordPieceTrainerBuilder::new()
-            .vocab_size(vocabulary)
-            .min_frequency(min_frequency)
-            .limit_alphabet(limit_alphabet)
-            .special_tokens(special)
-            .show_progress(false)
-            .build();
-        let mut trainer = TrainerWrapper::from(trainer);
+        let options = train::Options {
+            vocabulary,
+            min_frequency,
+            limit_alphabet,
+            lowercase,
+        };
         let lines = text(corpus, corpus_size)?.lines();
-        tokenizer
-            .train(&mut trainer, lines)
-            .map_err(|e| e.to_string())?;
-        tokenizer.to_string(true).map_err(|e| e.to_string())
+        train::train_wordpiece(lines, text(whole_words, whole_words_size)?.lines(), &options)
     })
     .map_or(std::ptr::null_mut(), |t| to_c(&t))
 }
