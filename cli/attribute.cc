@@ -251,8 +251,10 @@ std::string to_text(const LoadedModel& loaded, const AttributeOptions& options,
     rows.push_back(largest_per_bin(scores.const_data_ptr<float>() + layer * d_ff, d_ff, kBins));
     labels.push_back(std::to_string(layer));
   }
-  out += "\nLargest |score| of each " + format_count((d_ff + kBins - 1) / kBins) +
-         " neurons (░ 5 %, ▒ 20 %, ▓ 50 %, █ 80 % of the largest)\n" + heat_map(rows, labels);
+  const std::string part = d_ff <= kBins ? "|score| of every neuron"
+                                         : "Largest |score| of every " +
+                                               format_count((d_ff + kBins - 1) / kBins) + " neurons";
+  out += "\n" + part + " by layer (░ 5 %, ▒ 20 %, ▓ 50 %, █ 80 % of the largest)\n" + heat_map(rows, labels);
 
   const bool integrated = options.attribution.score == Score::kIntegratedGradients;
   out += "\nLayers\n" + layer_table(attribution, integrated);

@@ -190,10 +190,9 @@ std::string to_text(const InspectOptions& options, const Report& report) {
                         std::to_string(t.mask_id));
   }
   line("memory", format_bytes(report.loaded.mapped_bytes) + " of weights mapped from the file, " +
-                     format_bytes(report.loaded.copied_bytes) + " converted; the longest prompt's "
-                     "forward takes " +
-                     format_bytes(forward_bytes(c, c.max_tokens())) +
-                     ", attribution what --memory allows");
+                     format_bytes(report.loaded.copied_bytes) + " converted");
+  line("", format_bytes(forward_bytes(c, c.max_tokens())) +
+               " for a forward of the longest prompt; attribution takes what --memory allows");
   for (const std::string& problem : report.problems) line("problem", printable(problem));
   return out;
 }
