@@ -7,11 +7,13 @@
 #include "engram/error.h"
 #include "kernels.h"
 
-#if defined(__x86_64__) && !defined(ENGRAM_NO_MULTIVERSION)
+#if !defined(__x86_64__) || defined(ENGRAM_NO_MULTIVERSION)
+#define ENGRAM_CLONES
+#elif !defined(__clang__) && __GNUC__ >= 12
 #define ENGRAM_CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define ENGRAM_CLONES
+#else  // compilers that dispatch by single features only
+#define ENGRAM_CLONES __attribute__((target_clones("avx512f", "fma", "default")))
 #endif
 
 // Buffers are either the same or apart, never overlapping in part, so loops carry no dependences.
