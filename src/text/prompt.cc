@@ -4,21 +4,13 @@
 #include <sstream>
 
 #include "engram/error.h"
+#include "text/jsonl.h"
 
 namespace engram {
 namespace {
 
 /// What a prompt is written with, whatever the model's own mask token is.
 constexpr std::string_view kMask = "[MASK]";
-
-/// `text` in quotes for a message, cut at a character when it is long.
-std::string in_quotes(std::string_view text) {
-  constexpr size_t kLongest = 120;
-  if (text.size() <= kLongest) return '"' + std::string(text) + '"';
-  size_t end = kLongest;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-  return '"' + std::string(text.substr(0, end)) + "...\"";
-}
 
 [[noreturn]] void refuse(const Origin& origin, const std::string& message) {
   throw InputError(origin + ": " + message);

@@ -1,0 +1,303 @@
+// ParaRel (Elazar et al. 2021): facts/P36.jsonl with subject and object labels, patterns/P36.jsonl
+// with prompts for all facts of the relation.
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <unordered_map>
+#include <utility>
+
+#include "engram/error.h"
+#include "text/jsonl.h"
+
+namespace engram {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::string_view kSubject = "[X]";
+constexpr std::string_view kObject = "[Y]";
+
+struct Pattern {
+  std::string text;  ///< with one [Y] and at least one [X]
+  std::string lemma;
+  std::string extended_lemma;
+};
+
+int64_t count(std::string_view text, std::string_view part) {
+  int64_t number = 0;
+  for (size_t at = text.find(part); at != std::string_view::npos;
+       at = text.find(part, at + part.size())) {
+    ++number;
+  }
+  return number;
+}
+
+/// The pattern with [MASK] for [Y] and `subject` for [X]; what the subject holds stays as it is.
+std::string fill(std::string_view pattern, std::string_view subject) {
+  std::string prompt;
+  for (size_t at = 0; at < pattern.size();) {
+    if (pattern.substr(at).starts_with(kSubject)) {
+      prompt += subject;
+      at += kSubject.size();
+    } else if (pattern.substr(at).starts_with(kObject)) {
+      prompt += "[MASK]";
+      at += kObject.size();
+    } else {
+      prompt += pattern[at++];
+    }
+  }
+  return prompt;
+}
+
+/// Letters and digits of a pattern without case: equal for patterns that differ in signs only.
+std::string bare(std::string_view pattern) {
+  std::string letters;
+  for (const char c : pattern) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80 || std::isalnum(byte) != 0) {
+      letters += static_cast<char>(std::tolower(byte));
+    }
+  }
+  return letters;
+}
+
+/// The words of a lemma ("is-capital-of") that carry its meaning; all of it when none does.
+std::vector<std::string> content_words(const std::string& lemma) {
+  constexpr std::array<std::string_view, 40> kFunctionWords = {
+      "a",    "an",   "and",  "are",  "as",   "at",    "be",        "been", "by",   "for",
+      "from", "had",  "has",  "have", "in",   "into",  "is",        "it",   "its",  "of",
+      "on",   "one",  "or",   "s",    "such", "that",  "the",       "their", "these", "this",
+      "to",   "used", "was",  "were", "what", "which", "who",       "whose", "with", "after"};
+  std::vector<std::string> words;
+  std::string word;
+  const auto finish = [&] {
+    if (!word.empty() && std::ranges::find(kFunctionWords, word) == kFunctionWords.end()) {
+      words.push_back(word);
+    }
+    word.clear();
+  };
+  for (const char c : lemma) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80 || std::isalnum(byte) != 0) {
+      word += static_cast<char>(std::tolower(byte));
+    } else {
+      finish();
+    }
+  }
+  finish();
+  if (words.empty()) words.push_back(lemma);
+  return words;
+}
+
+/// True for forms of one word as far as spelling shows it: own, owner, owned; produce, product;
+/// employed, employment. Too much is better than too little here: a near-copy must not leak.
+bool akin(std::string_view a, std::string_view b) {
+  const auto [end, other] = std::ranges::mismatch(a, b);
+  const auto common = static_cast<size_t>(end - a.begin());
+  const size_t shorter = std::min(a.size(), b.size());
+  return a == b || (common == shorter && common >= 3) || (common >= 4 && common + 2 >= shorter);
+}
+
+/// Groups of patterns that may not be torn apart, as a group number per pattern. Two patterns are
+/// connected by the same lemma or extended lemma, by a content word that both lemmas share (so
+/// "capital-of" and "capital-city-of" are one group), or by the same text but for signs.
+std::vector<size_t> group_patterns(const std::vector<Pattern>& patterns) {
+  std::vector<std::vector<std::string>> words;
+  std::vector<std::string> texts;
+  for (const Pattern& pattern : patterns) {
+    words.push_back(content_words(pattern.lemma));
+    for (std::string& word : content_words(pattern.extended_lemma)) words.back().push_back(word);
+    texts.push_back(bare(pattern.text));
+  }
+  const auto connected = [&](size_t i, size_t j) {
+    if (patterns[i].lemma == patterns[j].lemma || texts[i] == texts[j] ||
+        patterns[i].extended_lemma == patterns[j].extended_lemma) {
+      return true;
+    }
+    return std::ranges::any_of(words[i], [&](const std::string& a) {
+      return std::ranges::any_of(words[j], [&](const std::string& b) { return akin(a, b); });
+    });
+  };
+  std::vector<size_t> group(patterns.size());
+  std::iota(group.begin(), group.end(), size_t{0});
+  for (size_t i = 0; i < patterns.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (group[i] != group[j] && connected(i, j)) {
+        std::ranges::replace(group, std::max(group[i], group[j]), std::min(group[i], group[j]));
+      }
+    }
+  }
+  return group;
+}
+
+/// Which patterns are held out: whole groups in seeded order, as long as they stay within the
+/// share; the smallest when none does; never all. Empty when there is only one group.
+std::vector<bool> hold_out(const std::vector<Pattern>& patterns, double share, uint64_t seed) {
+  const std::vector<size_t> group = group_patterns(patterns);
+  std::map<size_t, int64_t> sizes;
+  for (const size_t g : group) ++sizes[g];
+  if (sizes.size() < 2) return {};
+
+  std::vector<std::pair<uint64_t, size_t>> order;
+  for (const auto& [g, size] : sizes) {
+    order.emplace_back(seeded_number(seed, patterns[g].extended_lemma), g);
+  }
+  std::ranges::sort(order);
+  const double wanted = share * static_cast<double>(patterns.size());
+  std::vector<size_t> held;
+  int64_t total = 0;
+  for (const auto& [number, g] : order) {
+    if (held.size() + 1 == sizes.size()) break;
+    if (static_cast<double>(total + sizes[g]) > wanted) continue;
+    total += sizes[g];
+    held.push_back(g);
+  }
+  if (held.empty()) {
+    held.push_back(std::ranges::min_element(order, {}, [&](const auto& entry) {
+                     return sizes[entry.second];
+                   })->second);
+  }
+  std::vector<bool> out;
+  for (const size_t g : group) out.push_back(std::ranges::find(held, g) != held.end());
+  return out;
+}
+
+std::vector<Pattern> read_patterns(const fs::path& path, ProblemSink& sink) {
+  std::vector<Pattern> patterns;
+  std::unordered_map<std::string, int64_t> seen;
+  read_json_lines(path, sink, [&](const json& object, int64_t line) {
+    Pattern pattern{text_field(object, "pattern"), text_field(object, "lemma"),
+                    text_field(object, "extended_lemma")};
+    if (count(pattern.text, kSubject) < 1 || count(pattern.text, kObject) != 1 ||
+        count_masks(pattern.text) != 0) {
+      throw LineError{"got the pattern " + in_quotes(pattern.text) +
+                      ", expected [X] for the subject and one [Y] for the object"};
+    }
+    const auto [first, added] = seen.try_emplace(pattern.text, line);
+    if (!added) {
+      sink.skipped(path.string(), line,
+                   "got the pattern of line " + std::to_string(first->second) +
+                       " again, expected each pattern once; the first is used");
+      return;
+    }
+    patterns.push_back(std::move(pattern));
+  });
+  return patterns;
+}
+
+void read_relation(const fs::path& folder, const std::string& relation,
+                   const FactSetOptions& options, ProblemSink& sink, FactSet& set) {
+  const fs::path facts_path = folder / "facts" / (relation + ".jsonl");
+  const fs::path patterns_path = folder / "patterns" / (relation + ".jsonl");
+  const bool has_patterns = fs::exists(patterns_path);
+  std::vector<Pattern> patterns;
+  if (has_patterns) patterns = read_patterns(patterns_path, sink);
+
+  std::vector<Fact> facts;
+  std::unordered_map<std::string, int64_t> seen;
+  read_json_lines(facts_path, sink, [&](const json& object, int64_t line) {
+    Fact fact;
+    fact.relation = relation;
+    fact.subject = text_field(object, "sub_label");
+    fact.object = text_field(object, "obj_label");
+    fact.origin = facts_path.string() + ":" + std::to_string(line);
+    if (count_masks(fact.subject) + count_masks(fact.object) > 0) {
+      throw LineError{"got a mask in the fact " + in_quotes(fact.subject) + ", " +
+                      in_quotes(fact.object) + ", expected names"};
+    }
+    const auto [first, added] =
+        seen.try_emplace(fact_key(relation, fact.subject, fact.object), line);
+    if (!added) {
+      sink.skipped(facts_path.string(), line,
+                   "got the fact of line " + std::to_string(first->second) +
+                       " again, expected each fact once; the first is used");
+      return;
+    }
+    facts.push_back(std::move(fact));
+  });
+  if (patterns.empty()) {
+    sink.skipped(patterns_path.string(), 0,
+                 std::string(has_patterns ? "got no usable pattern" : "got no such file") +
+                     ", expected patterns for relation " + relation + "; its " +
+                     std::to_string(facts.size()) + " facts are skipped");
+    return;
+  }
+  if (facts.empty()) {
+    sink.skipped(facts_path.string(), 0, "got no usable fact, expected facts of " + relation);
+    return;
+  }
+  std::vector<bool> held_out;
+  if (options.held_out_share > 0.0) {
+    held_out = hold_out(patterns, options.held_out_share, seeded_number(options.seed, relation));
+    if (held_out.empty()) set.unsplit_relations.push_back(relation);
+  }
+  for (Fact& fact : facts) {
+    for (size_t i = 0; i < patterns.size(); ++i) {
+      auto& prompts = !held_out.empty() && held_out[i] ? fact.held_out : fact.prompts;
+      prompts.push_back(fill(patterns[i].text, fact.subject));
+    }
+    set.facts.push_back(std::move(fact));
+  }
+}
+
+/// P17 before P103: digits are compared as numbers.
+bool numeric_less(const std::string& a, const std::string& b) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  size_t i = 0;
+  size_t j = 0;
+  while (i < a.size() && j < b.size()) {
+    if (!digit(a[i]) || !digit(b[j])) {
+      if (a[i] != b[j]) return a[i] < b[j];
+      ++i;
+      ++j;
+      continue;
+    }
+    const auto number = [&](const std::string& text, size_t& at) {
+      while (at + 1 < text.size() && text[at] == '0' && digit(text[at + 1])) ++at;
+      const size_t start = at;
+      while (at < text.size() && digit(text[at])) ++at;
+      return std::string_view(text).substr(start, at - start);
+    };
+    const std::string_view x = number(a, i);
+    const std::string_view y = number(b, j);
+    if (x.size() != y.size()) return x.size() < y.size();
+    if (x != y) return x < y;
+  }
+  if (i < a.size() || j < b.size()) return j < b.size();
+  return a < b;  // equal but for leading zeros
+}
+
+}  // namespace
+
+void read_pararel(const fs::path& folder, const FactSetOptions& options, ProblemSink& sink,
+                  FactSet& set) {
+  std::error_code error;
+  for (const char* part : {"facts", "patterns"}) {
+    if (!fs::is_directory(folder / part, error)) {
+      throw InputError(folder.string() + ": got a folder without " + part +
+                       "/, expected a ParaRel folder with facts/ and patterns/, or a .jsonl file");
+    }
+  }
+  std::vector<std::string> relations;
+  auto entries = fs::directory_iterator(folder / "facts", error);
+  if (error) {
+    throw FileError((folder / "facts").string() + ": cannot read the folder: " + error.message());
+  }
+  for (const fs::directory_entry& entry : entries) {
+    if (entry.path().extension() == ".jsonl" && !entry.is_directory(error)) {
+      relations.push_back(entry.path().stem().string());
+    }
+  }
+  std::ranges::sort(relations, numeric_less);
+  for (const std::string& relation : relations) {
+    read_relation(folder, relation, options, sink, set);
+  }
+}
+
+}  // namespace engram
