@@ -22,6 +22,10 @@ using testing::relative_error;
 
 // Of the largest |score| of the (prompt, layer).
 constexpr double kTolerance = 2e-5;
+// Of the size of F: what float32 leaves of a difference of two of its values.
+constexpr double kRounding = 3e-6;
+// The adaptive rule stops by an estimate of its error, not by the error.
+constexpr double kEstimateSlack = 3;
 
 Target target_of(const std::string& name) {
   for (const Target t : {Target::kProbability, Target::kLogProbability, Target::kLogitDifference}) {
@@ -58,20 +62,26 @@ std::string describe(const OracleAttribution& run) {
 
 void expect_same(const Attribution& got, const OracleAttribution& run, const OracleCase& c) {
   EXPECT_NEAR(got.p, c.p, 1e-4 * c.p);
-  EXPECT_NEAR(got.f, run.f, 2e-5 * std::max(1.0, std::abs(run.f)));
   ASSERT_TRUE(got.scores.sizes().equals(run.scores.sizes()));
   ASSERT_EQ(got.layers.size(), run.deltas.size());
-  const double scale = std::max(std::abs(run.f), c.p);
+  // Log-probabilities and logits are differences of numbers of this size themselves.
+  double size = std::max(run.target == "prob" ? 0.0 : 4.0, std::abs(run.f));
+  for (const double delta : run.deltas) size = std::max(size, std::abs(delta));
+  EXPECT_NEAR(got.f, run.f, 2 * kRounding * size);
   for (size_t layer = 0; layer < run.deltas.size(); ++layer) {
     SCOPED_TRACE("layer " + std::to_string(layer));
     const auto l = static_cast<int64_t>(layer);
-    EXPECT_LE(relative_error(got.scores[l], run.scores[l]), kTolerance);
+    const double largest = run.scores[l].abs().max().item<double>();
+    const double rounding = run.score == "ablation" ? kRounding * size : 0.0;
+    EXPECT_LE(relative_error(got.scores[l], run.scores[l]), kTolerance + rounding / largest);
     const LayerReport& report = got.layers[layer];
-    EXPECT_NEAR(report.delta, run.deltas[layer], 2e-5 * scale);
+    EXPECT_NEAR(report.delta, run.deltas[layer], 2 * kRounding * size);
     const double sum = run.scores[l].sum(at::kDouble).item<double>();
-    const double sum_scale = std::max(scale, run.scores[l].abs().sum().item<double>());
-    EXPECT_NEAR(report.sum, sum, 2e-5 * sum_scale);
-    EXPECT_NEAR(report.gap, std::abs(sum - run.deltas[layer]), 2e-5 * sum_scale);
+    const auto neurons = static_cast<double>(run.scores[l].numel());
+    const double allowed = kTolerance * run.scores[l].abs().sum().item<double>() +
+                           rounding * neurons + 2 * kRounding * size;
+    EXPECT_NEAR(report.sum, sum, allowed);
+    EXPECT_NEAR(report.gap, std::abs(sum - run.deltas[layer]), allowed);
   }
 }
 
@@ -104,8 +114,7 @@ void check_fast(const Oracle& oracle, const Model& model) {
   }
 }
 
-/// Without `steps` the default rule adapts; where it says that it converged, its scores lie within
-/// the tolerance of 64 Gauss-Legendre nodes.
+/// Without `steps` the default rule adapts, and its scores come close to 64 Gauss-Legendre nodes.
 void check_default(const Oracle& oracle, const Model& model) {
   // A ReLU breaks the smoothness that lets 64 Gauss-Legendre nodes stand for the truth.
   if (model.config().activation == Activation::kRelu) return;
@@ -124,7 +133,7 @@ void check_default(const Oracle& oracle, const Model& model) {
       EXPECT_TRUE(got.layers[layer].converged);
       EXPECT_NEAR(got.layers[layer].delta, run.deltas[layer], 2e-5 * std::max(1.0, largest));
       EXPECT_LE((got.scores[l] - run.scores[l]).abs().max().item<double>(),
-                options.tolerance * largest);
+                kEstimateSlack * options.tolerance * largest);
     }
   }
 }
