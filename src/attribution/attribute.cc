@@ -1,0 +1,240 @@
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "engram/attribution/quadrature.h"
+#include "engram/base/interrupt.h"
+#include "engram/error.h"
+#include "integrate.h"
+
+namespace engram {
+namespace {
+
+constexpr int64_t kDefaultBytes = int64_t{512} << 20;  // buffers of one worker
+constexpr int64_t kLargestChunk = 16;                  // prompts
+
+constexpr std::array<std::pair<std::string_view, Score>, 4> kScores{{
+    {"ig", Score::kIntegratedGradients},
+    {"activation", Score::kActivation},
+    {"gradient-x-activation", Score::kGradientXActivation},
+    {"ablation", Score::kAblation},
+}};
+constexpr std::array<std::pair<std::string_view, Rule>, 8> kRules{{
+    {"control-variate", Rule::kControlVariate},
+    {"gauss-legendre", Rule::kGaussLegendre},
+    {"gauss-radau", Rule::kGaussRadau},
+    {"gauss-lobatto", Rule::kGaussLobatto},
+    {"riemann-left", Rule::kRiemannLeft},
+    {"riemann-right", Rule::kRiemannRight},
+    {"trapezoid", Rule::kTrapezoid},
+    {"linspace", Rule::kLinspace},
+}};
+
+template <typename Names, typename Value>
+std::string_view name_in(const Names& names, Value value) {
+  for (const auto& [name, known] : names) {
+    if (known == value) return name;
+  }
+  throw InternalError("a value without a name");
+}
+
+template <typename Names>
+auto parse_in(const Names& names, std::string_view text, const std::string& what) {
+  std::string known;
+  for (const auto& [name, value] : names) {
+    if (name == text) return value;
+    known += (known.empty() ? "" : ", ") + std::string(name);
+  }
+  throw UsageError("unknown " + what + " \"" + std::string(text) + "\", expected one of " + known);
+}
+
+void check_options(const AttributionOptions& options) {
+  const auto in_range = [](int64_t n) { return n >= 1 && n <= 10000; };
+  if (options.steps && !in_range(*options.steps)) {
+    throw UsageError("steps: got " + std::to_string(*options.steps) + ", expected 1..10000");
+  }
+  if (!in_range(options.max_steps)) {
+    throw UsageError("max steps: got " + std::to_string(options.max_steps) +
+                     ", expected 1..10000");
+  }
+  if (!(options.tolerance > 0 && options.tolerance < 1)) {
+    throw UsageError("tolerance: got " + std::to_string(options.tolerance) +
+                     ", expected a number between 0 and 1");
+  }
+  if (options.threads < 0) throw UsageError("threads: expected at least 1");
+  if (options.score == Score::kIntegratedGradients && options.steps) {
+    quadrature(options.rule, std::min<int64_t>(*options.steps, 2));  // throws when too few
+  }
+}
+
+void check_query(const ModelConfig& config, const AttributionQuery& query, Target target) {
+  const auto tokens = static_cast<int64_t>(query.ids.size());
+  const auto inside = [&](int64_t id) { return id >= 0 && id < config.vocabulary; };
+  if (tokens == 0 || tokens > config.max_tokens()) {
+    throw InputError("a prompt has " + std::to_string(tokens) + " tokens, the model takes 1.." +
+                     std::to_string(config.max_tokens()));
+  }
+  if (!std::all_of(query.ids.begin(), query.ids.end(), inside) ||
+      !std::all_of(query.answer.begin(), query.answer.end(), inside) ||
+      !std::all_of(query.contrast.begin(), query.contrast.end(), inside)) {
+    throw InputError("a token id lies outside the model's vocabulary of " +
+                     std::to_string(config.vocabulary));
+  }
+  if (query.positions.empty() || query.positions.size() != query.answer.size()) {
+    throw InputError("a prompt needs as many masks as the answer has tokens, got " +
+                     std::to_string(query.positions.size()) + " and " +
+                     std::to_string(query.answer.size()));
+  }
+  for (size_t i = 0; i < query.positions.size(); ++i) {
+    if (query.positions[i] < 0 || query.positions[i] >= tokens ||
+        (i > 0 && query.positions[i] <= query.positions[i - 1])) {
+      throw InputError("mask positions must ascend inside the prompt");
+    }
+  }
+  if (target == Target::kLogitDifference &&
+      (query.contrast.size() != 1 || query.answer.size() != 1)) {
+    throw InputError("a logit difference needs an answer and another answer of one token each");
+  }
+}
+
+/// Indices of queries that go together, in the order of their first query.
+std::vector<std::vector<size_t>> cut_chunks(const ModelConfig& config,
+                                            std::span<const AttributionQuery> queries,
+                                            int64_t bytes) {
+  std::map<std::pair<size_t, size_t>, std::vector<size_t>> groups;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    groups[{queries[i].ids.size(), queries[i].positions.size()}].push_back(i);
+  }
+  std::vector<std::vector<size_t>> chunks;
+  for (const auto& [shape, members] : groups) {
+    const auto tokens = static_cast<int64_t>(shape.first);
+    const auto targets = static_cast<int64_t>(shape.second);
+    // The base run keeps every layer of every prompt: that bounds the chunk.
+    const int64_t one =
+        Passes::item_bytes(config, tokens, targets, -1, Reach::kExact, true) +
+        tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
+    const auto size = static_cast<size_t>(std::clamp(bytes / one, int64_t{1}, kLargestChunk));
+    for (size_t begin = 0; begin < members.size(); begin += size) {
+      chunks.emplace_back(members.begin() + static_cast<std::ptrdiff_t>(begin),
+                          members.begin() +
+                              static_cast<std::ptrdiff_t>(std::min(begin + size, members.size())));
+    }
+  }
+  return chunks;
+}
+
+Chunk make_chunk(const Model& model, std::span<const AttributionQuery> queries,
+                 const std::vector<size_t>& members, Target target) {
+  const AttributionQuery& first = queries[members.front()];
+  Chunk chunk;
+  chunk.prompts = static_cast<int64_t>(members.size());
+  chunk.tokens = static_cast<int64_t>(first.ids.size());
+  chunk.targets = static_cast<int64_t>(first.positions.size());
+  std::vector<int64_t> ids;
+  for (const size_t member : members) {
+    const AttributionQuery& query = queries[member];
+    ids.insert(ids.end(), query.ids.begin(), query.ids.end());
+    chunk.position.insert(chunk.position.end(), query.positions.begin(), query.positions.end());
+    chunk.answer.insert(chunk.answer.end(), query.answer.begin(), query.answer.end());
+    if (target == Target::kLogitDifference) {
+      chunk.contrast.insert(chunk.contrast.end(), query.contrast.begin(), query.contrast.end());
+    }
+  }
+  chunk.ids =
+      at::tensor(ids, at::kLong).view({chunk.prompts, chunk.tokens}).to(model.device());
+  return chunk;
+}
+
+/// Restores the process-wide BLAS thread count that workers change.
+class ThreadCount {
+ public:
+  ThreadCount() : before_(at::get_num_threads()) {}
+  ~ThreadCount() { at::set_num_threads(before_); }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace
+
+std::string_view score_name(Score score) { return name_in(kScores, score); }
+std::string_view rule_name(Rule rule) { return name_in(kRules, rule); }
+std::string_view target_name(Target target) {
+  switch (target) {
+    case Target::kProbability: return "prob";
+    case Target::kLogProbability: return "logprob";
+    case Target::kLogitDifference: return "logit-diff";
+  }
+  throw InternalError("a target without a name");
+}
+Score parse_score(std::string_view name) { return parse_in(kScores, name, "score"); }
+Rule parse_rule(std::string_view name) { return parse_in(kRules, name, "rule"); }
+
+void attribute(const Model& model, std::span<const AttributionQuery> queries,
+               const AttributionOptions& options, const AttributionSink& sink) {
+  check_options(options);
+  for (const AttributionQuery& query : queries) {
+    check_query(model.config(), query, options.target);
+  }
+  if (queries.empty()) return;
+  const bool on_cpu = model.device().is_cpu();
+  const int cores = options.threads > 0
+                        ? options.threads
+                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  // The budget decides how queries are cut, so its default is a constant, not what is free.
+  const int64_t bytes = options.memory_bytes > 0
+                            ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)
+                            : kDefaultBytes;
+  const std::vector<std::vector<size_t>> chunks = cut_chunks(model.config(), queries, bytes);
+  const int workers = on_cpu ? std::min(cores, static_cast<int>(chunks.size())) : 1;
+  const int blas_threads = on_cpu ? std::max(1, cores / workers) : 1;
+
+  const ThreadCount restore;
+  std::atomic<size_t> next{0};
+  std::atomic<bool> stop{false};
+  std::mutex guard;
+  std::exception_ptr failure;
+  const auto work = [&] {
+    try {
+      const at::NoGradGuard no_grad;
+      at::set_num_threads(blas_threads);
+      Passes passes(model, options.target);
+      for (size_t i = next++; i < chunks.size() && !stop; i = next++) {
+        Interrupt::check();
+        const Chunk chunk = make_chunk(model, queries, chunks[i], options.target);
+        std::vector<Attribution> results =
+            options.score == Score::kIntegratedGradients
+                ? integrate(passes, model, chunk, options, bytes)
+                : score_directly(passes, model, chunk, options, bytes);
+        const std::lock_guard lock(guard);
+        for (size_t j = 0; j < results.size() && !stop; ++j) {
+          sink(chunks[i][j], std::move(results[j]));
+        }
+      }
+    } catch (...) {
+      const std::lock_guard lock(guard);
+      if (!failure) failure = std::current_exception();
+      stop = true;
+    }
+  };
+  if (workers == 1) {
+    work();
+  } else {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < workers; ++i) threads.emplace_back(work);
+    for (std::thread& thread : threads) thread.join();
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace engram

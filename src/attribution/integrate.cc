@@ -1,0 +1,519 @@
+#include "integrate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <optional>
+
+#include "arc.h"
+#include "engram/attribution/quadrature.h"
+#include "engram/error.h"
+
+namespace engram {
+namespace {
+
+// The default rule's choices, measured in docs/performance.md.
+constexpr double kCheapEnough = 0.35;  ///< |dF-dG|/|dF| at t=1 up to which the control variate helps
+constexpr int64_t kFirstNodes = 3;     ///< exact nodes where it does not
+constexpr int64_t kLargestExtension = 12;
+constexpr int64_t kFixedSteps = 20;    ///< of the rules that do not adapt
+
+bool is_gauss(Rule rule) {
+  return rule == Rule::kGaussLegendre || rule == Rule::kGaussRadau || rule == Rule::kGaussLobatto;
+}
+
+/// One (prompt, layer) on its way to convergence.
+struct Cell {
+  int64_t prompt = 0;
+  int64_t layer = 0;
+  std::vector<double> integrated;   ///< [k*d_model] of the last rule
+  std::vector<double> compared;     ///< of the rule that it is compared with, empty: none
+  double compared_power = 1;        ///< error estimate = movement to this power (of largest score)
+  double compared_factor = 1;
+  int64_t nodes = 0;
+  int64_t cheap_nodes = 0;
+  int64_t level = 0;                ///< nodes of the last plain rule, 0: control variate
+  bool done = false;
+  bool exhausted = false;
+  double estimate = 0;
+  // Arc rules only.
+  std::optional<Arc> arc;
+  std::map<double, std::vector<float>> exact;  ///< s -> freed gradient of F
+  std::map<double, std::vector<float>> cheap;  ///< s -> freed gradient of G
+};
+
+/// A gradient that is wanted.
+struct Want {
+  size_t cell = 0;
+  double s = 0;  ///< node in the rule's own variable
+  double t = 0;
+};
+
+class Integration {
+ public:
+  Integration(Passes& passes, const Model& model, const Chunk& chunk,
+              const AttributionOptions& options, int64_t bytes)
+      : passes_(passes), model_(model), config_(model.config()), options_(options), bytes_(bytes),
+        base_(passes.run_base(chunk, /*gradient=*/true)), k_(chunk.targets) {}
+
+  std::vector<Attribution> run() {
+    results_ = begin_attributions(model_, base_);
+    for (int64_t layer = 0; layer < config_.layers; ++layer) {
+      for (int64_t prompt = 0; prompt < base_.chunk.prompts; ++prompt) {
+        Cell cell;
+        cell.prompt = prompt;
+        cell.layer = layer;
+        cells_.push_back(std::move(cell));
+      }
+    }
+    without_ = without_neurons(passes_, model_, base_, bytes_);
+    if (options_.rule == Rule::kControlVariate) {
+      run_arc_rule();
+    } else {
+      run_plain_rule();
+    }
+    return std::move(results_);
+  }
+
+ private:
+  [[nodiscard]] double delta(const Cell& cell) const {
+    return base_.f[static_cast<size_t>(cell.prompt)] -
+           without_[static_cast<size_t>(cell.layer * base_.chunk.prompts + cell.prompt)];
+  }
+  [[nodiscard]] const Base::Layer& layer_of(const Cell& cell) const {
+    return base_.layers[static_cast<size_t>(cell.layer)];
+  }
+  /// Target rows of a cell inside a [prompts*k, width] tensor.
+  [[nodiscard]] at::Tensor rows_of(const Cell& cell, const at::Tensor& all) const {
+    return all.narrow(0, cell.prompt * k_, k_);
+  }
+  [[nodiscard]] static std::vector<float> to_host(const at::Tensor& rows) {
+    const at::Tensor host = rows.to(at::kCPU).contiguous();
+    const auto* data = host.const_data_ptr<float>();
+    return {data, data + host.numel()};
+  }
+
+  /// Computes gradients in batches; `take(want, rows)` receives each, [k*d_model] on the CPU.
+  template <typename Take>
+  void gradients(std::vector<Want> wants, Reach reach, const Take& take) {
+    std::stable_sort(wants.begin(), wants.end(), [&](const Want& a, const Want& b) {
+      return cells_[a.cell].layer < cells_[b.cell].layer;
+    });
+    std::vector<int64_t> layers;
+    for (const Want& want : wants) layers.push_back(cells_[want.cell].layer);
+    in_parts(config_, base_.chunk, layers, reach, true, bytes_, [&](int64_t first, int64_t count) {
+      Items items;
+      items.sum = at::empty({count * k_, config_.d_model}, base_.layers.front().fed.options());
+      for (int64_t i = 0; i < count; ++i) {
+        const Want& want = wants[static_cast<size_t>(first + i)];
+        const Cell& cell = cells_[want.cell];
+        items.prompt.push_back(cell.prompt);
+        items.layer.push_back(cell.layer);
+        at::Tensor row = items.sum.narrow(0, i * k_, k_);
+        at::add_out(row, rows_of(cell, layer_of(cell).resting), rows_of(cell, layer_of(cell).fed),
+                    want.t);
+      }
+      const Outcome outcome = passes_.run(base_, items, reach, /*gradient=*/true);
+      const at::Tensor host = outcome.gradient.to(at::kCPU).contiguous();
+      const auto* data = host.const_data_ptr<float>();
+      const int64_t size = k_ * config_.d_model;
+      for (int64_t i = 0; i < count; ++i) {
+        take(wants[static_cast<size_t>(first + i)],
+             std::span<const float>(data + i * size, static_cast<size_t>(size)));
+      }
+    });
+  }
+
+  // ---- rules in t -------------------------------------------------------------------------------
+
+  /// Integrates the given cells with a rule in t.
+  void apply_rule(const std::vector<size_t>& which, int64_t n) {
+    const Quadrature rule = quadrature(options_.rule, n);
+    const auto size = static_cast<size_t>(k_ * config_.d_model);
+    for (const size_t index : which) {
+      Cell& cell = cells_[index];
+      cell.compared = std::move(cell.integrated);
+      cell.integrated.assign(size, 0.0);
+      cell.level = n;
+    }
+    // Nodes in portions, so that memory does not grow with n.
+    constexpr size_t kPortion = 16;
+    for (size_t begin = 0; begin < rule.nodes.size(); begin += kPortion) {
+      std::vector<Want> wants;
+      std::map<double, double> weight;
+      for (size_t i = begin; i < std::min(begin + kPortion, rule.nodes.size()); ++i) {
+        weight[rule.nodes[i]] = rule.weights[i];
+      }
+      for (const size_t index : which) {
+        Cell& cell = cells_[index];
+        for (const auto& [t, w] : weight) {
+          if (t == 1) {
+            const std::vector<float> shared = to_host(rows_of(cell, layer_of(cell).gradient));
+            for (size_t j = 0; j < size; ++j) {
+              cell.integrated[j] += w * static_cast<double>(shared[j]);
+            }
+          } else {
+            wants.push_back({index, t, t});
+            ++cell.nodes;
+          }
+        }
+      }
+      gradients(std::move(wants), Reach::kExact, [&](const Want& want, std::span<const float> g) {
+        Cell& cell = cells_[want.cell];
+        const double w = weight.at(want.s);
+        for (size_t j = 0; j < size; ++j) cell.integrated[j] += w * static_cast<double>(g[j]);
+      });
+    }
+  }
+
+  void run_plain_rule() {
+    std::vector<size_t> all(cells_.size());
+    for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+    if (options_.steps || !is_gauss(options_.rule)) {
+      apply_rule(all, options_.steps.value_or(kFixedSteps));
+      judge();
+      return;
+    }
+    std::vector<size_t> open = all;
+    for (int64_t n = 3;; n = std::min(2 * n, options_.max_steps)) {
+      n = std::min(n, options_.max_steps);
+      apply_rule(open, n);
+      judge();
+      std::erase_if(open, [&](size_t i) { return cells_[i].done; });
+      if (open.empty() || n == options_.max_steps) break;
+    }
+  }
+
+  // ---- the default: rules on the arc ---------------------------------------------------------------
+
+  std::vector<double> arc_integral(const Cell& cell, const std::vector<double>& s, bool exact) const {
+    const auto& store = exact ? cell.exact : cell.cheap;
+    std::vector<double> nodes = s;
+    nodes.push_back(1.0);
+    std::vector<std::vector<float>> freed;
+    for (const double node : nodes) freed.push_back(store.at(node));
+    return cell.arc->integrate(nodes, freed);
+  }
+
+  /// G integrated with many cheap nodes plus F - G with the few exact ones.
+  std::vector<double> controlled_integral(const Cell& cell, const std::vector<double>& few,
+                                          const std::vector<double>& many) const {
+    std::vector<double> result = arc_integral(cell, many, false);
+    const std::vector<double> exact = arc_integral(cell, few, true);
+    const std::vector<double> cheap = arc_integral(cell, few, false);
+    for (size_t i = 0; i < result.size(); ++i) result[i] += exact[i] - cheap[i];
+    return result;
+  }
+
+  void fetch(const std::vector<size_t>& which, const std::vector<double>& nodes, Reach reach) {
+    std::vector<Want> wants;
+    for (const size_t index : which) {
+      Cell& cell = cells_[index];
+      auto& store = reach == Reach::kExact ? cell.exact : cell.cheap;
+      for (const double s : nodes) {
+        if (store.contains(s)) continue;
+        wants.push_back({index, s, cell.arc->t(s)});
+        ++(reach == Reach::kExact ? cell.nodes : cell.cheap_nodes);
+      }
+    }
+    gradients(std::move(wants), reach, [&](const Want& want, std::span<const float> g) {
+      Cell& cell = cells_[want.cell];
+      std::vector<float> rows(g.begin(), g.end());
+      cell.arc->free_of_scale(want.t, rows);
+      (reach == Reach::kExact ? cell.exact : cell.cheap)[want.s] = std::move(rows);
+    });
+  }
+
+  /// F alone at `nodes`; compared with the same nodes less the first, whose error is known to be
+  /// about the square root of the whole rule's.
+  void plain_level(const std::vector<size_t>& which, const std::vector<double>& nodes) {
+    fetch(which, nodes, Reach::kExact);
+    for (const size_t index : which) {
+      Cell& cell = cells_[index];
+      const bool first = cell.integrated.empty();
+      cell.compared = std::move(cell.integrated);
+      cell.compared_power = 1;
+      cell.compared_factor = 1;
+      cell.integrated = arc_integral(cell, nodes, true);
+      cell.level = static_cast<int64_t>(nodes.size());
+      if (first && nodes.size() > 1) {
+        cell.compared = arc_integral(cell, {nodes.begin() + 1, nodes.end()}, true);
+        cell.compared_power = 2;
+        cell.compared_factor = 2;
+      }
+    }
+  }
+
+  /// The control variate with n exact nodes; compared with how the same nodes alone do on G, where
+  /// the better answer is known, scaled by how large F - G is beside G.
+  void controlled_level(const std::vector<size_t>& which, int64_t n) {
+    const std::vector<double> few = arc_nodes(n);
+    const std::vector<double> many = arc_extended_nodes(n);
+    fetch(which, many, Reach::kTargetsOnly);
+    fetch(which, few, Reach::kExact);
+    for (const size_t index : which) {
+      Cell& cell = cells_[index];
+      cell.integrated = controlled_integral(cell, few, many);
+      const std::vector<double> better = arc_integral(cell, many, false);
+      const std::vector<double> worse = arc_integral(cell, few, false);
+      cell.compared.resize(better.size());
+      double ratio = 0;
+      for (const auto& [s, f] : cell.exact) {
+        if (cell.cheap.contains(s)) ratio = std::max(ratio, relative(f, cell.cheap.at(s), false));
+      }
+      for (size_t i = 0; i < better.size(); ++i) {
+        cell.compared[i] = cell.integrated[i] + 3 * ratio * (worse[i] - better[i]);
+      }
+      cell.compared_power = 1;
+      cell.compared_factor = 1;
+      cell.level = 0;
+    }
+  }
+
+  /// |f - g| / |f|, or / |g|.
+  static double relative(const std::vector<float>& f, const std::vector<float>& g, bool of_f) {
+    double difference = 0;
+    double size = 0;
+    for (size_t i = 0; i < f.size(); ++i) {
+      const double d = static_cast<double>(f[i]) - static_cast<double>(g[i]);
+      const double x = static_cast<double>(of_f ? f[i] : g[i]);
+      difference += d * d;
+      size += x * x;
+    }
+    return size > 0 ? std::sqrt(difference / size) : 0.0;
+  }
+
+  void run_arc_rule() {
+    const std::vector<at::Tensor> cheap_at_one = passes_.cheap_gradient_at_one(base_);
+    std::vector<size_t> controlled;
+    std::vector<size_t> plain;
+    for (size_t index = 0; index < cells_.size(); ++index) {
+      Cell& cell = cells_[index];
+      cell.arc.emplace(to_host(rows_of(cell, layer_of(cell).resting)),
+                       to_host(rows_of(cell, layer_of(cell).fed)), k_, config_.norm_epsilon);
+      std::vector<float> exact = to_host(rows_of(cell, layer_of(cell).gradient));
+      std::vector<float> cheap =
+          to_host(rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
+      const double ratio = relative(exact, cheap, true);
+      cell.arc->free_of_scale(1, exact);
+      cell.arc->free_of_scale(1, cheap);
+      cell.exact[1.0] = std::move(exact);
+      cell.cheap[1.0] = std::move(cheap);
+      // In the two top layers F = G: other rows that moved there are never looked at again.
+      const bool same = cell.layer >= config_.layers - 2;
+      const bool use_control = options_.steps ? !same && *options_.steps <= kLargestExtension
+                                              : !same && ratio < kCheapEnough;
+      (use_control ? controlled : plain).push_back(index);
+    }
+    if (options_.steps) {
+      const int64_t n = *options_.steps;
+      if (!controlled.empty()) controlled_level(controlled, n);
+      const bool extend = n <= kLargestExtension;
+      plain_level(plain, extend ? arc_extended_nodes(n) : arc_nodes(n));
+      judge();
+      return;
+    }
+    const int64_t cap = options_.max_steps;
+    if (!controlled.empty()) controlled_level(controlled, 1);
+    plain_level(plain, arc_nodes(std::min(kFirstNodes, cap)));
+    judge();
+    for (;;) {
+      // Each open cell climbs one step: control variate -> first plain rule -> its Kronrod
+      // extension -> fresh rules of twice the nodes.
+      std::map<int64_t, std::vector<size_t>> next;
+      for (size_t index = 0; index < cells_.size(); ++index) {
+        Cell& cell = cells_[index];
+        if (cell.done || cell.exhausted) continue;
+        const int64_t n = cell.level == 0 ? kFirstNodes : 2 * cell.level + 1;
+        if (n > cap) {
+          cell.exhausted = true;
+        } else {
+          next[n].push_back(index);
+        }
+      }
+      if (next.empty()) break;
+      for (const auto& [n, which] : next) {
+        const bool extension = n == 2 * kFirstNodes + 1;
+        plain_level(which, extension ? arc_extended_nodes(kFirstNodes) : arc_nodes(n));
+      }
+      judge();
+    }
+  }
+
+  // ---- scores and stopping -----------------------------------------------------------------------
+
+  /// Scores of all cells, and which are done (METHOD section 2, "when to stop").
+  void judge() {
+    const int64_t prompts = base_.chunk.prompts;
+    const int64_t size = k_ * config_.d_model;
+    std::vector<double> movement(cells_.size(), 0.0);
+    for (int64_t layer = 0; layer < config_.layers; ++layer) {
+      // Rows: each open cell's integral, then its comparison.
+      std::vector<size_t> open;
+      for (int64_t prompt = 0; prompt < prompts; ++prompt) {
+        const auto index = static_cast<size_t>(layer * prompts + prompt);
+        if (!cells_[index].done && !cells_[index].exhausted) open.push_back(index);
+      }
+      if (open.empty()) continue;
+      const auto count = static_cast<int64_t>(open.size());
+      at::Tensor rows = at::zeros({2 * count * k_, config_.d_model}, at::kFloat);
+      std::vector<int64_t> activation_rows;
+      auto* data = rows.mutable_data_ptr<float>();
+      for (int64_t half = 0; half < 2; ++half) {
+        for (const size_t index : open) {
+          const Cell& cell = cells_[index];
+          const bool compares = !cell.compared.empty();
+          for (int64_t j = 0; j < size; ++j) {
+            const auto at = static_cast<size_t>(j);
+            *data++ = static_cast<float>(
+                half == 0 ? cell.integrated[at]
+                          : (compares ? cell.compared[at] - cell.integrated[at] : 0.0));
+          }
+          for (int64_t j = 0; j < k_; ++j) activation_rows.push_back(cell.prompt * k_ + j);
+        }
+      }
+      const at::Tensor device_rows = rows.to(model_.device());
+      const at::Tensor activations = base_.layers[static_cast<size_t>(layer)].a.index_select(
+          0, at::tensor(activation_rows, at::kLong).to(model_.device()));
+      const at::Tensor scores =
+          scores_of(model_, layer, device_rows, activations, k_).to(at::kCPU);
+      for (int64_t i = 0; i < count; ++i) {
+        const Cell& cell = cells_[open[static_cast<size_t>(i)]];
+        results_[static_cast<size_t>(cell.prompt)].scores.select(0, layer).copy_(scores.select(0, i));
+        movement[open[static_cast<size_t>(i)]] =
+            static_cast<double>(scores.select(0, count + i).abs().max().item<float>());
+      }
+    }
+    for (int64_t prompt = 0; prompt < prompts; ++prompt) {
+      Attribution& result = results_[static_cast<size_t>(prompt)];
+      const auto largest = static_cast<double>(result.scores.abs().max().item<float>());
+      for (int64_t layer = 0; layer < config_.layers; ++layer) {
+        const auto index = static_cast<size_t>(layer * prompts + prompt);
+        Cell& cell = cells_[index];
+        if (cell.done || cell.exhausted) continue;
+        LayerReport& report = result.layers[static_cast<size_t>(layer)];
+        report.delta = delta(cell);
+        report.sum = result.scores.select(0, layer).sum(at::kDouble).item<double>();
+        report.gap = std::fabs(report.sum - report.delta);
+        report.nodes = cell.nodes;
+        report.cheap_nodes = cell.cheap_nodes;
+        const bool compares = !cell.compared.empty();
+        double relative_movement = largest > 0 ? movement[index] / largest : 0.0;
+        if (cell.compared_power != 1) {
+          relative_movement = std::pow(relative_movement, cell.compared_power);
+        }
+        report.estimated_error = cell.compared_factor * relative_movement * largest;
+        // The scale of F: P itself for the probability; logits and log P have their own unit.
+        const double scale = options_.target == Target::kProbability && k_ == 1 ? result.p : 1.0;
+        const bool gap_closed =
+            report.gap < options_.tolerance * std::max(std::fabs(report.delta), 1e-3 * scale);
+        const bool settled =
+            compares ? report.estimated_error < options_.tolerance * largest || largest == 0 : true;
+        const bool adaptive = !options_.steps && (options_.rule == Rule::kControlVariate ||
+                                                  is_gauss(options_.rule));
+        report.converged = gap_closed && settled && (compares || !adaptive);
+        cell.done = report.converged;
+      }
+    }
+  }
+
+  Passes& passes_;
+  const Model& model_;
+  const ModelConfig& config_;
+  const AttributionOptions& options_;
+  int64_t bytes_;
+  Base base_;
+  int64_t k_;
+  std::vector<Cell> cells_;  ///< [layers * prompts]
+  std::vector<double> without_;
+  std::vector<Attribution> results_;
+};
+
+}  // namespace
+
+std::vector<Attribution> begin_attributions(const Model& model, const Base& base) {
+  const ModelConfig& config = model.config();
+  std::vector<Attribution> results;
+  for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
+    Attribution result;
+    result.scores = at::zeros({config.layers, config.d_ff}, at::kFloat);
+    result.activations = at::empty({config.layers, config.d_ff}, at::kFloat);
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      const at::Tensor rows = base.layers[static_cast<size_t>(layer)].a.narrow(
+          0, prompt * base.chunk.targets, base.chunk.targets);
+      result.activations.select(0, layer).copy_(rows.mean(0));
+    }
+    result.p = base.p[static_cast<size_t>(prompt)];
+    result.f = base.f[static_cast<size_t>(prompt)];
+    result.layers.resize(static_cast<size_t>(config.layers));
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+std::vector<double> without_neurons(Passes& passes, const Model& model, const Base& base,
+                                    int64_t bytes) {
+  const ModelConfig& config = model.config();
+  const int64_t k = base.chunk.targets;
+  std::vector<int64_t> layers;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    layers.insert(layers.end(), static_cast<size_t>(base.chunk.prompts), layer);
+  }
+  std::vector<double> result(layers.size());
+  in_parts(config, base.chunk, layers, Reach::kExact, false, bytes,
+           [&](int64_t first, int64_t count) {
+             Items items;
+             std::vector<at::Tensor> sums;
+             for (int64_t i = first; i < first + count; ++i) {
+               const int64_t prompt = i % base.chunk.prompts;
+               const int64_t layer = i / base.chunk.prompts;
+               items.prompt.push_back(prompt);
+               items.layer.push_back(layer);
+               sums.push_back(
+                   base.layers[static_cast<size_t>(layer)].resting.narrow(0, prompt * k, k));
+             }
+             items.sum = at::cat(sums);
+             const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
+             std::copy(outcome.f.begin(), outcome.f.end(), result.begin() + first);
+           });
+  return result;
+}
+
+void in_parts(const ModelConfig& config, const Chunk& chunk, const std::vector<int64_t>& layers,
+              Reach reach, bool gradient, int64_t bytes,
+              const std::function<void(int64_t, int64_t)>& work) {
+  const auto total = static_cast<int64_t>(layers.size());
+  const auto bytes_of = [&](int64_t i) {
+    return Passes::item_bytes(config, chunk.tokens, chunk.targets, layers[static_cast<size_t>(i)],
+                              reach, gradient);
+  };
+  int64_t all = 0;
+  for (int64_t i = 0; i < total; ++i) all += bytes_of(i);
+  // Parts of about equal size: the last one should not be a thin one.
+  const int64_t parts = std::max<int64_t>(1, (all + bytes - 1) / std::max<int64_t>(bytes, 1));
+  const int64_t share = (all + parts - 1) / parts;
+  int64_t first = 0;
+  while (first < total) {
+    int64_t last = first + 1;
+    int64_t used = bytes_of(first);
+    while (last < total && used + bytes_of(last) <= share) used += bytes_of(last++);
+    work(first, last - first);
+    first = last;
+  }
+}
+
+at::Tensor scores_of(const Model& model, int64_t layer, const at::Tensor& integrated,
+                     const at::Tensor& activations, int64_t targets) {
+  const LayerWeights& w = model.weights().layers[static_cast<size_t>(layer)];
+  at::Tensor scores = at::mm(integrated, w.ffn_out_weight);
+  scores.mul_(activations);
+  return targets == 1 ? scores : scores.view({-1, targets, scores.size(1)}).sum(1);
+}
+
+std::vector<Attribution> integrate(Passes& passes, const Model& model, const Chunk& chunk,
+                                   const AttributionOptions& options, int64_t bytes) {
+  return Integration(passes, model, chunk, options, bytes).run();
+}
+
+}  // namespace engram

@@ -1,0 +1,210 @@
+// The yardstick: the definitions of METHOD section 2 with the model's own forward and autograd, one
+// prompt, one layer, one node at a time. Shares no code with the fast path but the quadrature.
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+
+#include "arc.h"
+#include "engram/attribution/quadrature.h"
+#include "engram/error.h"
+#include "integrate.h"
+
+namespace engram {
+namespace {
+
+/// Puts a leaf in the place of one layer's activations at the masks.
+class ReplacingHook : public ActivationHook {
+ public:
+  ReplacingHook(int64_t layer, at::Tensor positions, at::Tensor replacement)
+      : layer_(layer), positions_(std::move(positions)), replacement_(std::move(replacement)) {}
+  at::Tensor on_activation(int64_t layer, const at::Tensor& a) override {
+    if (layer != layer_) return a;
+    return a.index_copy(1, positions_, replacement_.unsqueeze(0));
+  }
+
+ private:
+  int64_t layer_;
+  at::Tensor positions_, replacement_;
+};
+
+class Naive {
+ public:
+  Naive(const Model& model, const AttributionQuery& query, const AttributionOptions& options)
+      : model_(model), query_(query), options_(options),
+        ids_(at::tensor(query.ids, at::kLong).unsqueeze(0)),
+        positions_(at::tensor(query.positions, at::kLong)),
+        answer_(at::tensor(query.answer, at::kLong)) {}
+
+  Attribution run() {
+    const ModelConfig& config = model_.config();
+    Attribution result;
+    RecordingHook recording;
+    const at::Tensor hidden = model_.encode(ids_, {}, &recording);
+    result.f = value(hidden).item<double>();
+    result.p = std::exp(mean_log_p(hidden).item<double>());
+    result.scores = at::zeros({config.layers, config.d_ff});
+    result.activations = at::zeros({config.layers, config.d_ff});
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      const at::Tensor a = recording.activations()[static_cast<size_t>(layer)].select(0, 0)
+                               .index_select(0, positions_);  // [k, d_ff]
+      LayerReport report;
+      report.delta = result.f - value_at(layer, at::zeros_like(a)).item<double>();
+      result.activations.select(0, layer).copy_(a.mean(0));
+      result.scores.select(0, layer).copy_(scores(layer, a, result.f, report));
+      report.sum = result.scores.select(0, layer).sum(at::kDouble).item<double>();
+      report.gap = std::fabs(report.sum - report.delta);
+      result.layers.push_back(report);
+    }
+    return result;
+  }
+
+ private:
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const {
+    return model_.logits(hidden.select(0, 0).index_select(0, positions_));  // [k, vocabulary]
+  }
+  [[nodiscard]] at::Tensor mean_log_p(const at::Tensor& hidden) const {
+    return at::log_softmax(logits(hidden), 1).gather(1, answer_.unsqueeze(1)).mean();
+  }
+  /// The target F of final hidden states [1, tokens, d_model].
+  [[nodiscard]] at::Tensor value(const at::Tensor& hidden) const {
+    if (options_.target == Target::kLogitDifference) {
+      const at::Tensor row = logits(hidden).select(0, 0);
+      return row[query_.answer.front()] - row[query_.contrast.front()];
+    }
+    const at::Tensor log_p = mean_log_p(hidden);
+    const bool probability = options_.target == Target::kProbability && query_.answer.size() == 1;
+    return probability ? at::exp(log_p) : log_p;
+  }
+  [[nodiscard]] at::Tensor value_at(int64_t layer, const at::Tensor& z) const {
+    ReplacingHook hook(layer, positions_, z);
+    return value(model_.encode(ids_, {}, &hook));
+  }
+
+  /// dF/dz at z, [k, d_ff].
+  [[nodiscard]] at::Tensor gradient(int64_t layer, const at::Tensor& z) const {
+    const at::AutoGradMode with_gradient(true);
+    const at::Tensor leaf = z.detach().clone().requires_grad_(true);
+    return torch::autograd::grad({value_at(layer, leaf)}, {leaf}).front();
+  }
+
+  at::Tensor scores(int64_t layer, const at::Tensor& a, double f, LayerReport& report) const {
+    switch (options_.score) {
+      case Score::kActivation: return a.mean(0);
+      case Score::kGradientXActivation: return (a * gradient(layer, a)).sum(0);
+      case Score::kAblation: {
+        at::Tensor result = at::zeros({a.size(1)});
+        for (int64_t i = 0; i < a.size(1); ++i) {
+          at::Tensor without = a.clone();
+          without.select(1, i).zero_();
+          result[i] = f - value_at(layer, without).item<double>();
+        }
+        return result;
+      }
+      case Score::kIntegratedGradients: break;
+    }
+    if (!options_.steps) throw UsageError("attribute_naive: integrated gradients need steps");
+    if (options_.rule == Rule::kControlVariate) return on_arc(layer, a, report);
+    const Quadrature rule = quadrature(options_.rule, *options_.steps);
+    at::Tensor integral = at::zeros_like(a);
+    for (size_t i = 0; i < rule.nodes.size(); ++i) {
+      integral += rule.weights[i] * gradient(layer, rule.nodes[i] * a);
+      if (rule.nodes[i] != 1) ++report.nodes;
+    }
+    return (a * integral).sum(0);
+  }
+
+  // ---- the default rule, by its definition ------------------------------------------------------
+
+  /// F (or G, where other rows stay at their unperturbed states) of the FFN sum y [k, d_model].
+  [[nodiscard]] at::Tensor value_of_sum(int64_t layer, const at::Tensor& y, bool only_targets) const {
+    const ModelConfig& config = model_.config();
+    const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
+    at::Tensor row = at::layer_norm(y, {config.d_model}, w.ffn_norm_weight, w.ffn_norm_bias,
+                                    config.norm_epsilon)
+                         .unsqueeze(0);
+    at::Tensor resting = model_.embed(ids_);
+    at::Tensor x;
+    for (int64_t m = 0; m < config.layers; ++m) {
+      if (m > layer) {
+        const at::Tensor mixed = (only_targets ? resting : x).index_copy(1, positions_, row);
+        if (only_targets) {
+          row = model_.feed(m, model_.attend(m, row, mixed));
+        } else {
+          x = model_.feed(m, model_.attend(m, mixed, mixed));
+          row = x.index_select(1, positions_);
+        }
+      }
+      resting = model_.feed(m, model_.attend(m, resting, resting));
+      if (m == layer) x = resting;
+    }
+    return value(resting.index_copy(1, positions_, row));
+  }
+
+  [[nodiscard]] std::vector<float> freed(int64_t layer, const Arc& arc, double t,
+                                         const at::Tensor& rest, const at::Tensor& fed,
+                                         bool only_targets) const {
+    const at::AutoGradMode with_gradient(true);
+    const at::Tensor leaf = (rest + t * fed).detach().clone().requires_grad_(true);
+    const at::Tensor g =
+        torch::autograd::grad({value_of_sum(layer, leaf, only_targets)}, {leaf}).front().contiguous();
+    std::vector<float> rows(g.const_data_ptr<float>(), g.const_data_ptr<float>() + g.numel());
+    arc.free_of_scale(t, rows);
+    return rows;
+  }
+
+  at::Tensor on_arc(int64_t layer, const at::Tensor& a, LayerReport& report) const {
+    const ModelConfig& config = model_.config();
+    const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
+    at::Tensor x = model_.embed(ids_);
+    for (int64_t m = 0; m < layer; ++m) x = model_.feed(m, model_.attend(m, x, x));
+    const at::Tensor rest =
+        model_.attend(layer, x, x).select(0, 0).index_select(0, positions_) + w.ffn_out_bias;
+    const at::Tensor fed = at::mm(a, w.ffn_out_weight.t());
+    const auto host = [](const at::Tensor& rows) {
+      return std::span<const float>(rows.const_data_ptr<float>(),
+                                    static_cast<size_t>(rows.numel()));
+    };
+    const Arc arc(host(rest), host(fed), a.size(0), config.norm_epsilon);
+
+    const int64_t n = *options_.steps;
+    const bool same = layer >= config.layers - 2;
+    const auto integral = [&](std::vector<double> s, bool only_targets) {
+      s.push_back(1.0);
+      std::vector<std::vector<float>> rows;
+      for (const double node : s) {
+        rows.push_back(freed(layer, arc, arc.t(node), rest, fed, only_targets));
+      }
+      return arc.integrate(s, rows);
+    };
+    std::vector<double> sum;
+    if (same || n > 12) {
+      const std::vector<double> nodes = n > 12 ? arc_nodes(n) : arc_extended_nodes(n);
+      sum = integral(nodes, false);
+      report.nodes = static_cast<int64_t>(nodes.size());
+    } else {
+      sum = integral(arc_extended_nodes(n), true);
+      const std::vector<double> exact = integral(arc_nodes(n), false);
+      const std::vector<double> cheap = integral(arc_nodes(n), true);
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += exact[i] - cheap[i];
+      report.nodes = n;
+    }
+    const at::Tensor integrated = at::tensor(sum, at::kDouble).to(at::kFloat).view(rest.sizes());
+    return scores_of(model_, layer, integrated, a, a.size(0)).select(0, 0);
+  }
+
+  const Model& model_;
+  const AttributionQuery& query_;
+  const AttributionOptions& options_;
+  at::Tensor ids_, positions_, answer_;
+};
+
+}  // namespace
+
+Attribution attribute_naive(const Model& model, const AttributionQuery& query,
+                            const AttributionOptions& options) {
+  const at::NoGradGuard no_grad;
+  return Naive(model, query, options).run();
+}
+
+}  // namespace engram

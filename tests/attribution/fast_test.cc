@@ -1,0 +1,313 @@
+// The fast path against the plain one, and the properties that do not depend on the model.
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <mutex>
+
+#include "engram/attribution/attribution.h"
+#include "engram/attribution/quadrature.h"
+#include "engram/base/interrupt.h"
+#include "engram/error.h"
+#include "engram/model/model.h"
+
+namespace engram {
+namespace {
+
+ModelConfig small_config(Activation activation, int64_t layers = 4) {
+  ModelConfig config;
+  config.family = Family::kBert;
+  config.layers = layers;
+  config.heads = 3;
+  config.head_size = 12;
+  config.d_model = 36;
+  config.d_ff = 100;
+  config.vocabulary = 97;
+  config.positions = 40;
+  config.token_types = 2;
+  config.activation = activation;
+  config.head_activation = activation;
+  return config;
+}
+
+Model random_model(const ModelConfig& config, uint64_t seed) {
+  at::manual_seed(seed);
+  ModelWeights weights;
+  for (const TensorSpec& spec : tensor_table(config, weights)) {
+    std::vector<int64_t> shape;
+    for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+    const bool is_norm = spec.names.front().find("LayerNorm.weight") != std::string::npos;
+    *spec.destination = at::randn(shape) * (shape.size() == 2 ? 0.25 : 0.1);
+    if (is_norm) spec.destination->add_(1.0);
+  }
+  return {config, weights};
+}
+
+std::vector<AttributionQuery> random_queries(const ModelConfig& config, size_t count, uint64_t seed,
+                                             int64_t masks = 1) {
+  at::manual_seed(seed);
+  const auto pick = [](int64_t below) { return at::randint(below, {1}).item<int64_t>(); };
+  std::vector<AttributionQuery> queries;
+  for (size_t i = 0; i < count; ++i) {
+    AttributionQuery query;
+    const int64_t tokens = 5 + pick(4);
+    for (int64_t j = 0; j < tokens; ++j) query.ids.push_back(pick(config.vocabulary));
+    const int64_t first = pick(tokens - masks + 1);
+    for (int64_t j = 0; j < masks; ++j) {
+      query.positions.push_back(first + j);
+      query.answer.push_back(pick(config.vocabulary));
+    }
+    queries.push_back(query);
+  }
+  return queries;
+}
+
+std::vector<Attribution> run(const Model& model, const std::vector<AttributionQuery>& queries,
+                             const AttributionOptions& options) {
+  std::vector<Attribution> results(queries.size());
+  attribute(model, queries, options, [&](size_t index, Attribution&& result) {
+    EXPECT_FALSE(results[index].scores.defined()) << "a query was answered twice";
+    results[index] = std::move(result);
+  });
+  return results;
+}
+
+/// Largest difference of scores over the largest |score| of the (prompt, layer). `rounding` is an
+/// absolute difference that says nothing: scores that are differences of F carry its rounding.
+double distance(const Attribution& a, const Attribution& b, double rounding = 0) {
+  double worst = 0;
+  for (int64_t layer = 0; layer < a.scores.size(0); ++layer) {
+    const at::Tensor x = a.scores.select(0, layer);
+    const at::Tensor y = b.scores.select(0, layer);
+    const double largest = std::max(x.abs().max().item<double>(), 1e-30);
+    const double difference = (x - y).abs().max().item<double>();
+    worst = std::max(worst, std::max(difference - rounding, 0.0) / largest);
+  }
+  return worst;
+}
+
+struct Case {
+  const char* name;
+  AttributionOptions options;
+  int64_t masks = 1;
+  Activation activation = Activation::kGelu;
+};
+
+AttributionOptions with(Rule rule, int64_t steps, Target target = Target::kProbability) {
+  AttributionOptions options;
+  options.rule = rule;
+  options.steps = steps;
+  options.target = target;
+  options.threads = 2;
+  return options;
+}
+AttributionOptions scored(Score score) {
+  AttributionOptions options;
+  options.score = score;
+  options.threads = 2;
+  return options;
+}
+
+class FastEqualsNaive : public testing::TestWithParam<Case> {};
+
+TEST_P(FastEqualsNaive, OnRandomModels) {
+  const Case& one = GetParam();
+  const Model model = random_model(small_config(one.activation), 1);
+  std::vector<AttributionQuery> queries = random_queries(model.config(), 4, 2, one.masks);
+  if (one.options.target == Target::kLogitDifference) {
+    for (AttributionQuery& query : queries) query.contrast = {5};
+  }
+  const std::vector<Attribution> fast = run(model, queries, one.options);
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const Attribution plain = attribute_naive(model, queries[i], one.options);
+    const double rounding =
+        one.options.score == Score::kAblation ? 1e-6 * std::fabs(plain.f) : 0.0;
+    EXPECT_LT(distance(plain, fast[i], rounding), 2e-5) << one.name << " query " << i;
+    EXPECT_NEAR(fast[i].p, plain.p, 1e-5 * plain.p);
+    for (size_t layer = 0; layer < plain.layers.size(); ++layer) {
+      const double scale = std::max(std::fabs(plain.f), std::fabs(plain.layers[layer].delta));
+      EXPECT_NEAR(fast[i].layers[layer].delta, plain.layers[layer].delta, 1e-5 * scale);
+      if (one.options.score == Score::kIntegratedGradients) {
+        EXPECT_EQ(fast[i].layers[layer].nodes, plain.layers[layer].nodes);
+      }
+    }
+    EXPECT_LT((fast[i].activations - plain.activations).abs().max().item<double>(), 2e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rules, FastEqualsNaive,
+    testing::Values(Case{"control variate 1", with(Rule::kControlVariate, 1)},
+                    Case{"control variate 3", with(Rule::kControlVariate, 3)},
+                    Case{"control variate 14", with(Rule::kControlVariate, 14)},
+                    Case{"gauss-legendre", with(Rule::kGaussLegendre, 3)},
+                    Case{"gauss-radau", with(Rule::kGaussRadau, 3)},
+                    Case{"gauss-lobatto", with(Rule::kGaussLobatto, 4)},
+                    Case{"riemann-left", with(Rule::kRiemannLeft, 20)},
+                    Case{"riemann-right", with(Rule::kRiemannRight, 5)},
+                    Case{"trapezoid", with(Rule::kTrapezoid, 5)},
+                    Case{"linspace", with(Rule::kLinspace, 6)},
+                    Case{"log P", with(Rule::kGaussLegendre, 3, Target::kLogProbability)},
+                    Case{"logit", with(Rule::kGaussLegendre, 3, Target::kLogitDifference)},
+                    Case{"two masks", with(Rule::kGaussLegendre, 3), 2},
+                    Case{"two masks on the arc", with(Rule::kControlVariate, 2), 2},
+                    Case{"tanh", with(Rule::kControlVariate, 2), 1, Activation::kGeluTanh},
+                    Case{"silu", with(Rule::kControlVariate, 2), 1, Activation::kSilu},
+                    Case{"relu", with(Rule::kGaussLegendre, 2), 1, Activation::kRelu},
+                    Case{"activation", scored(Score::kActivation)},
+                    Case{"gradient x activation", scored(Score::kGradientXActivation)},
+                    Case{"ablation", scored(Score::kAblation)},
+                    Case{"ablation of two masks", scored(Score::kAblation), 2}));
+
+TEST(Attribute, DoesNotDependOnBatchesOrderOrThreads) {
+  const Model model = random_model(small_config(Activation::kGelu), 3);
+  const std::vector<AttributionQuery> queries = random_queries(model.config(), 40, 4);
+  AttributionOptions options;
+  options.threads = 1;
+  const std::vector<Attribution> whole = run(model, queries, options);
+
+  options.threads = 3;
+  options.memory_bytes = 3 << 20;  // small chunks
+  std::vector<AttributionQuery> reversed(queries.rbegin(), queries.rend());
+  const std::vector<Attribution> other = run(model, reversed, options);
+  for (size_t i = 0; i < queries.size(); ++i) {
+    EXPECT_LT(distance(whole[i], other[queries.size() - 1 - i]), 2e-5) << i;
+  }
+}
+
+TEST(Attribute, IsBitIdenticalWhenRepeated) {
+  const Model model = random_model(small_config(Activation::kGelu), 3);
+  const std::vector<AttributionQuery> queries = random_queries(model.config(), 12, 5);
+  AttributionOptions options;
+  options.threads = 2;
+  const std::vector<Attribution> first = run(model, queries, options);
+  const std::vector<Attribution> second = run(model, queries, options);
+  for (size_t i = 0; i < queries.size(); ++i) {
+    EXPECT_TRUE(at::equal(first[i].scores, second[i].scores));
+  }
+}
+
+TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
+  const Model model = random_model(small_config(Activation::kGelu, 6), 6);
+  const std::vector<AttributionQuery> queries = random_queries(model.config(), 12, 7);
+  const AttributionOptions adaptive;
+  const std::vector<Attribution> results = run(model, queries, adaptive);
+  const std::vector<Attribution> truth = run(model, queries, with(Rule::kGaussLegendre, 64));
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const double largest = truth[i].scores.abs().max().item<double>();
+    const double error = (results[i].scores - truth[i].scores).abs().max().item<double>();
+    EXPECT_LT(error, adaptive.tolerance * largest);
+    for (const LayerReport& layer : results[i].layers) {
+      EXPECT_TRUE(layer.converged);
+      EXPECT_LE(layer.gap, adaptive.tolerance * std::max(std::fabs(layer.delta), 1e-3 * results[i].p));
+      EXPECT_GE(layer.nodes, 1);
+      EXPECT_LE(layer.nodes, adaptive.max_steps);
+    }
+  }
+}
+
+TEST(Attribute, MaxStepsCapsAndSaysSo) {
+  const Model model = random_model(small_config(Activation::kGelu, 6), 6);
+  const std::vector<AttributionQuery> queries = random_queries(model.config(), 6, 7);
+  AttributionOptions options;
+  options.max_steps = 1;
+  options.tolerance = 1e-7;
+  bool some_open = false;
+  for (const Attribution& result : run(model, queries, options)) {
+    for (const LayerReport& layer : result.layers) {
+      EXPECT_LE(layer.nodes, 1);
+      some_open = some_open || !layer.converged;
+    }
+  }
+  EXPECT_TRUE(some_open);
+}
+
+TEST(Attribute, EveryRuleConvergesToTheSameIntegral) {
+  const Model model = random_model(small_config(Activation::kGelu), 8);
+  const std::vector<AttributionQuery> queries = random_queries(model.config(), 2, 9);
+  const std::vector<Attribution> truth = run(model, queries, with(Rule::kGaussLegendre, 48));
+  double previous = 10;
+  for (const int64_t steps : {20, 40, 80}) {  // first order: the error halves
+    const double error = distance(truth[0], run(model, queries, with(Rule::kRiemannLeft, steps))[0]);
+    EXPECT_LT(error, 0.6 * previous);
+    previous = error;
+  }
+  for (const Rule rule : {Rule::kGaussRadau, Rule::kGaussLobatto, Rule::kControlVariate}) {
+    EXPECT_LT(distance(truth[0], run(model, queries, with(rule, 24))[0]), 1e-4) << rule_name(rule);
+  }
+  EXPECT_LT(distance(truth[0], run(model, queries, with(Rule::kTrapezoid, 200))[0]), 1e-3);
+}
+
+TEST(Attribute, RefusesWhatDoesNotFit) {
+  const Model model = random_model(small_config(Activation::kGelu), 3);
+  const auto sink = [](size_t, Attribution&&) {};
+  std::vector<AttributionQuery> queries = random_queries(model.config(), 1, 4);
+  queries[0].answer = {model.config().vocabulary};
+  EXPECT_THROW(attribute(model, queries, {}, sink), InputError);
+  queries = random_queries(model.config(), 1, 4);
+  queries[0].ids.assign(41, 1);
+  EXPECT_THROW(attribute(model, queries, {}, sink), InputError);
+  queries = random_queries(model.config(), 1, 4);
+  queries[0].positions = {-1};
+  EXPECT_THROW(attribute(model, queries, {}, sink), InputError);
+  queries = random_queries(model.config(), 1, 4);
+  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 0), sink), UsageError);
+  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 10001), sink), UsageError);
+  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLobatto, 1), sink), UsageError);
+  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 2, Target::kLogitDifference), sink),
+               InputError);
+}
+
+TEST(Attribute, StopsWhenInterrupted) {
+  const Model model = random_model(small_config(Activation::kGelu), 3);
+  const std::vector<AttributionQuery> queries = random_queries(model.config(), 40, 4);
+  AttributionOptions options;
+  options.memory_bytes = 1 << 20;
+  size_t answered = 0;
+  Interrupt::clear();
+  EXPECT_THROW(attribute(model, queries, options,
+                         [&](size_t, Attribution&&) {
+                           ++answered;
+                           Interrupt::request();
+                         }),
+               Interrupted);
+  Interrupt::clear();
+  EXPECT_LT(answered, queries.size());
+}
+
+class QuadratureRule : public testing::TestWithParam<std::tuple<Rule, int64_t>> {};
+
+TEST_P(QuadratureRule, IntegratesPolynomialsUpToItsDegree) {
+  const auto [rule, n] = GetParam();
+  const Quadrature q = quadrature(rule, n);
+  int64_t degree = 0;
+  switch (rule) {
+    case Rule::kControlVariate: degree = 2 * n; break;
+    case Rule::kGaussLegendre: degree = 2 * n - 1; break;
+    case Rule::kGaussRadau: degree = 2 * n - 2; break;
+    case Rule::kGaussLobatto: degree = 2 * n - 3; break;
+    case Rule::kTrapezoid: degree = 1; break;
+    default: degree = 0; break;
+  }
+  for (int64_t power = 0; power <= std::min<int64_t>(degree, 60); ++power) {
+    double sum = 0;
+    for (size_t i = 0; i < q.nodes.size(); ++i) {
+      sum += q.weights[i] * std::pow(q.nodes[i], static_cast<double>(power));
+    }
+    EXPECT_NEAR(sum, 1.0 / static_cast<double>(power + 1), 1e-12) << "power " << power;
+  }
+  EXPECT_TRUE(std::is_sorted(q.nodes.begin(), q.nodes.end()));
+  EXPECT_GE(q.nodes.front(), 0);
+  EXPECT_LE(q.nodes.back(), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, QuadratureRule,
+    testing::Combine(testing::Values(Rule::kControlVariate, Rule::kGaussLegendre, Rule::kGaussRadau,
+                                     Rule::kGaussLobatto, Rule::kRiemannLeft, Rule::kRiemannRight,
+                                     Rule::kTrapezoid, Rule::kLinspace),
+                     testing::Values<int64_t>(2, 3, 5, 8, 20, 64, 1000)));
+
+}  // namespace
+}  // namespace engram
