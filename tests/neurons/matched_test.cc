@@ -14,8 +14,9 @@ using testing::random_model;
 
 struct Setting {
   Model model = random_model(1, 3, 16, 400);
-  at::Tensor activation = at::rand({3, 400});
-  at::Tensor gradient = at::rand({3, 400});
+  at::Generator generator = at::detail::createCPUGenerator(5);
+  at::Tensor activation = at::rand({3, 400}, generator);
+  at::Tensor gradient = at::rand({3, 400}, generator);
   std::vector<NeuronId> neurons = {{0, 5}, {2, 17}, {2, 300}, {2, 301}};
   std::unordered_set<NeuronId> located = {{0, 5},  {2, 17}, {2, 300}, {2, 301},
                                           {2, 18}, {0, 6},  {1, 9}};

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+#include "cli/common.h"
+#include "engram/evaluation/effects.h"
+
+namespace engram::cli {
+
+struct InterveneCommandOptions {
+  CommonOptions common;
+  std::string model;
+  std::string facts;      ///< fact set: a .jsonl file or a ParaRel folder
+  std::string neurons;    ///< what locate wrote, or a list "3:17,5:201" for every fact
+  std::string operation;  ///< zero, mean, resample, double, scale:X
+  std::string corpus;     ///< plain text for mean and resample, empty: prompts of other facts
+  int64_t corpus_lines = 1000;
+  EffectOptions effects;
+  int64_t limit = 0;      ///< facts to manipulate
+  bool strict = false;
+  std::string out;        ///< JSON file, empty: none
+};
+
+void add_intervene_command(CLI::App& app);
+
+/// The report as tables, and as the object of engram.intervene/1.
+std::string effect_tables(const EffectReport& report, const EffectOptions& options);
+nlohmann::ordered_json effect_json(const EffectReport& report, const EffectOptions& options);
+
+}  // namespace engram::cli

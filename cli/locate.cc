@@ -1,0 +1,396 @@
+#include "cli/locate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/attribute.h"
+#include "cli/score_file.h"
+#include "engram/base/file.h"
+#include "engram/base/interrupt.h"
+#include "engram/evaluation/located.h"
+
+namespace engram::cli {
+namespace {
+
+constexpr const char* kHelp = R"(Which neurons store facts: scores every neuron on every prompt of a fact set and
+keeps those that the prompts of a fact agree on, its knowledge neurons.
+
+Per prompt a neuron passes when its score reaches a share of the largest one
+(--ratio). It belongs to the fact when it passes enough of the fact's prompts
+(--share, --min-prompts). With --adapt the share moves per relation until the mean
+number of neurons per fact fits (--fewest, --most).
+
+Presets: dai2022 (0.2; 0.7 of the prompts and at least 3; adapts to 2..5), eleuther
+(above 0.3; in more than half of the prompts; no adaptation), eleuther-pararel
+(the same, more than 0.3 of the prompts). Facts with fewer than 3 prompts cannot
+be refined: what their prompts give is listed apart.
+
+A fact that cannot be used (an answer outside the vocabulary, a prompt without
+mask or too long) is skipped, counted and listed; --strict stops instead. Only
+"prompts" locate; "held_out" prompts are kept for `engram intervene`.
+
+--json prints JSON Lines, the same as --out writes (docs/formats.md).
+
+Examples:
+  engram locate models/engram-base --facts models/engram-base/facts.jsonl --limit 200 \
+                --out neurons.jsonl
+  engram locate MODEL --facts pararel/ --preset eleuther --score activation
+)";
+
+using Json = nlohmann::ordered_json;
+
+SelectionOptions selection_of(const LocateCommandOptions& options) {
+  SelectionOptions s = selection_preset(options.preset, options.attribution.score);
+  s.ratio = options.ratio.value_or(s.ratio);
+  s.above_ratio = options.above_ratio.value_or(s.above_ratio);
+  s.share = options.share.value_or(s.share);
+  s.above_share = options.above_share.value_or(s.above_share);
+  s.min_prompts = options.min_prompts.value_or(s.min_prompts);
+  s.min_bag = options.min_bag.value_or(s.min_bag);
+  s.adapt = options.adapt.value_or(s.adapt);
+  s.step = options.step.value_or(s.step);
+  s.fewest = options.fewest.value_or(s.fewest);
+  s.most = options.most.value_or(s.most);
+  s.passes = options.passes.value_or(s.passes);
+  check_selection(s);
+  return s;
+}
+
+std::string run_line(const LocateCommandOptions& options, const LocateOptions& how,
+                     const ModelConfig& config) {
+  const bool integrated = how.attribution.score == Score::kIntegratedGradients;
+  Json line = {{"schema", "engram.locate/1"}, {"record", "run"}};
+  line["version"] = ENGRAM_VERSION;
+  line["model"] = options.model;
+  line["layers"] = config.layers;
+  line["d_ff"] = config.d_ff;
+  line["facts"] = options.facts;
+  line["limit"] = options.limit;
+  line["seed"] = options.common.seed;
+  line["score"] = score_name(how.attribution.score);
+  line["rule"] = integrated ? Json(rule_name(how.attribution.rule)) : Json(nullptr);
+  line["steps"] = how.attribution.steps ? Json(*how.attribution.steps) : Json(nullptr);
+  line["max_steps"] = how.attribution.max_steps;
+  line["tolerance"] = how.attribution.tolerance;
+  const SelectionOptions& s = how.selection;
+  line["preset"] = options.preset;
+  line["selection"] = {{"ratio", s.ratio},     {"above_ratio", s.above_ratio},
+                       {"share", s.share},     {"above_share", s.above_share},
+                       {"min_prompts", s.min_prompts},
+                       {"min_bag", s.min_bag}, {"adapt", s.adapt},
+                       {"step", s.step},       {"fewest", s.fewest},
+                       {"most", s.most},       {"passes", s.passes}};
+  return json_text(line);
+}
+
+/// The lines of the run, to the file and with --json to stdout.
+class Lines {
+ public:
+  explicit Lines(const LocateCommandOptions& options) : json_(options.common.json) {
+    if (!options.out.empty()) file_ = std::make_unique<AtomicFile>(options.out);
+  }
+  [[nodiscard]] bool wanted() const { return json_ || file_; }
+  void write(const std::string& line) {
+    if (file_) file_->write(line + "\n");
+    if (json_) print(line + "\n");
+  }
+  void commit() {
+    if (file_) file_->commit();
+  }
+
+ private:
+  bool json_;
+  std::unique_ptr<AtomicFile> file_;
+};
+
+std::string name_of(NeuronId id) {
+  return std::to_string(id.layer) + ":" + std::to_string(id.neuron);
+}
+
+std::string names_of(const std::vector<CountedNeuron>& neurons, size_t most) {
+  std::string text;
+  for (size_t i = 0; i < neurons.size() && i < most; ++i) {
+    text += (i > 0 ? " " : "") + name_of(neurons[i].id);
+  }
+  if (neurons.size() > most) text += " and " + format_count(static_cast<int64_t>(neurons.size() - most)) + " more";
+  return text;
+}
+
+std::string relation_table(const std::vector<LocatedRelation>& relations, bool adapts) {
+  Table table({{"relation", Table::Align::kLeft},
+               {"facts"},
+               {"prompts"},
+               {"held out"},
+               {"P"},
+               {"share"},
+               {"neurons per fact"},
+               {"empty"},
+               {"", Table::Align::kLeft}});
+  for (const LocatedRelation& r : relations) {
+    std::string remark;
+    if (r.selection.too_few > 0) remark += format_count(r.selection.too_few) + " not refined  ";
+    if (adapts && !r.selection.within) remark += "missed the range  ";
+    if (r.negative > 0) remark += format_count(r.negative) + " prompts without a positive score  ";
+    if (r.unconverged > 0) remark += format_count(r.unconverged) + " prompts missed the tolerance";
+    table.add_row({printable(r.relation), format_count(r.facts), format_count(r.prompts),
+                   format_count(r.held_out), format_number(r.p, 3),
+                   format_number(r.selection.share, 3), format_number(r.selection.mean, 3),
+                   format_count(r.empty), remark});
+  }
+  return table.str();
+}
+
+std::string fact_text(const std::vector<LocatedFact>& facts, bool with_prompts) {
+  Table table({{"relation", Table::Align::kLeft},
+               {"fact", Table::Align::kLeft},
+               {"prompts"},
+               {"held out"},
+               {"P"},
+               {"neurons", Table::Align::kLeft}});
+  std::string prompts;
+  for (const LocatedFact& fact : facts) {
+    double p = 0;
+    for (const LocatedPrompt& prompt : fact.prompts) p += prompt.p;
+    const std::string name = shorten(printable(fact.subject + " → " + fact.object), 40);
+    const std::string neurons =
+        fact.refined ? (fact.neurons.empty() ? "none" : names_of(fact.neurons, 6))
+                     : "not refined: " + names_of(fact.unrefined, 4);
+    table.add_row({printable(fact.relation), name, std::to_string(fact.prompts.size()),
+                   std::to_string(fact.held_out.size()),
+                   format_number(p / static_cast<double>(fact.prompts.size()), 3), neurons});
+    if (!with_prompts) continue;
+    prompts += "\n" + printable(fact.relation) + "  " + name + "\n";
+    Table list({{"", Table::Align::kLeft}, {"P"}, {"neurons"}, {"prompt", Table::Align::kLeft}});
+    for (const LocatedPrompt& one : fact.prompts) {
+      list.add_row({"located on", format_number(one.p, 3), format_count(one.neurons),
+                    printable(one.prompt)});
+    }
+    for (const std::string& one : fact.held_out) list.add_row({"held out", "", "", printable(one)});
+    prompts += list.str();
+  }
+  return table.str() + prompts;
+}
+
+std::string statistics_text(const LocateSummary& summary) {
+  const NeuronStatistics& s = summary.statistics;
+  const auto number = [](double value) {
+    return std::isnan(value) ? std::string("-") : format_number(value, 3);
+  };
+  std::string out = format_count(s.facts) + " facts, " + format_count(summary.prompts) +
+                    " prompts: " + number(s.per_fact) + " neurons per fact, " +
+                    format_count(s.empty) + " facts without; " + format_count(s.distinct) +
+                    " different neurons\nneurons that two facts share: " +
+                    number(s.intersection_within) + " within a relation, " +
+                    number(s.intersection_across) + " across\n";
+  const int64_t largest = s.layers.empty() ? 0 : *std::ranges::max_element(s.layers);
+  const int64_t total = [&] {
+    int64_t sum = 0;
+    for (const int64_t count : s.layers) sum += count;
+    return sum;
+  }();
+  if (total > 0) {
+    out += "\nLayers of the neurons\n";
+    Table table({{"layer"}, {"neurons"}, {"share"}, {"", Table::Align::kLeft}});
+    for (size_t l = s.layers.size(); l-- > 0;) {
+      const auto count = static_cast<double>(s.layers[l]);
+      table.add_row({std::to_string(l), format_count(s.layers[l]),
+                     format_percent(count / static_cast<double>(total)),
+                     bar(count / static_cast<double>(largest), 32)});
+    }
+    out += table.str() + "\nHubs: the neurons in the most facts\n";
+    Table hubs({{"neuron"}, {"facts"}, {"share"}, {"", Table::Align::kLeft}});
+    for (const NeuronFacts& hub : s.hubs) {
+      const double share = static_cast<double>(hub.facts) / static_cast<double>(s.facts);
+      hubs.add_row({name_of(hub.id), format_count(hub.facts), format_percent(share), bar(share, 32)});
+    }
+    out += hubs.str();
+  }
+  return out;
+}
+
+std::string problems_text(const std::vector<FactProblem>& problems, size_t most) {
+  if (problems.empty()) return "";
+  std::string out =
+      "\n" + format_count(static_cast<int64_t>(problems.size())) + " skipped:\n";
+  for (size_t i = 0; i < problems.size() && i < most; ++i) {
+    out += "  " + printable(problems[i].file) + ":" + std::to_string(problems[i].line) + ": " +
+           printable(problems[i].message) + "\n";
+  }
+  if (problems.size() > most) {
+    out += "  and " + format_count(static_cast<int64_t>(problems.size() - most)) +
+           " more (--json and --out list all)\n";
+  }
+  return out;
+}
+
+std::string method_text(const LocateCommandOptions& options, const LocateOptions& how) {
+  const SelectionOptions& s = how.selection;
+  std::string text = "scores: " + std::string(score_name(how.attribution.score));
+  if (how.attribution.score == Score::kIntegratedGradients) {
+    text += " by " + std::string(rule_name(how.attribution.rule));
+  }
+  text += "; " + options.preset + ": " + (s.above_ratio ? "above " : "at least ") +
+          format_number(s.ratio) + " of the largest, in " +
+          (s.above_share ? "more than " : "at least ") + format_number(s.share) +
+          " of the prompts";
+  if (s.min_prompts > 1) text += " and " + std::to_string(s.min_prompts);
+  if (s.adapt) {
+    text += ", share moved by " + format_number(s.step) + " until " + format_number(s.fewest) +
+            " to " + format_number(s.most) + " neurons per fact";
+  }
+  return text + "\n";
+}
+
+void run_locate(const LocateCommandOptions& options) {
+  LocateOptions how;
+  how.attribution = options.attribution;
+  how.attribution.threads = options.common.threads;
+  how.attribution.memory_bytes = options.common.memory_bytes;
+  how.selection = selection_of(options);
+  how.strict = options.strict;
+  for (const std::string& path : {options.out, options.scores}) {
+    if (!path.empty()) AtomicFile::check_writable(path);
+  }
+  if (!options.out.empty() && options.out == options.scores) {
+    throw UsageError("--out and --scores name the same file");
+  }
+  FactSetOptions reading;
+  reading.strict = options.strict;
+  reading.limit = options.limit;
+  reading.seed = options.common.seed;
+  FactSet set = read_facts(options.facts, reading);
+  int64_t total = 0;
+  for (const Fact& fact : set.facts) total += static_cast<int64_t>(fact.prompts.size());
+
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    const LoadedModel loaded = load_model(options.model, options.common);
+    const ModelConfig& config = loaded.model.config();
+    Lines lines(options);
+    std::unique_ptr<ScoreFile> scores;
+    if (!options.scores.empty()) {
+      scores = std::make_unique<ScoreFile>(options.scores, config.layers, config.d_ff);
+    }
+    if (lines.wanted()) lines.write(run_line(options, how, config));
+    std::vector<LocatedRelation> relations;
+    std::vector<LocatedFact> shown;
+    LocateSummary summary;
+    {
+      Progress progress(options.common.quiet, "locating", total, "prompts");
+      LocateSink sink;
+      sink.on_progress = [&](int64_t by) { progress.advance(by); };
+      if (scores) {
+        sink.on_scores = [&](int64_t row, const at::Tensor& values) {
+          scores->write_row(row, values);
+        };
+      }
+      sink.on_relation = [&](LocatedRelation&& relation, std::vector<LocatedFact>&& facts) {
+        if (lines.wanted()) {
+          for (const LocatedFact& fact : facts) lines.write(located_fact_line(fact));
+          lines.write(located_relation_line(relation));
+        }
+        for (LocatedFact& fact : facts) {
+          if (static_cast<int64_t>(shown.size()) < options.show) shown.push_back(std::move(fact));
+        }
+        relations.push_back(std::move(relation));
+      };
+      summary = locate(loaded.model, loaded.tokenizer, set.facts, how, sink);
+    }
+    summary.problems.insert(summary.problems.begin(), set.problems.begin(), set.problems.end());
+    if (lines.wanted()) {
+      for (const FactProblem& problem : summary.problems) lines.write(located_problem_line(problem));
+      lines.write(located_summary_line(summary));
+    }
+    lines.commit();
+    if (scores) scores->commit(summary.prompts);
+    if (!options.common.json) {
+      print(method_text(options, how) + "\n" + relation_table(relations, how.selection.adapt) + "\n" +
+            statistics_text(summary));
+      if (!shown.empty()) {
+        print("\nFacts (" + format_count(static_cast<int64_t>(shown.size())) + " of " +
+              format_count(summary.facts) + ")\n" + fact_text(shown, options.prompts));
+      }
+      for (const std::string& relation : set.unsplit_relations) {
+        print("  " + printable(relation) + ": no prompt could be held out\n");
+      }
+      print(problems_text(summary.problems, 20));
+    }
+    flush_output();
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+    note(options.common, format_count(summary.prompts) + " prompts in " + format_duration(time.count()) +
+                             (options.out.empty() ? "" : "; wrote " + options.out) +
+                             (options.scores.empty() ? "" : "; wrote " + options.scores));
+    if (options.common.json && !summary.problems.empty()) {
+      note(options.common, format_count(static_cast<int64_t>(summary.problems.size())) +
+                               " facts were skipped");
+    }
+  } catch (const Interrupted&) {
+    throw Interrupted("no file was written");
+  }
+}
+
+}  // namespace
+
+void add_locate_command(CLI::App& app) {
+  auto options = std::make_shared<LocateCommandOptions>();
+  CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kHelp);
+  command->add_option("MODEL", options->model, "Folder of the model.")->required();
+  command
+      ->add_option("--facts", options->facts,
+                   "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. "
+                   "Required.")
+      ->type_name("FILE|DIR")
+      ->required();
+  command
+      ->add_option("--preset", options->preset,
+                   "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
+      ->type_name("NAME");
+  add_attribution_options(*command, options->attribution);
+  const auto number = [&](const std::string& name, std::optional<double>& value, double low,
+                          double high, const std::string& text) {
+    command
+        ->add_option_function<std::string>(
+            name,
+            [&value, low, high, name](const std::string& given) {
+              value = parse_number(given, low, high, name);
+            },
+            text)
+        ->type_name("X");
+  };
+  number("--ratio", options->ratio, 1e-9, 1, "Share of a prompt's largest score that passes.");
+  number("--share", options->share, 0, 1, "Share of a fact's prompts that a neuron has to pass.");
+  add_integer(*command, "--min-prompts", options->min_prompts, 1, 1'000'000,
+              "Prompts that it has to pass at least.");
+  add_integer(*command, "--min-bag", options->min_bag, 1, 1'000'000,
+              "Facts with fewer prompts are not refined. Default: 3.");
+  command->add_flag("--above-ratio,!--at-ratio", options->above_ratio,
+                    "Strictly above the ratio, or at least (--at-ratio).");
+  command->add_flag("--above-share,!--at-share", options->above_share,
+                    "In strictly more than the share of the prompts, or at least (--at-share).");
+  command->add_flag("--adapt,!--no-adapt", options->adapt,
+                    "Move the share per relation until the mean number of neurons fits, or not.");
+  number("--step", options->step, 1e-9, 1, "By which the share moves. Default: 0.05.");
+  number("--fewest", options->fewest, 0, 1e6, "Wanted mean number of neurons, from. Default: 2.");
+  number("--most", options->most, 0, 1e6, "Wanted mean number of neurons, to. Default: 5.");
+  add_integer(*command, "--passes", options->passes, 1, 1000,
+              "Selections per relation, at most; the last one's sets stand. Default: 6.");
+  add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
+              "Take N facts, seeded, by whole relations.");
+  command->add_flag("--strict", options->strict,
+                    "Stop at the first line or fact that cannot be used.");
+  command->add_option("--out", options->out, "Write JSON Lines to this file.")->type_name("FILE");
+  command
+      ->add_option("--scores", options->scores,
+                   "Write all scores to this NumPy file, float32 [prompts, layers, neurons].")
+      ->type_name("FILE");
+  add_integer(*command, "--show", options->show, 0, 1'000'000'000,
+              "Facts to print in the table. Default: 10.");
+  command->add_flag("--prompts", options->prompts, "Print these facts' prompts, too.");
+  add_common_options(*command, options->common);
+  command->callback([options] { run_locate(*options); });
+}
+
+}  // namespace engram::cli

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/common.h"
+#include "engram/evaluation/locate.h"
+
+namespace engram::cli {
+
+struct LocateCommandOptions {
+  CommonOptions common;
+  std::string model;
+  std::string facts;             ///< fact set: a .jsonl file or a ParaRel folder
+  std::string preset = "dai2022";
+  AttributionOptions attribution;
+  // Thresholds that replace the preset's.
+  std::optional<double> ratio, share, step, fewest, most;
+  std::optional<bool> above_ratio, above_share, adapt;
+  std::optional<int64_t> min_prompts, min_bag, passes;
+  int64_t limit = 0;
+  bool strict = false;
+  std::string out;               ///< JSON Lines file, empty: none
+  std::string scores;            ///< .npy file of all scores, empty: none
+  int64_t show = 10;             ///< facts to print
+  bool prompts = false;          ///< with their prompts
+};
+
+void add_locate_command(CLI::App& app);
+
+}  // namespace engram::cli

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <filesystem>
+
+namespace engram::cli {
+
+/// All scores of a run as one NumPy file, float32 [prompts, layers, d_ff], written row by row in any
+/// order and never held in memory. Written beside its place and renamed by commit(); without it
+/// nothing remains.
+class ScoreFile {
+ public:
+  /// Throws FileError (no regular file, folder that cannot be written).
+  ScoreFile(std::filesystem::path path, int64_t layers, int64_t d_ff);
+  ~ScoreFile();
+  ScoreFile(const ScoreFile&) = delete;
+  ScoreFile& operator=(const ScoreFile&) = delete;
+
+  /// `scores` [layers, d_ff] float32. Throws FileError (disk full).
+  void write_row(int64_t row, const at::Tensor& scores);
+  /// REQUIRES: every row below `rows` was written. Throws FileError.
+  void commit(int64_t rows);
+
+ private:
+  void write_at(const void* bytes, size_t size, int64_t offset) const;
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int64_t layers_ = 0;
+  int64_t d_ff_ = 0;
+  int descriptor_ = -1;
+};
+
+}  // namespace engram::cli
