@@ -1,6 +1,7 @@
 #include "engram/model/safetensors.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "engram/base/file.h"
@@ -37,6 +38,60 @@ std::string_view storage_text(Storage storage) {
   throw InternalError("write_safetensors: a tensor of another type than F32, F16, BF16");
 }
 
+/// Bytes of one element.
+size_t width_of(Storage storage) { return storage == Storage::kF32 ? 4 : 2; }
+
+/// Whether there is something at `path`; a folder that cannot be entered is an error.
+bool is_there(const std::filesystem::path& path) {
+  std::error_code failed;
+  const bool found = std::filesystem::exists(path, failed);
+  if (failed) throw FileError(path.string() + ": cannot open: " + failed.message());
+  return found;
+}
+
+/// What the crate would refuse with fewer words: a file that ends before its header does.
+void check_header_length(const MappedFile& file) {
+  constexpr size_t kLengthBytes = 8;
+  const std::string who = file.path().string() + ": not a valid safetensors file: ";
+  if (file.size() < kLengthBytes) {
+    throw InputError(who + "got " + std::to_string(file.size()) +
+                     " bytes, expected at least the 8 of the header's length");
+  }
+  uint64_t length = 0;
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    length |= std::to_integer<uint64_t>(file.data()[i]) << (8 * i);
+  }
+  if (length > file.size() - kLengthBytes) {
+    throw InputError(who + "got " + std::to_string(file.size()) + " bytes, expected a header of " +
+                     std::to_string(length) + " bytes after the first 8");
+  }
+}
+
+std::vector<int64_t> shape_of(const json& entry, const std::filesystem::path& path) {
+  std::vector<int64_t> shape;
+  for (const json& dimension : entry["shape"]) {
+    const auto size = dimension.get<uint64_t>();
+    if (size > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+      throw InputError(path.string() + ": tensor \"" + entry["name"].get<std::string>() +
+                       "\": got a dimension of " + std::to_string(size) +
+                       ", expected at most 2^63 - 1");
+    }
+    shape.push_back(static_cast<int64_t>(size));
+  }
+  return shape;
+}
+
+/// Refuses a tensor whose bytes are not its shape's before anything is written.
+void check_bytes(const TensorToWrite& tensor) {
+  size_t expected = width_of(tensor.storage);
+  for (const int64_t size : tensor.shape) expected *= static_cast<size_t>(size);
+  if (tensor.bytes.size() != expected) {
+    throw InternalError("write_safetensors: " + tensor.name + ": got " +
+                        std::to_string(tensor.bytes.size()) + " bytes, its shape has " +
+                        std::to_string(expected));
+  }
+}
+
 /// The shards that an index names, with the tensors that each must hold.
 std::map<std::string, std::vector<std::string>> read_index(const std::filesystem::path& path) {
   json index;
@@ -68,12 +123,13 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
 
 std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path& path) {
   const auto file = std::make_shared<const MappedFile>(path);
+  check_header_length(*file);
   char* error = nullptr;
   char* text = engram_hf_safetensors_tensors(reinterpret_cast<const uint8_t*>(file->data()),
                                              file->size(), &error);
   if (text == nullptr) {
-    throw InputError(path.string() + ": not a valid safetensors file (" +
-                     std::to_string(file->size()) + " bytes): " + take_text(error));
+    throw InputError(path.string() + ": not a valid safetensors file: " + take_text(error) +
+                     " (the file has " + std::to_string(file->size()) + " bytes)");
   }
   std::map<std::string, StoredTensor> tensors;
   for (const json& entry : json::parse(take_text(text))) {
@@ -81,7 +137,7 @@ std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path
     tensor.name = entry["name"].get<std::string>();
     tensor.storage_name = entry["dtype"].get<std::string>();
     tensor.storage = storage_of(tensor.storage_name);
-    tensor.shape = entry["shape"].get<std::vector<int64_t>>();
+    tensor.shape = shape_of(entry, path);
     const auto begin = entry["begin"].get<size_t>();
     tensor.bytes = entry["end"].get<size_t>() - begin;
     tensor.data = file->data() + begin;
@@ -95,9 +151,9 @@ std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path
 std::map<std::string, StoredTensor> open_checkpoint(const std::filesystem::path& directory) {
   const std::filesystem::path single = directory / "model.safetensors";
   const std::filesystem::path index = directory / "model.safetensors.index.json";
-  if (std::filesystem::exists(single)) return open_safetensors(single);
-  if (!std::filesystem::exists(index)) {
-    const bool pickled = std::filesystem::exists(directory / "pytorch_model.bin");
+  if (is_there(single)) return open_safetensors(single);
+  if (!is_there(index)) {
+    const bool pickled = is_there(directory / "pytorch_model.bin");
     throw FileError(directory.string() +
                     ": no weights: expected model.safetensors or model.safetensors.index.json" +
                     (pickled ? "; pytorch_model.bin is not read, save it as safetensors with "
@@ -126,16 +182,26 @@ std::map<std::string, StoredTensor> open_checkpoint(const std::filesystem::path&
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata) {
   // Layout: little-endian length of the header, the header as JSON padded with spaces to 8 bytes,
-  // the tensors' bytes one after the other in the order of their offsets.
-  nlohmann::ordered_json header;
+  // the tensors' bytes one after the other. The wider types come first, so that every tensor is
+  // aligned for its type in a memory map.
+  std::vector<const TensorToWrite*> ordered;
+  for (const TensorToWrite& tensor : tensors) {
+    storage_text(tensor.storage);
+    check_bytes(tensor);
+    ordered.push_back(&tensor);
+  }
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
+    return width_of(a->storage) > width_of(b->storage);
+  });
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   size_t offset = 0;
-  for (const TensorToWrite& tensor : tensors) {
-    nlohmann::ordered_json& entry = header[tensor.name];
-    entry["dtype"] = storage_text(tensor.storage);
-    entry["shape"] = tensor.shape;
-    entry["data_offsets"] = {offset, offset + tensor.bytes.size()};
-    offset += tensor.bytes.size();
+  for (const TensorToWrite* tensor : ordered) {
+    nlohmann::ordered_json& entry = header[tensor->name];
+    entry["dtype"] = storage_text(tensor->storage);
+    entry["shape"] = tensor->shape;
+    entry["data_offsets"] = {offset, offset + tensor->bytes.size()};
+    offset += tensor->bytes.size();
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
@@ -145,8 +211,8 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   AtomicFile file(path);
   file.write(length);
   file.write(text);
-  for (const TensorToWrite& tensor : tensors) {
-    file.write({reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()});
+  for (const TensorToWrite* tensor : ordered) {
+    file.write({reinterpret_cast<const char*>(tensor->bytes.data()), tensor->bytes.size()});
   }
   file.commit();
 }

@@ -1,8 +1,10 @@
 #include "engram/text/tokenizer.h"
 
-#include <array>
+#include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "engram/base/file.h"
 #include "engram/error.h"
@@ -33,9 +35,26 @@ json read_json(const fs::path& path) {
   }
 }
 
+/// Whether there is something at `path`; a folder that cannot be entered is an error.
+bool is_there(const fs::path& path) {
+  std::error_code failed;
+  const bool found = fs::exists(path, failed);
+  if (failed) throw FileError(path.string() + ": cannot open: " + failed.message());
+  return found;
+}
+
+/// A pipeline made of older files as the text of a tokenizer.json.
+std::string to_text(const json& pipeline, const fs::path& source) {
+  try {
+    return pipeline.dump();
+  } catch (const json::exception& error) {
+    throw InputError(source.string() + ": not valid UTF-8: " + error.what());
+  }
+}
+
 /// A file that a folder may lack: an empty object then.
 json read_json_if_there(const fs::path& path) {
-  if (!fs::exists(path)) return json::object();
+  if (!is_there(path)) return json::object();
   json object = read_json(path);
   if (!object.is_object()) throw InputError(path.string() + ": expected a JSON object");
   return object;
@@ -58,10 +77,33 @@ std::string token_content(const json& object, const std::string& key, const std:
 }
 
 json optional_flag(const json& settings, const std::string& key, const json& fallback) {
-  if (!settings.contains(key) || !(settings[key].is_boolean() || settings[key].is_null())) {
-    return fallback;
+  return settings.contains(key) && settings[key].is_boolean() ? settings[key] : fallback;
+}
+
+/// Puts what tokenizer_config.json says about added tokens over `added`: where a token takes the
+/// spaces beside it, and tokens that the vocabulary file lacks.
+void add_configured(json& added, const json& settings, const fs::path& source) {
+  std::map<int64_t, json> tokens;
+  for (const json& token : added) tokens[token["id"].get<int64_t>()] = token;
+  if (settings.contains("added_tokens_decoder") && settings["added_tokens_decoder"].is_object()) {
+    for (const auto& [key, value] : settings["added_tokens_decoder"].items()) {
+      int64_t id = -1;
+      const auto [end, failed] = std::from_chars(key.data(), key.data() + key.size(), id);
+      if (failed != std::errc() || end != key.data() + key.size() || id < 0 ||
+          !value.is_object() || token_content(settings["added_tokens_decoder"], key, "").empty()) {
+        throw InputError((source.parent_path() / "tokenizer_config.json").string() +
+                         ": added_tokens_decoder[\"" + key +
+                         "\"]: expected a token id with the token's \"content\"");
+      }
+      json token = special_token(id, value["content"].get<std::string>(), false);
+      for (const char* flag : {"single_word", "lstrip", "rstrip", "normalized", "special"}) {
+        token[flag] = optional_flag(value, flag, token[flag]);
+      }
+      tokens[id] = token;
+    }
   }
-  return settings[key];
+  added = json::array();
+  for (const auto& [id, token] : tokens) added.push_back(token);
 }
 
 /// The pipeline of BERT's own tokenizer for a vocab.txt: one token per line, the line its id.
@@ -90,6 +132,7 @@ json wordpiece_from_vocabulary(const fs::path& path, const json& settings) {
     const std::string token = token_content(settings, key, fallback);
     added.push_back(special_token(id_of(token), token, false));
   }
+  add_configured(added, settings, path);
   pipeline["version"] = "1.0";
   pipeline["added_tokens"] = added;
   pipeline["normalizer"] = {
@@ -147,6 +190,7 @@ json byte_level_from_merges(const fs::path& vocabulary_path, const fs::path& mer
     const std::string token = token_content(settings, key, fallback);
     added.push_back(special_token(id_of(token), token, std::string_view(key) == "mask_token"));
   }
+  add_configured(added, settings, vocabulary_path);
   json pipeline;
   pipeline["version"] = "1.0";
   pipeline["added_tokens"] = added;
@@ -197,15 +241,19 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Tokenizer Tokenizer::load(const fs::path& directory) {
-  if (!fs::is_directory(directory)) {
-    throw FileError(directory.string() + ": not a folder; expected a Hugging Face model folder");
+  std::error_code ignored;
+  if (is_there(directory) && !fs::is_directory(directory, ignored)) {
+    throw FileError(directory.string() + ": got a file, expected a Hugging Face model folder");
   }
-  const json settings = read_json_if_there(directory / "tokenizer_config.json");
-  const json special = read_json_if_there(directory / "special_tokens_map.json");
+  if (!is_there(directory)) {
+    throw FileError(directory.string() + ": no such folder; expected a Hugging Face model folder");
+  }
+  json settings = read_json_if_there(directory / "special_tokens_map.json");
+  settings.update(read_json_if_there(directory / "tokenizer_config.json"));
   fs::path source;
   std::string text;
   json pipeline;
-  if (fs::exists(directory / "tokenizer.json")) {
+  if (is_there(directory / "tokenizer.json")) {
     source = directory / "tokenizer.json";
     text = read_file(source, 256 << 20);
     try {
@@ -213,14 +261,14 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
     } catch (const json::exception& error) {
       throw InputError(source.string() + ": not valid JSON: " + error.what());
     }
-  } else if (fs::exists(directory / "vocab.txt")) {
+  } else if (is_there(directory / "vocab.txt")) {
     source = directory / "vocab.txt";
     pipeline = wordpiece_from_vocabulary(source, settings);
-    text = pipeline.dump();
-  } else if (fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt")) {
+    text = to_text(pipeline, source);
+  } else if (is_there(directory / "vocab.json") && is_there(directory / "merges.txt")) {
     source = directory / "vocab.json";
     pipeline = byte_level_from_merges(source, directory / "merges.txt", settings);
-    text = pipeline.dump();
+    text = to_text(pipeline, source);
   } else {
     throw FileError(directory.string() +
                     ": no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
@@ -236,8 +284,7 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
   }
   // Which token is the mask: what the folder says, else the names that the families use.
   for (const std::string& name :
-       {token_content(settings, "mask_token", ""), token_content(special, "mask_token", ""),
-        std::string("[MASK]"), std::string("<mask>")}) {
+       {token_content(settings, "mask_token", ""), std::string("[MASK]"), std::string("<mask>")}) {
     if (!name.empty() && !impl->mask) impl->mask = impl->find(name);
   }
   std::string model_unknown;
@@ -248,8 +295,8 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
     }
   }
   for (const std::string& name :
-       {model_unknown, token_content(settings, "unk_token", ""),
-        token_content(special, "unk_token", ""), std::string("[UNK]"), std::string("<unk>")}) {
+       {model_unknown, token_content(settings, "unk_token", ""), std::string("[UNK]"),
+        std::string("<unk>")}) {
     if (!name.empty() && !impl->unknown) impl->unknown = impl->find(name);
   }
   const auto mentions = [&](const char* part) {
@@ -266,8 +313,8 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
   char* error = nullptr;
   if (!engram_hf_tokenizer_encode(impl_->handle.get(), bytes_of(text), text.size(),
                                   add_special_tokens, &ids, &count, &error)) {
-    throw InputError(impl_->source + ": cannot tokenize \"" + std::string(text.substr(0, 80)) +
-                     "\": " + take_text(error));
+    throw InputError(impl_->source + ": cannot tokenize a text of " + std::to_string(text.size()) +
+                     " bytes: " + take_text(error));
   }
   Encoding encoding;
   encoding.ids.assign(ids, ids + count);
@@ -277,7 +324,14 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
 }
 
 std::string Tokenizer::decode(const std::vector<int64_t>& ids, bool skip_special) const {
-  const std::vector<uint32_t> narrow(ids.begin(), ids.end());
+  std::vector<uint32_t> narrow;
+  narrow.reserve(ids.size());
+  for (const int64_t id : ids) {
+    if (id < 0 || id >= vocabulary()) {
+      throw InputError(impl_->source + ": token id " + std::to_string(id) + " is not in it");
+    }
+    narrow.push_back(static_cast<uint32_t>(id));
+  }
   char* error = nullptr;
   char* text = engram_hf_tokenizer_decode(impl_->handle.get(), narrow.data(), narrow.size(),
                                           skip_special, &error);
