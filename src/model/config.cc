@@ -20,7 +20,9 @@ class Fields {
   Fields(const json& object, const std::string& source) : object_(object), source_(source) {}
 
   [[noreturn]] void refuse(const std::string& field, const std::string& expected) const {
-    const std::string got = object_.contains(field) ? object_[field].dump() : "nothing";
+    // Escaped to ASCII, so that the cut does not fall into a character.
+    const std::string got =
+        object_.contains(field) ? object_[field].dump(-1, ' ', true) : "nothing";
     throw InputError(source_ + ": field \"" + field + "\": got " + got.substr(0, 80) +
                      ", expected " + expected);
   }
@@ -126,8 +128,11 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
   json object;
   try {
     object = json::parse(text);
-  } catch (const json::exception& error) {
-    throw InputError(source + ": not valid JSON: " + error.what());
+  } catch (const json::parse_error& error) {
+    // The parser's own words may repeat bytes of the file that are not UTF-8.
+    throw InputError(source + ": not valid JSON in UTF-8 at byte " + std::to_string(error.byte));
+  } catch (const json::exception&) {
+    throw InputError(source + ": not valid JSON: a number is out of range");
   }
   if (!object.is_object()) throw InputError(source + ": expected a JSON object");
   const Fields fields(object, source);

@@ -1,0 +1,255 @@
+#pragma once
+
+// What the fuzz targets do with one input, as plain functions: libFuzzer calls them through
+// fuzz/<target>.cc, and the test suite replays the corpus with them under any compiler. An input
+// may be refused with InputError; whatever is accepted must keep the readers' promises, or
+// std::logic_error is thrown.
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engram/error.h"
+#include "engram/model/config.h"
+#include "engram/model/safetensors.h"
+#include "engram/text/facts.h"
+
+namespace engram::fuzz {
+
+inline void require(bool holds, const std::string& promise) {
+  if (!holds) throw std::logic_error("broken promise: " + promise);
+}
+
+/// Bytes of the UTF-8 character at the start of `text`, or 0 when there is none.
+inline size_t utf8_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0U) != 0x80U) return 0;
+  }
+  if (first == 0xE0 && byte(1) < 0xA0) return 0;  // longer than needed
+  if (first == 0xED && byte(1) > 0x9F) return 0;  // half of a surrogate pair
+  if (first == 0xF0 && byte(1) < 0x90) return 0;
+  if (first == 0xF4 && byte(1) > 0x8F) return 0;
+  return length;
+}
+
+/// Messages go to terminals and into JSON: one line of UTF-8.
+inline void check_message(std::string_view message) {
+  require(!message.empty(), "a message says something");
+  while (!message.empty()) {
+    require(static_cast<unsigned char>(message[0]) >= 0x20, "a message is one line");
+    const size_t length = utf8_length(message);
+    require(length > 0, "a message is UTF-8");
+    message.remove_prefix(length);
+  }
+}
+
+/// A file in memory that readers can open by its path.
+class MemoryFile {
+ public:
+  MemoryFile(const uint8_t* data, size_t size) : descriptor_(::memfd_create("fuzz", MFD_CLOEXEC)) {
+    require(descriptor_ >= 0, "the system has memory files");
+    require(::write(descriptor_, data, size) == static_cast<ssize_t>(size),
+            "the input fits into memory");
+  }
+  ~MemoryFile() { ::close(descriptor_); }
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+  [[nodiscard]] std::filesystem::path path() const {
+    return "/proc/self/fd/" + std::to_string(descriptor_);
+  }
+
+ private:
+  int descriptor_;
+};
+
+/// A safetensors file: accepted tensors lie inside the file, apart from each other, and are as long
+/// as their shapes say; what is written from them reads back the same.
+inline void safetensors(const uint8_t* data, size_t size) {
+  const MemoryFile file(data, size);
+  std::map<std::string, StoredTensor> tensors;
+  try {
+    tensors = open_safetensors(file.path());
+  } catch (const InputError& error) {
+    return check_message(error.what());
+  }
+  size_t total = 0;
+  size_t sum = 0;
+  std::vector<TensorToWrite> copies;
+  for (const auto& [name, tensor] : tensors) {
+    require(name == tensor.name, "a tensor stands under its name");
+    require(tensor.bytes <= size, "a tensor is no longer than the file");
+    total += tensor.bytes;
+    for (size_t i = 0; i < tensor.bytes; ++i) {
+      sum += std::to_integer<size_t>(tensor.data[i]);  // a sanitizer sees a bad read
+    }
+    size_t elements = 1;
+    for (const int64_t dimension : tensor.shape) {
+      require(dimension >= 0, "no dimension is negative");
+      elements *= static_cast<size_t>(dimension);
+    }
+    if (tensor.storage == Storage::kOther) continue;
+    const size_t width = tensor.storage == Storage::kF32 ? 4 : 2;
+    require(elements * width == tensor.bytes, "a tensor is as long as its shape says");
+    copies.push_back({name, tensor.storage, tensor.shape, {tensor.data, tensor.bytes}});
+  }
+  require(total <= size, "tensors do not overlap");
+  require(sum <= 255 * total, "bytes are bytes");
+
+  static const std::filesystem::path written =
+      std::filesystem::temp_directory_path() / ("engram-fuzz-" + std::to_string(::getpid()));
+  write_safetensors(written, copies, {{"format", "pt"}});
+  const auto again = open_safetensors(written);
+  std::filesystem::remove(written);
+  require(again.size() == copies.size(), "as many tensors are read as were written");
+  for (const TensorToWrite& copy : copies) {
+    const StoredTensor& read = again.at(copy.name);
+    require(read.shape == copy.shape && read.storage == copy.storage, "shape and type are kept");
+    require(std::ranges::equal(copy.bytes, std::span(read.data, read.bytes)),
+            "the bytes are kept");
+  }
+}
+
+inline size_t masks(std::string_view text) {
+  size_t number = 0;
+  for (size_t at = text.find("[MASK]"); at != std::string_view::npos;
+       at = text.find("[MASK]", at + 1)) {
+    ++number;
+  }
+  return number;
+}
+
+inline void check_facts(const FactSet& set) {
+  require(!set.facts.empty(), "a fact set has a fact");
+  std::set<std::string> past;
+  for (size_t i = 0; i < set.facts.size(); ++i) {
+    const Fact& fact = set.facts[i];
+    require(!fact.relation.empty() && !fact.subject.empty() && !fact.object.empty(),
+            "a fact has a relation, a subject and an object");
+    require(!fact.prompts.empty(), "a fact has a prompt");
+    if (i > 0 && set.facts[i - 1].relation != fact.relation) {
+      past.insert(set.facts[i - 1].relation);
+    }
+    require(!past.contains(fact.relation), "facts of a relation stand together");
+    for (const std::string& prompt : fact.held_out) {
+      for (const std::string& locating : fact.prompts) {
+        require(prompt != locating, "no prompt is held out and located on");
+      }
+    }
+  }
+  for (const FactProblem& problem : set.problems) check_message(problem.message);
+}
+
+/// `path` as a fact set, or nothing when it is refused.
+inline std::optional<FactSet> try_facts(const std::filesystem::path& path,
+                                        const FactSetOptions& options) {
+  try {
+    FactSet set = read_facts(path, options);
+    check_facts(set);
+    return set;
+  } catch (const InputError& error) {
+    check_message(error.what());
+    return std::nullopt;
+  }
+}
+
+/// Our own format. Accepted facts are whole, and written out they read back the same.
+inline void facts(const uint8_t* data, size_t size) {
+  const MemoryFile file(data, size);
+  FactSetOptions strict;
+  strict.strict = true;
+  const auto strictly = try_facts(file.path(), strict);
+  const auto set = try_facts(file.path(), {});
+  require(set || !strictly, "what is read strictly is read");
+  if (!set) return;
+  require(!strictly || strictly->facts.size() == set->facts.size(), "strictly the same is read");
+
+  std::string lines;
+  for (const Fact& fact : set->facts) {
+    for (const auto* prompts : {&fact.prompts, &fact.held_out}) {
+      for (const std::string& prompt : *prompts) {
+        require(masks(prompt) <= 1, "a prompt has one mask");
+      }
+    }
+    lines += fact_to_json(fact) + "\n";
+  }
+  const MemoryFile copy(reinterpret_cast<const uint8_t*>(lines.data()), lines.size());
+  const auto again = try_facts(copy.path(), strict);
+  require(again && again->facts.size() == set->facts.size() && again->problems.empty(),
+          "written facts are read");
+  for (size_t i = 0; i < set->facts.size(); ++i) {
+    require(fact_to_json(again->facts[i]) == fact_to_json(set->facts[i]), "facts are kept");
+  }
+  FactSetOptions limited;
+  limited.limit = 1 + static_cast<int64_t>(size % 7);
+  const auto few = try_facts(copy.path(), limited);
+  require(few && std::cmp_less_equal(few->facts.size(), limited.limit), "a limit holds");
+}
+
+/// ParaRel's files of one relation: the input is the facts, a byte 0xFF, the patterns.
+inline void pararel(const uint8_t* data, size_t size) {
+  static const std::filesystem::path folder = [] {
+    std::string name = (std::filesystem::temp_directory_path() / "engram-fuzz-XXXXXX").string();
+    require(::mkdtemp(name.data()) != nullptr, "a temporary folder can be made");
+    std::filesystem::create_directory(std::filesystem::path(name) / "facts");
+    std::filesystem::create_directory(std::filesystem::path(name) / "patterns");
+    return std::filesystem::path(name);
+  }();
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const size_t end = std::min(text.find('\xFF'), text.size());
+  std::ofstream(folder / "facts" / "P1.jsonl", std::ios::binary) << text.substr(0, end);
+  std::ofstream(folder / "patterns" / "P1.jsonl", std::ios::binary)
+      << text.substr(std::min(end + 1, text.size()));
+  for (const bool strict : {false, true}) {
+    FactSetOptions options;
+    options.strict = strict;
+    options.seed = size;
+    const auto set = try_facts(folder, options);
+    if (!set) continue;
+    for (const Fact& fact : set->facts) {
+      require(fact.prompts.size() == set->facts.front().prompts.size() &&
+                  fact.held_out.size() == set->facts.front().held_out.size(),
+              "all facts of a relation have the same patterns");
+      require(fact.held_out.empty() == !set->unsplit_relations.empty(),
+              "a relation without held-out patterns is listed");
+    }
+  }
+}
+
+/// config.json: accepted sizes fit together.
+inline void config(const uint8_t* data, size_t size) {
+  try {
+    const ModelConfig config =
+        parse_config({reinterpret_cast<const char*>(data), size}, "config.json");
+    require(config.layers > 0 && config.d_ff > 0 && config.vocabulary > 0, "sizes are positive");
+    require(config.heads > 0 && config.heads * config.head_size == config.d_model,
+            "the heads share the width");
+    require(config.max_tokens() > 0, "a prompt has room");
+    require(config.norm_epsilon > 0 && config.norm_epsilon < 1, "epsilon is small");
+    require(!family_name(config.family).empty() && !activation_name(config.activation).empty(),
+            "kinds have names");
+  } catch (const InputError& error) {
+    check_message(error.what());
+  }
+}
+
+}  // namespace engram::fuzz
