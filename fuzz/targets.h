@@ -124,8 +124,7 @@ inline void safetensors(const uint8_t* data, size_t size) {
   for (const TensorToWrite& copy : copies) {
     const StoredTensor& read = again.at(copy.name);
     require(read.shape == copy.shape && read.storage == copy.storage, "shape and type are kept");
-    require(std::ranges::equal(copy.bytes, std::span(read.data, read.bytes)),
-            "the bytes are kept");
+    require(std::ranges::equal(copy.bytes, std::span(read.data, read.bytes)), "the bytes are kept");
   }
 }
 

@@ -39,7 +39,8 @@ class Descriptor {
 
 /// Opens a regular file for reading and tells its size.
 int open_regular(const std::filesystem::path& path, size_t& size) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: a named pipe without a writer would hold the program up before it is refused.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) fail(path, "cannot open", errno);
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) {

@@ -39,11 +39,12 @@ TEST_P(Corpus, KeepsThePromises) {
   EXPECT_GE(files, 5);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , Corpus,
-    ::testing::Values(Replay{"safetensors", fuzz::safetensors}, Replay{"facts", fuzz::facts},
-                      Replay{"pararel", fuzz::pararel}, Replay{"config", fuzz::config}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(, Corpus,
+                         ::testing::Values(Replay{"safetensors", fuzz::safetensors},
+                                           Replay{"facts", fuzz::facts},
+                                           Replay{"pararel", fuzz::pararel},
+                                           Replay{"config", fuzz::config}),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace engram
