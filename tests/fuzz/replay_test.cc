@@ -44,7 +44,7 @@ INSTANTIATE_TEST_SUITE_P(, Corpus,
                                            Replay{"facts", fuzz::facts},
                                            Replay{"pararel", fuzz::pararel},
                                            Replay{"config", fuzz::config}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& replay) { return replay.param.name; });
 
 }  // namespace
 }  // namespace engram
