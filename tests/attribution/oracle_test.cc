@@ -20,9 +20,9 @@ using testing::OracleAttribution;
 using testing::OracleCase;
 using testing::relative_error;
 
-// Of the largest |score| of the (prompt, layer).
+// Of the largest |score| of the (prompt, layer), and of the size of F.
 constexpr double kTolerance = 2e-5;
-// Of the size of F: what float32 leaves of a difference of two of its values.
+// Of the size of F: what float32 leaves of the difference of two of its values in one batch.
 constexpr double kRounding = 3e-6;
 // The adaptive rule stops by an estimate of its error, not by the error.
 constexpr double kEstimateSlack = 3;
@@ -67,7 +67,7 @@ void expect_same(const Attribution& got, const OracleAttribution& run, const Ora
   // Log-probabilities and logits are differences of numbers of this size themselves.
   double size = std::max(run.target == "prob" ? 0.0 : 4.0, std::abs(run.f));
   for (const double delta : run.deltas) size = std::max(size, std::abs(delta));
-  EXPECT_NEAR(got.f, run.f, 2 * kRounding * size);
+  EXPECT_NEAR(got.f, run.f, kTolerance * size);
   for (size_t layer = 0; layer < run.deltas.size(); ++layer) {
     SCOPED_TRACE("layer " + std::to_string(layer));
     const auto l = static_cast<int64_t>(layer);
@@ -75,11 +75,11 @@ void expect_same(const Attribution& got, const OracleAttribution& run, const Ora
     const double rounding = run.score == "ablation" ? kRounding * size : 0.0;
     EXPECT_LE(relative_error(got.scores[l], run.scores[l]), kTolerance + rounding / largest);
     const LayerReport& report = got.layers[layer];
-    EXPECT_NEAR(report.delta, run.deltas[layer], 2 * kRounding * size);
+    EXPECT_NEAR(report.delta, run.deltas[layer], kTolerance * size);
     const double sum = run.scores[l].sum(at::kDouble).item<double>();
     const auto neurons = static_cast<double>(run.scores[l].numel());
     const double allowed = kTolerance * run.scores[l].abs().sum().item<double>() +
-                           rounding * neurons + 2 * kRounding * size;
+                           rounding * neurons + kTolerance * size;
     EXPECT_NEAR(report.sum, sum, allowed);
     EXPECT_NEAR(report.gap, std::abs(sum - run.deltas[layer]), allowed);
   }
