@@ -82,6 +82,28 @@ class MemoryFile {
   int descriptor_;
 };
 
+/// A folder for facts/ and patterns/ that goes when the program ends.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "engram-fuzz-XXXXXX").string();
+    require(::mkdtemp(name.data()) != nullptr, "a temporary folder can be made");
+    path_ = name;
+    std::filesystem::create_directory(path_ / "facts");
+    std::filesystem::create_directory(path_ / "patterns");
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 /// A safetensors file: accepted tensors lie inside the file, apart from each other, and are as long
 /// as their shapes say; what is written from them reads back the same.
 inline void safetensors(const uint8_t* data, size_t size) {
@@ -206,13 +228,8 @@ inline void facts(const uint8_t* data, size_t size) {
 
 /// ParaRel's files of one relation: the input is the facts, a byte 0xFF, the patterns.
 inline void pararel(const uint8_t* data, size_t size) {
-  static const std::filesystem::path folder = [] {
-    std::string name = (std::filesystem::temp_directory_path() / "engram-fuzz-XXXXXX").string();
-    require(::mkdtemp(name.data()) != nullptr, "a temporary folder can be made");
-    std::filesystem::create_directory(std::filesystem::path(name) / "facts");
-    std::filesystem::create_directory(std::filesystem::path(name) / "patterns");
-    return std::filesystem::path(name);
-  }();
+  static const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const size_t end = std::min(text.find('\xFF'), text.size());
   std::ofstream(folder / "facts" / "P1.jsonl", std::ios::binary) << text.substr(0, end);

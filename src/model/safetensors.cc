@@ -13,6 +13,14 @@ namespace {
 
 using nlohmann::json;
 
+/// `text` for a one-line message: names in a hostile file can hold line ends and terminal codes.
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  }
+  return text;
+}
+
 /// A string of the Rust library, freed with it.
 std::string take_text(char* text) {
   if (text == nullptr) return "unknown error";
@@ -30,10 +38,14 @@ Storage storage_of(const std::string& name) {
 
 std::string_view storage_text(Storage storage) {
   switch (storage) {
-    case Storage::kF32: return "F32";
-    case Storage::kF16: return "F16";
-    case Storage::kBF16: return "BF16";
-    case Storage::kOther: break;
+    case Storage::kF32:
+      return "F32";
+    case Storage::kF16:
+      return "F16";
+    case Storage::kBF16:
+      return "BF16";
+    case Storage::kOther:
+      break;
   }
   throw InternalError("write_safetensors: a tensor of another type than F32, F16, BF16");
 }
@@ -72,7 +84,7 @@ std::vector<int64_t> shape_of(const json& entry, const std::filesystem::path& pa
   for (const json& dimension : entry["shape"]) {
     const auto size = dimension.get<uint64_t>();
     if (size > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-      throw InputError(path.string() + ": tensor \"" + entry["name"].get<std::string>() +
+      throw InputError(path.string() + ": tensor \"" + one_line(entry["name"].get<std::string>()) +
                        "\": got a dimension of " + std::to_string(size) +
                        ", expected at most 2^63 - 1");
     }
@@ -97,8 +109,8 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
   json index;
   try {
     index = json::parse(read_file(path, 64 << 20));
-  } catch (const json::exception& error) {
-    throw InputError(path.string() + ": not valid JSON: " + error.what());
+  } catch (const json::exception&) {
+    throw InputError(path.string() + ": not valid JSON in UTF-8");
   }
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     throw InputError(path.string() + ": expected an object with \"weight_map\"");
@@ -106,11 +118,13 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
   std::map<std::string, std::vector<std::string>> shards;
   for (const auto& [tensor, file] : index["weight_map"].items()) {
     if (!file.is_string()) {
-      throw InputError(path.string() + ": weight_map[\"" + tensor + "\"]: expected a file name");
+      throw InputError(path.string() + ": weight_map[\"" + one_line(tensor) +
+                       "\"]: expected a file name");
     }
     const std::filesystem::path name = file.get<std::string>();
     if (name.empty() || name.has_parent_path() || name == "..") {
-      throw InputError(path.string() + ": weight_map[\"" + tensor + "\"]: got \"" + name.string() +
+      throw InputError(path.string() + ": weight_map[\"" + one_line(tensor) + "\"]: got \"" +
+                       one_line(name.string()) +
                        "\", expected the name of a file in the same folder");
     }
     shards[name.string()].push_back(tensor);
@@ -128,7 +142,8 @@ std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path
   char* text = engram_hf_safetensors_tensors(reinterpret_cast<const uint8_t*>(file->data()),
                                              file->size(), &error);
   if (text == nullptr) {
-    throw InputError(path.string() + ": not a valid safetensors file: " + take_text(error) +
+    throw InputError(path.string() +
+                     ": not a valid safetensors file: " + one_line(take_text(error)) +
                      " (the file has " + std::to_string(file->size()) + " bytes)");
   }
   std::map<std::string, StoredTensor> tensors;
@@ -166,13 +181,14 @@ std::map<std::string, StoredTensor> open_checkpoint(const std::filesystem::path&
     std::map<std::string, StoredTensor> found = open_safetensors(shard);
     for (const std::string& tensor : wanted) {
       if (!found.contains(tensor)) {
-        throw InputError(shard.string() + ": tensor \"" + tensor + "\" is missing, which " +
-                         index.string() + " says is there");
+        throw InputError(shard.string() + ": tensor \"" + one_line(tensor) +
+                         "\" is missing, which " + index.string() + " says is there");
       }
     }
     for (auto& [tensor, stored] : found) {
       if (!tensors.emplace(tensor, std::move(stored)).second) {
-        throw InputError(shard.string() + ": tensor \"" + tensor + "\" is in another shard too");
+        throw InputError(shard.string() + ": tensor \"" + one_line(tensor) +
+                         "\" is in another shard too");
       }
     }
   }

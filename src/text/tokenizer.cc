@@ -30,8 +30,8 @@ const uint8_t* bytes_of(std::string_view text) {
 json read_json(const fs::path& path) {
   try {
     return json::parse(read_file(path, 256 << 20));
-  } catch (const json::exception& error) {
-    throw InputError(path.string() + ": not valid JSON: " + error.what());
+  } catch (const json::exception&) {
+    throw InputError(path.string() + ": not valid JSON in UTF-8");
   }
 }
 
@@ -47,8 +47,8 @@ bool is_there(const fs::path& path) {
 std::string to_text(const json& pipeline, const fs::path& source) {
   try {
     return pipeline.dump();
-  } catch (const json::exception& error) {
-    throw InputError(source.string() + ": not valid UTF-8: " + error.what());
+  } catch (const json::exception&) {
+    throw InputError(source.string() + ": not valid UTF-8");
   }
 }
 
@@ -258,8 +258,8 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
     text = read_file(source, 256 << 20);
     try {
       pipeline = json::parse(text);
-    } catch (const json::exception& error) {
-      throw InputError(source.string() + ": not valid JSON: " + error.what());
+    } catch (const json::exception&) {
+      throw InputError(source.string() + ": not valid JSON in UTF-8");
     }
   } else if (is_there(directory / "vocab.txt")) {
     source = directory / "vocab.txt";
