@@ -82,14 +82,14 @@ Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options)
   Subject subject;
   subject.mask = "[MASK]";
   if (options.prompt.find(subject.mask) == std::string::npos) subject.mask = tokenizer.mask_token();
+  // The prompt by itself first, so that messages name the option that is at fault.
+  subject.prompt = encode_prompt(tokenizer, options.prompt, 1, max_tokens, "--prompt");
   if (options.predicted) {
-    subject.prompt = encode_prompt(tokenizer, options.prompt, 1, max_tokens, "--prompt");
     subject.prompt.answer = {
         top_answer(tokenizer, answer_probabilities(loaded.model, subject.prompt))};
     subject.answer = tokenizer.decode(subject.prompt.answer, false);
     subject.answer.erase(0, subject.answer.find_first_not_of(' '));
   } else {
-    // The answer first, so that messages name the option that is at fault.
     const auto ids = answer_ids(tokenizer, options.prompt, options.answer, "--answer");
     subject.prompt = encode_prompt(tokenizer, options.prompt, static_cast<int64_t>(ids.size()),
                                    max_tokens, "--prompt");

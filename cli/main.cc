@@ -13,12 +13,8 @@
 #include "cli/common.h"
 #include "cli/help.h"
 #include "cli/inspect.h"
-#if __has_include("cli/intervene.h")
 #include "cli/intervene.h"
-#endif
-#if __has_include("cli/locate.h")
 #include "cli/locate.h"
-#endif
 #include "cli/predict.h"
 #include "engram/base/interrupt.h"
 
@@ -95,12 +91,8 @@ int run(int argc, char** argv) {
   add_inspect_command(app);
   add_predict_command(app);
   add_attribute_command(app);
-#if __has_include("cli/locate.h")
   add_locate_command(app);
-#endif
-#if __has_include("cli/intervene.h")
   add_intervene_command(app);
-#endif
   add_help_command(app);
   try {
     app.parse(argc, argv);

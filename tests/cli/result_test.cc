@@ -115,18 +115,23 @@ TEST_P(EveryFamily, AttributePrintsOneCompleteObject) {
     EXPECT_TRUE(neuron.at("activation").is_number());
   }
   EXPECT_EQ(seen.size(), result.at("neurons").size());
+  bool converged = true;
   for (size_t i = 0; i < sums.size(); ++i) {
     const json& layer = result.at("layers").at(i);
     EXPECT_EQ(layer.at("layer"), i);
     EXPECT_NEAR(layer.at("sum").get<double>(), sums[i], 1e-5);
     EXPECT_NEAR(layer.at("gap").get<double>(),
                 std::fabs(layer.at("sum").get<double>() - layer.at("delta").get<double>()), 1e-9);
-    EXPECT_LE(layer.at("gap").get<double>(),
-              0.01 * std::max(std::fabs(layer.at("delta").get<double>()),
-                              1e-3 * result.at("p").get<double>()));
+    // What is called converged met the tolerance; a layer of a few random neurons may not.
+    const double scale = std::max(std::fabs(layer.at("delta").get<double>()),
+                                  1e-3 * result.at("p").get<double>());
+    if (layer.at("converged")) {
+      EXPECT_LE(layer.at("gap").get<double>(), 0.01 * scale);
+    }
+    converged = converged && layer.at("converged");
     EXPECT_GE(layer.at("nodes").get<int64_t>(), 1);
-    EXPECT_EQ(layer.at("converged"), true);
   }
+  EXPECT_EQ(result.at("totals").at("converged"), converged);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, EveryFamily,
@@ -159,6 +164,12 @@ TEST(Attribute, TheModelsOwnMaskTokenIsAcceptedToo) {
   result.erase("prompt");
   other.erase("prompt");
   EXPECT_EQ(result, other);
+}
+
+TEST(Attribute, TheDefaultMeetsItsTolerance) {
+  for (const char* model : {"bert-tiny", "roberta-tiny"}) {
+    EXPECT_EQ(attribute({"--predicted"}, model).at("totals").at("converged"), true) << model;
+  }
 }
 
 TEST(Attribute, TopCutsTheSameList) {
