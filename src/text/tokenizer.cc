@@ -80,6 +80,19 @@ json optional_flag(const json& settings, const std::string& key, const json& fal
   return settings.contains(key) && settings[key].is_boolean() ? settings[key] : fallback;
 }
 
+/// A special token that a family always has, with what the settings say about the spaces beside it.
+/// As in transformers 5, a token given by its text alone takes none of them.
+json family_token(const json& settings, const std::string& key, int64_t id,
+                  const std::string& content) {
+  json token = special_token(id, content, false);
+  if (settings.contains(key) && settings[key].is_object()) {
+    for (const char* flag : {"single_word", "lstrip", "rstrip", "normalized"}) {
+      token[flag] = optional_flag(settings[key], flag, token[flag]);
+    }
+  }
+  return token;
+}
+
 /// Puts what tokenizer_config.json says about added tokens over `added`: where a token takes the
 /// spaces beside it, and tokens that the vocabulary file lacks.
 void add_configured(json& added, const json& settings, const fs::path& source) {
@@ -130,7 +143,7 @@ json wordpiece_from_vocabulary(const fs::path& path, const json& settings) {
        {std::pair{"pad_token", "[PAD]"}, {"unk_token", "[UNK]"}, {"cls_token", "[CLS]"},
         {"sep_token", "[SEP]"}, {"mask_token", "[MASK]"}}) {
     const std::string token = token_content(settings, key, fallback);
-    added.push_back(special_token(id_of(token), token, false));
+    added.push_back(family_token(settings, key, id_of(token), token));
   }
   add_configured(added, settings, path);
   pipeline["version"] = "1.0";
@@ -188,7 +201,7 @@ json byte_level_from_merges(const fs::path& vocabulary_path, const fs::path& mer
        {std::pair{"cls_token", "<s>"}, {"pad_token", "<pad>"}, {"sep_token", "</s>"},
         {"unk_token", "<unk>"}, {"mask_token", "<mask>"}}) {
     const std::string token = token_content(settings, key, fallback);
-    added.push_back(special_token(id_of(token), token, std::string_view(key) == "mask_token"));
+    added.push_back(family_token(settings, key, id_of(token), token));
   }
   add_configured(added, settings, vocabulary_path);
   json pipeline;
