@@ -70,22 +70,21 @@ using Cell = std::string (*)(const Interval&);
 /// One metric: a row per scope, a column per source.
 std::string metric_table(const EffectReport& report, Metric metric, bool random, Cell cell) {
   const auto m = static_cast<size_t>(metric);
-  Table table(source_columns(
-      {{"", Table::Align::kLeft},
-       {metric == Metric::kMeanOfRatios ? "known facts" : "facts"},
-       {"prompts"},
-       {"before"}},
-      random));
+  // Known prompts are others than those whose mean P the other tables show.
+  const bool known = metric == Metric::kMeanOfRatios;
+  std::vector<Table::Column> columns{{"", Table::Align::kLeft}, {known ? "known facts" : "facts"}};
+  if (!known) columns.insert(columns.end(), {{"prompts"}, {"before"}});
+  Table table(source_columns(columns, random));
   for (const EffectRow& row : report.rows) {
     if (row.facts == 0) continue;
-    std::string before = value_text(row.before.p);
-    if (metric == Metric::kLogP) before = value_text(row.before.log_p);
-    if (metric == Metric::kAccuracy) before = format_percent(row.before.accuracy);
-    if (metric == Metric::kLogRank) before = value_text(row.before.rank);
-    std::vector<std::string> cells = {
-        kScopeTitles[static_cast<size_t>(row.scope)],
-        format_count(metric == Metric::kMeanOfRatios ? row.known : row.facts),
-        format_count(row.prompts), before};
+    std::vector<std::string> cells = {kScopeTitles[static_cast<size_t>(row.scope)],
+                                      format_count(known ? row.known : row.facts)};
+    if (!known) {
+      cells.push_back(format_count(row.prompts));
+      cells.push_back(metric == Metric::kLogP       ? value_text(row.before.log_p)
+                      : metric == Metric::kAccuracy ? format_percent(row.before.accuracy)
+                                                    : value_text(row.before.p));
+    }
     for (size_t s = 0; s < (random ? kSources : 1); ++s) cells.push_back(cell(row.change[s][m]));
     table.add_row(cells);
   }
@@ -163,7 +162,7 @@ std::string effect_tables(const EffectReport& report, const EffectOptions& optio
     out += "\nThe same, located minus matched random neurons\n" + difference_table(report) + "\n" +
            verdict(report);
   }
-  out += "\nChange of P over prompts known before (P at least " + format_number(options.known_p) +
+  out += "\nChange of P over prompts known before (P at least " + json_text(Json(options.known_p)) +
          ", rank at most " + format_count(options.known_rank) +
          "): mean of the facts' ratios\n" +
          metric_table(report, Metric::kMeanOfRatios, random, percent_text);

@@ -1,6 +1,7 @@
 #include "cli/locate.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <memory>
@@ -226,6 +227,13 @@ std::string problems_text(const std::vector<FactProblem>& problems, size_t most)
   return out;
 }
 
+/// "0.2", not "0.2000": a threshold as it was given.
+std::string plain(double value) {
+  char buffer[32];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
+  return {buffer, result.ptr};
+}
+
 std::string method_text(const LocateCommandOptions& options, const LocateOptions& how) {
   const SelectionOptions& s = how.selection;
   std::string text = "scores: " + std::string(score_name(how.attribution.score));
@@ -233,13 +241,13 @@ std::string method_text(const LocateCommandOptions& options, const LocateOptions
     text += " by " + std::string(rule_name(how.attribution.rule));
   }
   text += "; " + options.preset + ": " + (s.above_ratio ? "above " : "at least ") +
-          format_number(s.ratio) + " of the largest, in " +
-          (s.above_share ? "more than " : "at least ") + format_number(s.share) +
+          plain(s.ratio) + " of the largest, in " +
+          (s.above_share ? "more than " : "at least ") + plain(s.share) +
           " of the prompts";
-  if (s.min_prompts > 1) text += " and " + std::to_string(s.min_prompts);
+  if (s.min_prompts > 1) text += " and in " + std::to_string(s.min_prompts);
   if (s.adapt) {
-    text += ", share moved by " + format_number(s.step) + " until " + format_number(s.fewest) +
-            " to " + format_number(s.most) + " neurons per fact";
+    text += ", share moved by " + plain(s.step) + " until " + plain(s.fewest) +
+            " to " + plain(s.most) + " neurons per fact";
   }
   return text + "\n";
 }
@@ -366,12 +374,19 @@ void add_locate_command(CLI::App& app) {
               "Prompts that it has to pass at least.");
   add_integer(*command, "--min-bag", options->min_bag, 1, 1'000'000,
               "Facts with fewer prompts are not refined. Default: 3.");
-  command->add_flag("--above-ratio,!--at-ratio", options->above_ratio,
-                    "Strictly above the ratio, or at least (--at-ratio).");
-  command->add_flag("--above-share,!--at-share", options->above_share,
-                    "In strictly more than the share of the prompts, or at least (--at-share).");
-  command->add_flag("--adapt,!--no-adapt", options->adapt,
-                    "Move the share per relation until the mean number of neurons fits, or not.");
+  const auto choice = [&](const std::string& yes, const std::string& no,
+                          std::optional<bool>& value, const std::string& text) {
+    CLI::Option* set = command->add_flag_function(
+        yes, [&value](int64_t) { value = true; }, text);
+    command->add_flag_function(no, [&value](int64_t) { value = false; }, "The opposite.")
+        ->excludes(set);
+  };
+  choice("--above-ratio", "--at-ratio", options->above_ratio,
+         "Scores pass strictly above the ratio only.");
+  choice("--above-share", "--at-share", options->above_share,
+         "Neurons belong when in strictly more than the share of the prompts.");
+  choice("--adapt", "--no-adapt", options->adapt,
+         "Move the share per relation until the mean number of neurons fits.");
   number("--step", options->step, 1e-9, 1, "By which the share moves. Default: 0.05.");
   number("--fewest", options->fewest, 0, 1e6, "Wanted mean number of neurons, from. Default: 2.");
   number("--most", options->most, 0, 1e6, "Wanted mean number of neurons, to. Default: 5.");
