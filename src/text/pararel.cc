@@ -38,15 +38,15 @@ int64_t count(std::string_view text, std::string_view part) {
   return number;
 }
 
-/// The pattern with [MASK] for [Y] and `subject` for [X]; what the subject holds stays as it is.
-std::string fill(std::string_view pattern, std::string_view subject) {
+/// The pattern with `subject` for [X] and `object` for [Y]; what the subject holds stays as it is.
+std::string fill_in(std::string_view pattern, std::string_view subject, std::string_view object) {
   std::string prompt;
   for (size_t at = 0; at < pattern.size();) {
     if (pattern.substr(at).starts_with(kSubject)) {
       prompt += subject;
       at += kSubject.size();
     } else if (pattern.substr(at).starts_with(kObject)) {
-      prompt += "[MASK]";
+      prompt += object;
       at += kObject.size();
     } else {
       prompt += pattern[at++];
@@ -55,19 +55,7 @@ std::string fill(std::string_view pattern, std::string_view subject) {
   return prompt;
 }
 
-/// Letters and digits of a pattern without case: equal for patterns that differ in signs only.
-std::string bare(std::string_view pattern) {
-  std::string letters;
-  for (const char c : pattern) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80 || std::isalnum(byte) != 0) {
-      letters += static_cast<char>(std::tolower(byte));
-    }
-  }
-  return letters;
-}
-
-/// The words of a lemma ("is-capital-of") that carry its meaning; all of it when none does.
+/// The words of a lemma ("is-capital-of") or text that carry its meaning; all of it when none does.
 std::vector<std::string> content_words(const std::string& lemma) {
   constexpr std::array<std::string_view, 40> kFunctionWords = {
       "a",    "an",   "and",  "are",  "as",   "at",    "be",        "been", "by",   "for",
@@ -104,19 +92,31 @@ bool akin(std::string_view a, std::string_view b) {
   return a == b || (common == shorter && common >= 3) || (common >= 4 && common + 2 >= shorter);
 }
 
+/// True when at least half of the content words of two texts are forms of the same words: "holds
+/// the position of" and "has the position of", whose lemmas tell nothing of it.
+bool near_copies(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  size_t shared = 0;
+  for (const std::string& word : a) {
+    if (std::ranges::any_of(b, [&](const std::string& other) { return akin(word, other); })) {
+      ++shared;
+    }
+  }
+  return 2 * shared >= a.size() + b.size() - shared;
+}
+
 /// Groups of patterns that may not be torn apart, as a group number per pattern. Two patterns are
 /// connected by the same lemma or extended lemma, by a content word that both lemmas share (so
-/// "capital-of" and "capital-city-of" are one group), or by the same text but for signs.
+/// "capital-of" and "capital-city-of" are one group), or by texts that are near-copies.
 std::vector<size_t> group_patterns(const std::vector<Pattern>& patterns) {
   std::vector<std::vector<std::string>> words;
-  std::vector<std::string> texts;
+  std::vector<std::vector<std::string>> texts;
   for (const Pattern& pattern : patterns) {
     words.push_back(content_words(pattern.lemma));
     for (std::string& word : content_words(pattern.extended_lemma)) words.back().push_back(word);
-    texts.push_back(bare(pattern.text));
+    texts.push_back(content_words(fill_in(pattern.text, "", "")));
   }
   const auto connected = [&](size_t i, size_t j) {
-    if (patterns[i].lemma == patterns[j].lemma || texts[i] == texts[j] ||
+    if (patterns[i].lemma == patterns[j].lemma || near_copies(texts[i], texts[j]) ||
         patterns[i].extended_lemma == patterns[j].extended_lemma) {
       return true;
     }
@@ -240,7 +240,7 @@ void read_relation(const fs::path& folder, const std::string& relation,
   for (Fact& fact : facts) {
     for (size_t i = 0; i < patterns.size(); ++i) {
       auto& prompts = !held_out.empty() && held_out[i] ? fact.held_out : fact.prompts;
-      prompts.push_back(fill(patterns[i].text, fact.subject));
+      prompts.push_back(fill_in(patterns[i].text, fact.subject, "[MASK]"));
     }
     set.facts.push_back(std::move(fact));
   }
