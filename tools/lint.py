@@ -165,7 +165,7 @@ def check_tidy(chosen, minutes):
     return problems
 
 
-def check_rust():
+def check_rust(fix=False):
     manifest = ROOT / "rust" / "Cargo.toml"
     cargo = shutil.which("cargo") or shutil.which("cargo", path=str(Path.home() / ".cargo/bin"))
     problems = []
@@ -173,8 +173,11 @@ def check_rust():
         print("lint: Rust skipped: no cargo on PATH or no rust/Cargo.toml")
         return problems
     environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "build" / "cargo"))
-    for tool, options in (("fmt", ["--check"]), ("clippy", ["--release", "--locked", "--quiet",
+    environment["CARGO_TERM_COLOR"] = "never"
+    for tool, options in (("fmt", [] if fix else ["--check", "--", "--color=never"]), ("clippy", ["--release", "--locked", "--quiet",
                                                            "--", "-D", "warnings"])):
+        if fix and tool != "fmt":
+            continue
         if subprocess.run([cargo, tool, "--version"], stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL).returncode != 0:
             print(f"lint: cargo {tool} skipped: not installed")
@@ -201,6 +204,7 @@ def main():
         return 0
     problems = check_format(files, options.fix)
     if options.fix:
+        problems += check_rust(fix=True)
         print(f"lint: formatted {len(files)} files")
     else:
         problems += check_rules(files)
