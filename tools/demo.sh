@@ -17,7 +17,9 @@ show inspect "$model"
 show predict "$model" "$prompt" --top 5
 show attribute "$model" --prompt "$prompt" --answer Paris --top 10 --picture "$out/paris.svg"
 show locate "$model" --facts "$model/facts.jsonl" --limit 40 --out "$out/neurons.jsonl"
-show intervene "$model" --facts "$model/facts.jsonl" --neurons "$out/neurons.jsonl" --do zero
-show intervene "$model" --facts "$model/facts.jsonl" --neurons "$out/neurons.jsonl" --do double
+show intervene "$model" --facts "$model/facts.jsonl" --limit 40 \
+  --neurons "$out/neurons.jsonl" --do zero
+show intervene "$model" --facts "$model/facts.jsonl" --limit 40 \
+  --neurons "$out/neurons.jsonl" --do double
 printf '\nThe picture of the attribution: %s\nThe knowledge neurons: %s\n' \
   "$out/paris.svg" "$out/neurons.jsonl"
