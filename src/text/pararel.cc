@@ -25,7 +25,6 @@ constexpr std::string_view kObject = "[Y]";
 
 struct Pattern {
   std::string text;  ///< with one [Y] and at least one [X]
-  std::string lemma;
   std::string extended_lemma;
 };
 
@@ -38,15 +37,15 @@ int64_t count(std::string_view text, std::string_view part) {
   return number;
 }
 
-/// The pattern with `subject` for [X] and `object` for [Y]; what the subject holds stays as it is.
-std::string fill_in(std::string_view pattern, std::string_view subject, std::string_view object) {
+/// The pattern with `subject` for [X] and [MASK] for [Y]; what the subject holds stays as it is.
+std::string fill_in(std::string_view pattern, std::string_view subject) {
   std::string prompt;
   for (size_t at = 0; at < pattern.size();) {
     if (pattern.substr(at).starts_with(kSubject)) {
       prompt += subject;
       at += kSubject.size();
     } else if (pattern.substr(at).starts_with(kObject)) {
-      prompt += object;
+      prompt += "[MASK]";
       at += kObject.size();
     } else {
       prompt += pattern[at++];
@@ -55,74 +54,76 @@ std::string fill_in(std::string_view pattern, std::string_view subject, std::str
   return prompt;
 }
 
-/// The words of a lemma ("is-capital-of") or text that carry its meaning; all of it when none does.
-std::vector<std::string> content_words(const std::string& lemma) {
-  constexpr std::array<std::string_view, 40> kFunctionWords = {
-      "a",    "an",   "and",  "are",  "as",   "at",    "be",        "been", "by",   "for",
-      "from", "had",  "has",  "have", "in",   "into",  "is",        "it",   "its",  "of",
-      "on",   "one",  "or",   "s",    "such", "that",  "the",       "their", "these", "this",
-      "to",   "used", "was",  "were", "what", "which", "who",       "whose", "with", "after"};
-  std::vector<std::string> words;
-  std::string word;
-  const auto finish = [&] {
-    if (!word.empty() && std::ranges::find(kFunctionWords, word) == kFunctionWords.end()) {
-      words.push_back(word);
-    }
-    word.clear();
-  };
-  for (const char c : lemma) {
+/// The words of a pattern in lower case, [X] and [Y] among them. Signs are left out: patterns that
+/// differ in nothing else are copies.
+std::vector<std::string> words_of(std::string_view pattern) {
+  std::vector<std::string> words(1);
+  for (const char c : pattern) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80 || std::isalnum(byte) != 0) {
-      word += static_cast<char>(std::tolower(byte));
-    } else {
-      finish();
+    if (byte >= 0x80 || std::isalnum(byte) != 0 || c == '[' || c == ']') {
+      words.back() += static_cast<char>(std::tolower(byte));
+    } else if (!words.back().empty()) {
+      words.emplace_back();
     }
   }
-  finish();
-  if (words.empty()) words.push_back(lemma);
+  if (words.back().empty()) words.pop_back();
   return words;
 }
 
-/// True for forms of one word as far as spelling shows it: own, owner, owned; produce, product;
-/// employed, employment. Too much is better than too little here: a near-copy must not leak.
-bool akin(std::string_view a, std::string_view b) {
-  const auto [end, other] = std::ranges::mismatch(a, b);
-  const auto common = static_cast<size_t>(end - a.begin());
-  const size_t shorter = std::min(a.size(), b.size());
-  return a == b || (common == shorter && common >= 3) || (common >= 4 && common + 2 >= shorter);
-}
-
-/// True when at least half of the content words of two texts are forms of the same words: "holds
-/// the position of" and "has the position of", whose lemmas tell nothing of it.
-bool near_copies(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  size_t shared = 0;
-  for (const std::string& word : a) {
-    if (std::ranges::any_of(b, [&](const std::string& other) { return akin(word, other); })) {
-      ++shared;
-    }
+/// Those of `words` that carry meaning; all when none does.
+std::vector<std::string> content_of(const std::vector<std::string>& words) {
+  constexpr auto kFunctionWords = std::to_array<std::string_view>(
+      {"[x]",  "[y]",  "a",    "an",   "and",   "are",  "as",    "at",    "be",    "been", "by",
+       "for",  "from", "had",  "has",  "have",  "in",   "into",  "is",    "it",    "its",  "of",
+       "on",   "one",  "or",   "s",    "such",  "that", "the",   "their", "these", "this", "to",
+       "used", "was",  "were", "what", "which", "who",  "whose", "with",  "after"});
+  std::vector<std::string> content;
+  for (const std::string& word : words) {
+    if (std::ranges::find(kFunctionWords, word) == kFunctionWords.end()) content.push_back(word);
   }
-  return 2 * shared >= a.size() + b.size() - shared;
+  return content.empty() ? words : content;
 }
 
-/// Groups of patterns that may not be torn apart, as a group number per pattern. Two patterns are
-/// connected by the same lemma or extended lemma, by a content word that both lemmas share (so
-/// "capital-of" and "capital-city-of" are one group), or by texts that are near-copies.
+/// True when `part` is `whole` with at most two words left out: "the capital of [X]" in "the
+/// capital city of [X]".
+bool stands_in(const std::vector<std::string>& part, const std::vector<std::string>& whole) {
+  constexpr size_t kMostMore = 2;
+  if (part.size() > whole.size() || whole.size() - part.size() > kMostMore) return false;
+  size_t matched = 0;
+  for (const std::string& word : whole) {
+    if (matched < part.size() && part[matched] == word) ++matched;
+  }
+  return matched == part.size();
+}
+
+/// True when every word of `a` begins a word of `b` or the other way round: "native language" and
+/// "native languages".
+bool same_words(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  const auto akin = [](const std::string& x, const std::string& y) {
+    return x == y || (std::min(x.size(), y.size()) >= 3 && (x.starts_with(y) || y.starts_with(x)));
+  };
+  return a.size() == b.size() && std::ranges::all_of(a, [&](const std::string& word) {
+           return std::ranges::any_of(b,
+                                      [&](const std::string& other) { return akin(word, other); });
+         });
+}
+
+/// Groups of patterns that may not be torn apart, as a group number per pattern: those of one
+/// extended lemma, and lemmas with patterns that are near-copies of each other, since a model that
+/// is located on "the capital of France" has as good as seen "the capital city of France". Two
+/// patterns are near-copies when one is the other with a word or two left out, or when they say the
+/// same words in another order.
 std::vector<size_t> group_patterns(const std::vector<Pattern>& patterns) {
   std::vector<std::vector<std::string>> words;
-  std::vector<std::vector<std::string>> texts;
+  std::vector<std::vector<std::string>> content;
   for (const Pattern& pattern : patterns) {
-    words.push_back(content_words(pattern.lemma));
-    for (std::string& word : content_words(pattern.extended_lemma)) words.back().push_back(word);
-    texts.push_back(content_words(fill_in(pattern.text, "", "")));
+    words.push_back(words_of(pattern.text));
+    content.push_back(content_of(words.back()));
   }
   const auto connected = [&](size_t i, size_t j) {
-    if (patterns[i].lemma == patterns[j].lemma || near_copies(texts[i], texts[j]) ||
-        patterns[i].extended_lemma == patterns[j].extended_lemma) {
-      return true;
-    }
-    return std::ranges::any_of(words[i], [&](const std::string& a) {
-      return std::ranges::any_of(words[j], [&](const std::string& b) { return akin(a, b); });
-    });
+    return patterns[i].extended_lemma == patterns[j].extended_lemma ||
+           stands_in(words[i], words[j]) || stands_in(words[j], words[i]) ||
+           same_words(content[i], content[j]) || same_words(content[j], content[i]);
   };
   std::vector<size_t> group(patterns.size());
   std::iota(group.begin(), group.end(), size_t{0});
@@ -172,8 +173,7 @@ std::vector<Pattern> read_patterns(const fs::path& path, ProblemSink& sink) {
   std::vector<Pattern> patterns;
   std::unordered_map<std::string, int64_t> seen;
   read_json_lines(path, sink, [&](const json& object, int64_t line) {
-    Pattern pattern{text_field(object, "pattern"), text_field(object, "lemma"),
-                    text_field(object, "extended_lemma")};
+    Pattern pattern{text_field(object, "pattern"), text_field(object, "extended_lemma")};
     if (count(pattern.text, kSubject) < 1 || count(pattern.text, kObject) != 1 ||
         count_masks(pattern.text) != 0) {
       throw LineError{"got the pattern " + in_quotes(pattern.text) +
@@ -240,7 +240,7 @@ void read_relation(const fs::path& folder, const std::string& relation,
   for (Fact& fact : facts) {
     for (size_t i = 0; i < patterns.size(); ++i) {
       auto& prompts = !held_out.empty() && held_out[i] ? fact.held_out : fact.prompts;
-      prompts.push_back(fill_in(patterns[i].text, fact.subject, "[MASK]"));
+      prompts.push_back(fill_in(patterns[i].text, fact.subject));
     }
     set.facts.push_back(std::move(fact));
   }

@@ -1,6 +1,7 @@
 // Our scores against plain PyTorch loops on transformers models: every rule and target, answers of
 // several tokens, and the other scores; `riemann-left` against the paper's released procedure
 // followed step by step. The loops ran in float64 (tools/oracle/attribution.py).
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -140,6 +141,9 @@ void check_default(const Oracle& oracle, const Model& model) {
 
 class StoredAttribution : public ::testing::TestWithParam<std::string> {
  protected:
+  // Barriers inside tiny products cost more than a second thread wins, most of all on a busy
+  // machine.
+  static void SetUpTestSuite() { at::set_num_threads(1); }
   const Oracle oracle = testing::read_oracle(testing::stored_oracle(GetParam()));
   const Model model = Model::load(oracle.folder);
 };

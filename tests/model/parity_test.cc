@@ -1,6 +1,7 @@
 // What transformers computes, we compute: token ids, logits, FFN activations, and gradients of P
 // with respect to them. The stored checkpoints need nothing but their files; a larger set, up to
 // BERT-base's size, is made by tools/oracle/remake.sh and named by ENGRAM_ORACLE_DIR.
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -133,6 +134,9 @@ void check_all(const std::filesystem::path& folder) {
 
 class StoredParity : public ::testing::TestWithParam<std::string> {
  protected:
+  // Barriers inside tiny products cost more than a second thread wins, most of all on a busy
+  // machine.
+  static void SetUpTestSuite() { at::set_num_threads(1); }
   const Oracle oracle = testing::read_oracle(testing::stored_oracle(GetParam()));
 };
 

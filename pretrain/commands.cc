@@ -1,0 +1,178 @@
+#include "pretrain/commands.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "pretrain/prepare.h"
+#include "pretrain/trainer.h"
+
+namespace engram::pretrain {
+namespace {
+
+std::string clock_text(double seconds) {
+  const auto s = static_cast<int64_t>(std::llround(seconds));
+  char text[32];
+  std::snprintf(text, sizeof text, "%lld:%02d:%02d", static_cast<long long>(s / 3600),
+                static_cast<int>(s / 60 % 60), static_cast<int>(s % 60));
+  return text;
+}
+
+/// One line on a terminal, written over; every fifth report as a line of its own elsewhere.
+class Screen {
+ public:
+  explicit Screen(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0) {}
+  ~Screen() {
+    if (open_) std::cerr << "\n";
+  }
+  Screen(const Screen&) = delete;
+  Screen& operator=(const Screen&) = delete;
+
+  void show(const TrainProgress& p) {
+    if (quiet_) return;
+    if (!p.note.empty()) {
+      std::cerr << p.note << "\n";
+      return;
+    }
+    if (!terminal_ && ++reports_ % 5 != 0 && p.step != p.steps) return;
+    char line[200];
+    std::snprintf(line, sizeof line,
+                  "step %lld of %lld  loss %.4f  gradient %.3f  rate %.2e  %.0f tokens/s  %s left",
+                  static_cast<long long>(p.step), static_cast<long long>(p.steps), p.loss,
+                  p.gradient_norm, p.learning_rate, p.tokens_per_second,
+                  clock_text(p.seconds_left).c_str());
+    std::cerr << (terminal_ ? "\r\x1b[K" : "") << line << (terminal_ ? "" : "\n") << std::flush;
+    open_ = terminal_;
+  }
+
+ private:
+  bool quiet_, terminal_, open_ = false;
+  int reports_ = 0;
+};
+
+}  // namespace
+
+void add_prepare(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "prepare", "Choose facts, make the vocabulary and the training data out of text");
+  auto o = std::make_shared<PrepareOptions>();
+  auto quiet = std::make_shared<bool>(false);
+  auto json = std::make_shared<bool>(false);
+  command->add_option("SOURCE", o->source, "Folder with facts/ and wiki/")->required();
+  command->add_option("--out", o->out, "Folder to be made")->required();
+  command->add_option("--phrasings", o->phrasings, "Our phrasings of the relations")
+      ->default_val("pretrain/phrasings.json");
+  command->add_option("--vocabulary", o->vocabulary,
+                      "Folder of a ready tokenizer, instead of training one");
+  command->add_option("--vocabulary-size", o->vocabulary_size, "Tokens")
+      ->capture_default_str()
+      ->check(CLI::Range(200, 65535));
+  command->add_option("--text-bytes", o->text_bytes, "General text to read, in bytes")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--max-tokens", o->max_tokens, "Longest sequence, special tokens included")
+      ->capture_default_str()
+      ->check(CLI::Range(16, 512));
+  command->add_option("--min-sentences", o->min_sentences, "Sentences that a fact needs")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--facts-per-relation", o->facts_per_relation, "At most")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--facts-per-object", o->facts_per_object, "At most, in one relation")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--min-facts", o->min_facts, "A relation with fewer facts is left out")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", *json, "Print the counts as JSON");
+  command->add_flag("--quiet", *quiet, "Say nothing on the way");
+  command->callback([o, quiet, json] {
+    const PrepareReport r = prepare(*o, [&](const std::string& line) {
+      if (!*quiet) std::cerr << line << "\n";
+    });
+    const nlohmann::ordered_json out = {{"schema", "engram.pretrain.prepare/1"},
+                                        {"rows", r.rows},
+                                        {"candidates", r.candidates},
+                                        {"facts", r.facts},
+                                        {"relations", r.relations},
+                                        {"objects", r.objects},
+                                        {"sentences", r.sentences},
+                                        {"sentence_tokens", r.sentence_tokens},
+                                        {"texts", r.texts},
+                                        {"text_tokens", r.text_tokens},
+                                        {"prompts", r.prompts},
+                                        {"vocabulary", r.vocabulary}};
+    if (*json) {
+      std::cout << out.dump() << "\n";
+      return;
+    }
+    for (const auto& [name, value] : out.items()) {
+      if (value.is_number()) std::printf("%-16s %12lld\n", name.c_str(), value.get<long long>());
+    }
+  });
+}
+
+void add_train(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("train", "Train a model, or go on with the training that lies in --out");
+  auto o = std::make_shared<TrainOptions>();
+  auto quiet = std::make_shared<bool>(false);
+  command->add_option("DATA", o->data, "Folder that `prepare` made")->required();
+  command->add_option("--out", o->out, "Folder for checkpoint and exports")->required();
+  const auto size = [&](const char* name, int64_t& value, const char* help) {
+    command->add_option(name, value, help)->capture_default_str()->check(CLI::PositiveNumber);
+  };
+  const auto share = [&](const char* name, double& value, const char* help) {
+    command->add_option(name, value, help)->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  };
+  size("--layers", o->layers, "Layers");
+  size("--width", o->d_model, "Width of the residual stream");
+  size("--ffn", o->d_ff, "FFN neurons per layer");
+  size("--heads", o->heads, "Attention heads");
+  size("--positions", o->positions, "Longest input of the model, in tokens");
+  size("--max-tokens", o->sampler.max_tokens, "Longest sequence of the data");
+  size("--steps", o->steps, "Steps in all");
+  size("--sequences", o->sampler.sequences_per_step, "Sequences per step");
+  size("--batch-tokens", o->sampler.batch_tokens, "Tokens of a micro-batch, about");
+  command->add_option("--learning-rate", o->learning_rate, "At its highest")->capture_default_str();
+  share("--warm-up", o->warm_up, "Share of the steps in which the rate rises");
+  share("--decay", o->decay, "Share of the steps, at the end, in which the rate falls to zero");
+  command->add_option("--weight-decay", o->weight_decay, "Of matrices")->capture_default_str();
+  command->add_option("--clip", o->clip, "Largest norm of the gradient")->capture_default_str();
+  share("--sentences", o->sampler.sentence_share, "Share of the sequences: sentences with a fact");
+  share("--prompts", o->sampler.prompt_share, "Share of the sequences: trained phrasings");
+  share("--sentence-masked", o->sampler.sentence_masked, "Share of those sentences: object masked");
+  share("--masked", o->sampler.masked, "Share of the tokens of text to be predicted");
+  command
+      ->add_option("--answer-weight", o->sampler.answer_weight,
+                   "Weight of a fact's answer in the loss, against 1 for a token of text")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", o->sampler.seed, "Of the weights and the order of the data")
+      ->capture_default_str();
+  command->add_option("--threads", o->threads, "Workers; 0: one per core")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+  command->add_option("--checkpoint-seconds", o->checkpoint_seconds, "Time between checkpoints")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--export-steps", o->export_steps, "Steps between exports; 0: at the end only")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--stop-after", o->stop_after, "Stop behind this step; 0: never")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--quiet", *quiet, "No progress");
+  command->callback([o, quiet] {
+    Screen screen(*quiet);
+    train(*o, [&](const TrainProgress& p) { screen.show(p); });
+  });
+}
+
+}  // namespace engram::pretrain

@@ -1,0 +1,407 @@
+#include "pretrain/trainer.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "engram/base/file.h"
+#include "engram/base/interrupt.h"
+#include "engram/error.h"
+#include "pretrain/random.h"
+#include "pretrain/workers.h"
+
+namespace engram::pretrain {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kMagic = "engram-checkpoint-1\n";
+constexpr uint64_t kInitStream = 100;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+ModelConfig model_config(const TrainOptions& o, const Dataset& data) {
+  if (o.layers < 1 || o.d_model < 1 || o.d_ff < 1 || o.heads < 1 || o.d_model % o.heads != 0) {
+    throw UsageError("--width must be a multiple of --heads, and all sizes positive");
+  }
+  if (o.positions < o.sampler.max_tokens) {
+    throw UsageError("--positions must be at least --max-tokens");
+  }
+  ModelConfig c;
+  c.layers = o.layers;
+  c.d_model = o.d_model;
+  c.d_ff = o.d_ff;
+  c.heads = o.heads;
+  c.head_size = o.d_model / o.heads;
+  c.vocabulary = data.vocabulary;
+  c.positions = o.positions;
+  c.token_types = 2;
+  c.pad_token = data.pad;
+  return c;
+}
+
+/// Embeddings from N(0, 0.02^2) as BERT starts, biases 0, layer-norm weights 1. Matrices from
+/// N(0, 1/d_model), which keeps the size of what passes through: from BERT's own 0.02, at this
+/// width, attention adds a few percent to the mask's row and the loss stays at the answers'
+/// frequencies.
+void initialise(const TensorSpec& spec, const ModelConfig& config, uint64_t seed, uint64_t number) {
+  std::vector<int64_t> shape;
+  for (const auto axis : spec.axes) shape.push_back(axis_size(config, axis));
+  at::Tensor t = at::zeros(shape, at::kFloat);
+  if (shape.size() > 1) {
+    float* out = t.mutable_data_ptr<float>();
+    const double deviation = spec.names.front().find("embeddings") != std::string::npos
+                                 ? 0.02
+                                 : 1 / std::sqrt(static_cast<double>(config.d_model));
+    for (int64_t i = 0; i < t.numel(); ++i) {
+      const uint64_t bits = hash(seed, kInitStream + number, static_cast<uint64_t>(i));
+      const double radius = std::sqrt(-2 * std::log(1 - uniform(bits)));
+      const double angle = 2 * std::numbers::pi * uniform(mix(bits));
+      out[i] = static_cast<float>(deviation * radius * std::cos(angle));
+    }
+  } else if (spec.names.front().ends_with("orm.weight")) {
+    t.fill_(1);
+  }
+  *spec.destination = t;
+}
+
+/// Log of how often each token is to be predicted, out of the first steps: the start of the
+/// decoder's bias. From 0 the bias would take thousands of steps to get there, and meanwhile the
+/// embeddings do its work: the rows of all rare tokens get a small but steady gradient away from
+/// the mean hidden state, which Adam turns into full steps, until all tokens look alike to the
+/// first layer.
+at::Tensor log_frequencies(Sampler& sampler, int64_t vocabulary) {
+  constexpr int64_t kSteps = 400;
+  std::vector<double> count(static_cast<size_t>(vocabulary), 0.2);
+  double total = 0.2 * static_cast<double>(vocabulary);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    for (const MicroBatch& batch : sampler.step(step)) {
+      for (size_t t = 0; t < batch.targets.size(); ++t) {
+        count[static_cast<size_t>(batch.expected[t])] += static_cast<double>(batch.weights[t]);
+        total += static_cast<double>(batch.weights[t]);
+      }
+    }
+  }
+  at::Tensor bias = at::empty(vocabulary, at::kFloat);
+  for (size_t i = 0; i < count.size(); ++i) {
+    bias.mutable_data_ptr<float>()[i] = static_cast<float>(std::log(count[i] / total));
+  }
+  return bias;
+}
+
+/// A stretch of one parameter tensor: the unit of the optimiser's parallel work.
+struct Stretch {
+  size_t parameter;
+  int64_t begin, end;
+};
+
+/// AdamW (Loshchilov and Hutter 2019) on the summed gradients of the micro-batches. Every sum has a
+/// fixed order, so the result does not depend on the number of threads.
+class AdamW {
+ public:
+  AdamW(std::vector<at::Tensor> parameters, const TrainOptions& options)
+      : parameters_(std::move(parameters)), options_(options) {
+    constexpr int64_t kStretch = 1 << 16;
+    for (size_t p = 0; p < parameters_.size(); ++p) {
+      const int64_t count = parameters_[p].numel();
+      first_.push_back(at::zeros(count, at::kFloat));
+      second_.push_back(at::zeros(count, at::kFloat));
+      for (int64_t begin = 0; begin < count; begin += kStretch) {
+        stretches_.push_back({p, begin, std::min(count, begin + kStretch)});
+      }
+    }
+  }
+
+  [[nodiscard]] const std::vector<at::Tensor>& parameters() const { return parameters_; }
+
+  /// The tensors of a checkpoint, in order.
+  [[nodiscard]] std::vector<at::Tensor> state() const {
+    std::vector<at::Tensor> all = parameters_;
+    all.insert(all.end(), first_.begin(), first_.end());
+    all.insert(all.end(), second_.begin(), second_.end());
+    return all;
+  }
+
+  /// `gradients` [micro-batch][parameter] are summed into the first. Returns the norm before
+  /// clipping. `step` counts from 0.
+  double step(std::vector<std::vector<at::Tensor>>& gradients, int64_t step, double rate,
+              Workers& workers) {
+    std::vector<double> squares(stretches_.size());
+    workers.run(static_cast<int64_t>(stretches_.size()), [&](int64_t i) {
+      const Stretch& s = stretches_[static_cast<size_t>(i)];
+      float* sum = gradients[0][s.parameter].mutable_data_ptr<float>();
+      double square = 0;
+      for (size_t b = 1; b < gradients.size(); ++b) {
+        const float* more = gradients[b][s.parameter].const_data_ptr<float>();
+        for (int64_t k = s.begin; k < s.end; ++k) sum[k] += more[k];
+      }
+      for (int64_t k = s.begin; k < s.end; ++k) square += double{sum[k]} * double{sum[k]};
+      squares[static_cast<size_t>(i)] = square;
+    });
+    double square = 0;
+    for (const double part : squares) square += part;
+    const double norm = std::sqrt(square);
+    if (!std::isfinite(norm)) throw InputError("the gradient is no longer finite: lower the rate");
+
+    const float scale = norm > options_.clip ? static_cast<float>(options_.clip / norm) : 1.0F;
+    const float b1 = static_cast<float>(options_.beta1), b2 = static_cast<float>(options_.beta2);
+    const double t = static_cast<double>(step + 1);
+    const float correct2 = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, t)));
+    const float alpha = static_cast<float>(rate / (1 - std::pow(options_.beta1, t)));
+    const float epsilon = static_cast<float>(options_.epsilon);
+    workers.run(static_cast<int64_t>(stretches_.size()), [&](int64_t i) {
+      const Stretch& s = stretches_[static_cast<size_t>(i)];
+      const float keep = parameters_[s.parameter].dim() > 1
+                             ? static_cast<float>(1 - rate * options_.weight_decay)
+                             : 1.0F;
+      // The parameters are leaves of the graph; changing them here is what training is.
+      float* w = static_cast<float*>(parameters_[s.parameter].data_ptr());
+      float* m = first_[s.parameter].mutable_data_ptr<float>();
+      float* v = second_[s.parameter].mutable_data_ptr<float>();
+      const float* g = gradients[0][s.parameter].const_data_ptr<float>();
+      for (int64_t k = s.begin; k < s.end; ++k) {
+        const float gradient = g[k] * scale;
+        m[k] = b1 * m[k] + (1 - b1) * gradient;
+        v[k] = b2 * v[k] + (1 - b2) * gradient * gradient;
+        w[k] = keep * w[k] - alpha * m[k] / (std::sqrt(v[k]) * correct2 + epsilon);
+      }
+    });
+    return norm;
+  }
+
+ private:
+  std::vector<at::Tensor> parameters_, first_, second_;
+  std::vector<Stretch> stretches_;
+  TrainOptions options_;
+};
+
+/// What must agree for a training to go on.
+Json kept(const TrainOptions& o, const Dataset& data) {
+  const SamplerOptions& s = o.sampler;
+  return {{"data", data.fingerprint()},
+          {"layers", o.layers},
+          {"width", o.d_model},
+          {"ffn", o.d_ff},
+          {"heads", o.heads},
+          {"positions", o.positions},
+          {"weight_decay", o.weight_decay},
+          {"beta1", o.beta1},
+          {"beta2", o.beta2},
+          {"epsilon", o.epsilon},
+          {"clip", o.clip},
+          {"sentence_share", s.sentence_share},
+          {"prompt_share", s.prompt_share},
+          {"sentence_masked", s.sentence_masked},
+          {"masked", s.masked},
+          {"answer_weight", s.answer_weight},
+          {"prompt_dressed", s.prompt_dressed},
+          {"prompt_paired", s.prompt_paired},
+          {"sequences", s.sequences_per_step},
+          {"batch_tokens", s.batch_tokens},
+          {"max_tokens", s.max_tokens},
+          {"seed", s.seed}};
+}
+
+Json schedule(const TrainOptions& o) {
+  return {{"steps", o.steps},
+          {"learning_rate", o.learning_rate},
+          {"warm_up", o.warm_up},
+          {"decay", o.decay}};
+}
+
+void write_checkpoint(const fs::path& file, const Json& header,
+                      const std::vector<at::Tensor>& tensors) {
+  AtomicFile out(file);
+  out.write(std::string(kMagic) + header.dump() + "\n");
+  for (const at::Tensor& tensor : tensors) {
+    out.write({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()});
+  }
+  out.commit();
+}
+
+/// Fills `tensors` and returns the header.
+Json read_checkpoint(const fs::path& file, const Json& expected,
+                     const std::vector<at::Tensor>& tensors) {
+  const MappedFile map(file);
+  std::string_view bytes(reinterpret_cast<const char*>(map.data()), map.size());
+  const auto fail = [&](const std::string& what) { throw InputError(file.string() + ": " + what); };
+  if (!bytes.starts_with(kMagic)) fail("not a checkpoint of engram-pretrain");
+  bytes.remove_prefix(kMagic.size());
+  const size_t end = bytes.find('\n');
+  if (end == std::string_view::npos) fail("cut short");
+  Json header = Json::parse(bytes.substr(0, end), nullptr, /*allow_exceptions=*/false);
+  if (!header.is_object() || !header.contains("kept") || !header.contains("step")) {
+    fail("damaged header");
+  }
+  for (const auto& [name, value] : expected.items()) {
+    if (header["kept"].value(name, Json()) != value) {
+      fail("made with " + name + " " + header["kept"].value(name, Json()).dump() + ", now " +
+           value.dump() + "; take another --out to start anew");
+    }
+  }
+  bytes.remove_prefix(end + 1);
+  for (const at::Tensor& tensor : tensors) {
+    if (bytes.size() < tensor.nbytes()) fail("cut short");
+    std::memcpy(tensor.data_ptr(), bytes.data(), tensor.nbytes());
+    bytes.remove_prefix(tensor.nbytes());
+  }
+  return header;
+}
+
+void export_model(const Model& model, const TrainOptions& options, const fs::path& directory) {
+  save_model(model, directory, /*half=*/true);
+  for (const char* name : {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "facts.jsonl"}) {
+    if (!fs::exists(options.data / name)) continue;
+    AtomicFile out(directory / name);
+    out.write(read_file(options.data / name));
+    out.commit();
+  }
+}
+
+/// Loss and gradients of one micro-batch, divided by the `weight` of the whole step's targets.
+std::pair<double, std::vector<at::Tensor>> gradients_of(const Model& model, const MicroBatch& batch,
+                                                        const std::vector<at::Tensor>& parameters,
+                                                        double weight) {
+  const at::Tensor ids = at::tensor(batch.ids, at::kLong).view({batch.rows, batch.columns});
+  at::Tensor mask;
+  if (batch.padded) {
+    mask = at::tensor(batch.real, at::kByte).view({batch.rows, batch.columns}).to(at::kBool);
+  }
+  const at::Tensor hidden = model.encode(ids, mask).flatten(0, 1);
+  const at::Tensor logits =
+      model.logits(hidden.index_select(0, at::tensor(batch.targets, at::kLong)));
+  const at::Tensor each = at::cross_entropy_loss(logits, at::tensor(batch.expected, at::kLong), {},
+                                                 at::Reduction::None);
+  const at::Tensor loss = at::dot(each, at::tensor(batch.weights, at::kFloat)) / weight;
+  auto gradients = torch::autograd::grad({loss}, parameters, {}, /*retain_graph=*/false,
+                                         /*create_graph=*/false, /*allow_unused=*/false);
+  for (at::Tensor& gradient : gradients) gradient = gradient.contiguous();
+  return {loss.item<double>(), std::move(gradients)};
+}
+
+}  // namespace
+
+double learning_rate_at(const TrainOptions& o, int64_t step) {
+  const double steps = static_cast<double>(o.steps);
+  const double at = static_cast<double>(step);
+  const double up = o.warm_up * steps;
+  double share = 1;
+  if (at < up) share = (at + 1) / (up + 1);
+  const double down = o.decay * steps;
+  if (at >= steps - down) share = std::min(share, (steps - at) / (down + 1));
+  return o.learning_rate * share;
+}
+
+int64_t train(const TrainOptions& options,
+              const std::function<void(const TrainProgress&)>& progress) {
+  const Dataset data = Dataset::read(options.data / "data.bin");
+  const ModelConfig config = model_config(options, data);
+  Sampler sampler(data, options.sampler);
+  std::error_code failed;
+  fs::create_directories(options.out, failed);
+  if (failed) throw FileError(options.out.string() + ": cannot create folder: " + failed.message());
+
+  ModelWeights weights;
+  std::vector<at::Tensor> parameters;
+  uint64_t number = 0;
+  for (const TensorSpec& spec : tensor_table(config, weights)) {
+    if (!spec.required) continue;  // the decoder is tied
+    initialise(spec, config, options.sampler.seed, number++);
+    parameters.push_back(spec.destination->requires_grad_());
+  }
+  weights.decoder_bias.detach().copy_(log_frequencies(sampler, data.vocabulary));
+  const Model model(config, std::move(weights));
+  AdamW optimiser(parameters, options);
+  Workers workers(options.threads);
+
+  const fs::path checkpoint = options.out / "checkpoint.bin";
+  int64_t step = 0;
+  if (fs::exists(checkpoint)) {
+    const Json header = read_checkpoint(checkpoint, kept(options, data), optimiser.state());
+    step = header["step"].get<int64_t>();
+    TrainProgress note;
+    note.note = "going on after step " + std::to_string(step);
+    if (header.value("schedule", Json()) != schedule(options)) {
+      note.note += "; the schedule was " + header.value("schedule", Json()).dump() +
+                   " and is now " + schedule(options).dump();
+    }
+    progress(note);
+  }
+  const auto save = [&] {
+    write_checkpoint(
+        checkpoint,
+        {{"step", step}, {"kept", kept(options, data)}, {"schedule", schedule(options)}},
+        optimiser.state());
+  };
+
+  constexpr int64_t kReport = 20;
+  double loss = 0;
+  int64_t tokens = 0, reported = step;
+  Clock::time_point saved = Clock::now(), told = saved;
+  for (; step < options.steps; ++step) {
+    if (Interrupt::requested() || (options.stop_after > 0 && step >= options.stop_after)) {
+      save();
+      if (!Interrupt::requested()) return step;
+      throw Interrupted("stopped after step " + std::to_string(step) + "; " + checkpoint.string() +
+                        " keeps it: the same command goes on from there");
+    }
+    const std::vector<MicroBatch> batches = sampler.step(step);
+    double weight = 0;
+    for (const MicroBatch& batch : batches) {
+      for (const float w : batch.weights) weight += static_cast<double>(w);
+      tokens += batch.tokens;
+    }
+    std::vector<std::vector<at::Tensor>> gradients(batches.size());
+    std::vector<double> losses(batches.size());
+    workers.run(static_cast<int64_t>(batches.size()), [&](int64_t i) {
+      const size_t b = static_cast<size_t>(i);
+      std::tie(losses[b], gradients[b]) =
+          gradients_of(model, batches[b], optimiser.parameters(), weight);
+    });
+    for (const double part : losses) loss += part;
+    const double rate = learning_rate_at(options, step);
+    const double norm = optimiser.step(gradients, step, rate, workers);
+
+    const int64_t done = step + 1;
+    if (done - reported >= kReport || done == options.steps) {
+      TrainProgress p;
+      p.step = done;
+      p.steps = options.steps;
+      const double taken = seconds_since(told);
+      p.loss = loss / static_cast<double>(done - reported);
+      p.gradient_norm = norm;
+      p.learning_rate = rate;
+      p.tokens_per_second = static_cast<double>(tokens) / taken;
+      p.seconds_left =
+          taken / static_cast<double>(done - reported) * static_cast<double>(options.steps - done);
+      progress(p);
+      loss = 0;
+      tokens = 0;
+      reported = done;
+      told = Clock::now();
+    }
+    if (options.export_steps > 0 && done % options.export_steps == 0 && done < options.steps) {
+      export_model(model, options, options.out / ("export-" + std::to_string(done)));
+    }
+    if (seconds_since(saved) >= options.checkpoint_seconds) {
+      ++step;
+      save();  // `step` counts finished steps
+      --step;
+      saved = Clock::now();
+    }
+  }
+  save();
+  export_model(model, options, options.out / "model");
+  return step;
+}
+
+}  // namespace engram::pretrain

@@ -1,0 +1,52 @@
+// The closed form of docs/performance.md against what the passes count while they run.
+#include <gtest/gtest.h>
+
+#include "attribution/integrate.h"
+#include "engram/attribution/cost.h"
+
+namespace engram {
+namespace {
+
+TEST(Cost, ClosedFormIsWhatThePassesDo) {
+  ModelConfig config;
+  config.layers = 5;
+  config.d_model = 24;
+  config.d_ff = 60;
+  config.heads = 2;
+  config.head_size = 12;
+  config.vocabulary = 50;
+  config.positions = 20;
+  config.token_types = 2;
+  at::manual_seed(1);
+  ModelWeights weights;
+  for (const TensorSpec& spec : tensor_table(config, weights)) {
+    std::vector<int64_t> shape;
+    for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+    *spec.destination = at::randn(shape) * 0.2;
+  }
+  const Model model(config, weights);
+  const at::NoGradGuard no_grad;
+  for (const int64_t targets : {1, 2}) {
+    Chunk chunk;
+    chunk.prompts = 1;
+    chunk.tokens = 9;
+    chunk.targets = targets;
+    chunk.ids = at::randint(50, {1, 9}, at::kLong);
+    for (int64_t i = 0; i < targets; ++i) {
+      chunk.position.push_back(3 + i);
+      chunk.answer.push_back(7 + i);
+    }
+    AttributionOptions options;
+    options.steps = 2;
+    Passes passes(model, options.target);
+    const std::vector<Attribution> results =
+        integrate(passes, model, chunk, options, int64_t{1} << 30);
+    // The passes do not count the products between the FFN sum and the neurons that follow them.
+    const double closed = attribution_flops(config, 9, targets, results.front().layers);
+    const double values = static_cast<double>(config.layers * targets * 2 * 24 * 60);
+    EXPECT_NEAR(passes.flops(), closed - values, 1e-9 * closed);
+  }
+}
+
+}  // namespace
+}  // namespace engram

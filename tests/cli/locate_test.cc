@@ -1,0 +1,225 @@
+// locate and intervene from outside: files in, files out, what is refused, interrupts.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+
+namespace engram::testing {
+namespace {
+
+using nlohmann::json;
+
+/// Facts of two relations, four prompts each; the tiny vocabularies know all the words.
+std::string some_facts(int per_relation) {
+  const std::vector<std::string> objects = {"Paris", "Berlin"};
+  std::string text;
+  for (const char* relation : {"P36", "P1376"}) {
+    for (int i = 0; i < per_relation; ++i) {
+      const std::string subject = "France " + std::to_string(i);
+      const json fact = {{"relation", relation},
+                         {"subject", subject},
+                         {"object", objects[static_cast<size_t>(i) % 2]},
+                         {"prompts",
+                          {"The capital of " + subject + " is [MASK].",
+                           subject + " has the capital [MASK].", "[MASK] is the capital of " + subject,
+                           "In " + subject + ", the capital is [MASK]."}},
+                         {"held_out", {"The city of [MASK] is the capital of " + subject + "."}}};
+      text += fact.dump() + "\n";
+    }
+  }
+  return text;
+}
+
+class LocateCommand : public ::testing::Test {
+ protected:
+  void SetUp() override { write_text(facts_, some_facts(5)); }
+  [[nodiscard]] Outcome locate(std::vector<std::string> more) const {
+    more.insert(more.begin(), {"locate", tiny_model(), "--facts", facts_});
+    return run_engram(more);
+  }
+  [[nodiscard]] Outcome intervene(std::vector<std::string> more) const {
+    more.insert(more.begin(), {"intervene", tiny_model(), "--facts", facts_});
+    return run_engram(more);
+  }
+  TemporaryFolder folder_;
+  std::string facts_ = folder_.file("facts.jsonl");
+};
+
+TEST_F(LocateCommand, FileStdoutAndThreadsAgree) {
+  const std::string out = folder_.file("neurons.jsonl");
+  const Outcome one = locate({"--json", "--threads", "1", "--out", out});
+  const Outcome three = locate({"--json", "--threads", "3"});
+  ASSERT_EQ(one.code, 0) << one.err;
+  EXPECT_EQ(one.out, three.out);
+  EXPECT_EQ(one.out, read_text(out));
+  std::map<std::string, int> records;
+  int64_t row = 0;
+  for (const std::string& text : lines_of(one.out)) {
+    const json line = json::parse(text);
+    EXPECT_EQ(line.at("schema"), "engram.locate/1");
+    ++records[line.at("record")];
+    if (line.at("record") != "fact") continue;
+    EXPECT_EQ(line.at("prompts").size(), 4U);
+    EXPECT_EQ(line.at("held_out").size(), 1U);
+    for (const json& prompt : line.at("prompts")) EXPECT_EQ(prompt.at("row"), row++);
+    for (const json& neuron : line.at("neurons")) EXPECT_GE(neuron.at("prompts").get<int>(), 3);
+  }
+  EXPECT_EQ(records, (std::map<std::string, int>{
+                         {"run", 1}, {"fact", 10}, {"relation", 2}, {"summary", 1}}));
+}
+
+TEST_F(LocateCommand, ScoresAreANumPyFileWhoseRowsHoldTheLargestScores) {
+  const std::string scores = folder_.file("scores.npy");
+  const Outcome outcome = locate({"--json", "--scores", scores});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string bytes = read_text(scores);
+  ASSERT_GT(bytes.size(), 128U);
+  EXPECT_EQ(bytes.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
+  const json run = json::parse(lines_of(outcome.out).front());
+  const auto width = run.at("layers").get<size_t>() * run.at("d_ff").get<size_t>();
+  EXPECT_NE(bytes.substr(0, 128).find("'shape': (40, " + run.at("layers").dump() + ", " +
+                                      run.at("d_ff").dump() + ")"),
+            std::string::npos);
+  ASSERT_EQ(bytes.size(), 128 + 40 * width * sizeof(float));
+  EXPECT_EQ(bytes[127], '\n');
+  for (const std::string& text : lines_of(outcome.out)) {
+    const json line = json::parse(text);
+    if (line.at("record") != "fact") continue;
+    for (const json& prompt : line.at("prompts")) {
+      std::vector<float> row(width);
+      std::memcpy(row.data(),
+                  bytes.data() + 128 + prompt.at("row").get<size_t>() * width * sizeof(float),
+                  width * sizeof(float));
+      EXPECT_EQ(*std::max_element(row.begin(), row.end()), prompt.at("largest").get<float>());
+    }
+  }
+}
+
+TEST_F(LocateCommand, AdaptsUnlessToldNotTo) {
+  const auto selection = [&](std::vector<std::string> more) {
+    more.emplace_back("--json");
+    return json::parse(lines_of(locate(more).out).front()).at("selection");
+  };
+  EXPECT_EQ(selection({}).at("adapt"), true);
+  EXPECT_EQ(selection({"--no-adapt"}).at("adapt"), false);
+  const json eleuther = selection({"--preset", "eleuther", "--at-ratio", "--share", "0.25"});
+  EXPECT_EQ(eleuther.at("above_ratio"), false);
+  EXPECT_EQ(eleuther.at("above_share"), true);
+  EXPECT_EQ(eleuther.at("share"), 0.25);
+  EXPECT_EQ(eleuther.at("adapt"), false);
+  EXPECT_EQ(selection({"--score", "activation"}).at("ratio"), 0.5);
+}
+
+TEST_F(LocateCommand, ProblemsAreListedAndStrictStops) {
+  const json unknown = {{"relation", "P36"},
+                        {"subject", "Nowhere"},
+                        {"object", "\xE6\xBC\xA2zebra"},
+                        {"prompts", {"The capital is [MASK]."}}};
+  write_text(facts_, some_facts(3) + "not json\n" + unknown.dump() + "\n");
+  const Outcome outcome = locate({});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("2 skipped"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("facts.jsonl:7: "), std::string::npos);
+  EXPECT_NE(outcome.out.find("facts.jsonl:8: "), std::string::npos);
+  EXPECT_EQ(locate({"--strict"}).code, 3);
+  write_text(facts_, unknown.dump() + "\n");
+  const Outcome none = locate({"--out", folder_.file("none.jsonl")});
+  EXPECT_EQ(none.code, 3);
+  EXPECT_NE(none.err.find("facts.jsonl:1"), std::string::npos) << none.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_.file("none.jsonl")));
+}
+
+TEST_F(LocateCommand, RefusesBeforeAnyWork) {
+  EXPECT_EQ(locate({"--out", "/dev/null"}).code, 4);
+  EXPECT_EQ(locate({"--scores", folder_.path().string()}).code, 4);
+  EXPECT_EQ(locate({"--preset", "best"}).code, 2);
+  EXPECT_EQ(locate({"--ratio", "0"}).code, 2);
+  EXPECT_EQ(locate({"--fewest", "4", "--most", "3"}).code, 2);
+  EXPECT_EQ(locate({"--adapt", "--no-adapt"}).code, 2);
+  EXPECT_EQ(intervene({"--neurons", "0:1", "--do", "halve"}).code, 2);
+  EXPECT_EQ(intervene({"--neurons", "0:1,", "--do", "zero"}).code, 2);
+  EXPECT_EQ(intervene({"--neurons", "99:1", "--do", "zero"}).code, 3);
+  EXPECT_EQ(intervene({"--neurons", facts_, "--do", "zero"}).code, 3);
+  EXPECT_EQ(intervene({"--neurons", folder_.file("missing"), "--do", "zero"}).code, 4);
+  EXPECT_EQ(intervene({"--neurons", "0:1", "--do", "zero", "--corpus", facts_}).code, 2);
+  EXPECT_EQ(intervene({"--neurons", "0:1", "--do", "zero", "--out", "/dev/null"}).code, 4);
+}
+
+TEST_F(LocateCommand, LocatedNeuronsCanBeIntervenedOn) {
+  const std::string neurons = folder_.file("neurons.jsonl");
+  ASSERT_EQ(locate({"--out", neurons}).code, 0);
+  const std::string corpus = folder_.file("corpus.txt");
+  write_text(corpus, "The city is the capital.\n\n1234\nThe capital of France is the city.\n");
+  for (const std::vector<std::string>& what :
+       {std::vector<std::string>{"zero"}, {"double"}, {"scale:0.5"}, {"mean"}, {"resample"},
+        {"mean", "--corpus", corpus}, {"resample", "--corpus", corpus}}) {
+    std::vector<std::string> arguments = {"--neurons", neurons, "--bootstrap", "50", "--draws",
+                                          "3",         "--json", "--do"};
+    arguments.insert(arguments.end(), what.begin(), what.end());
+    const Outcome outcome = intervene(arguments);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const json report = json::parse(outcome.out);
+    EXPECT_EQ(report.at("schema"), "engram.intervene/1");
+    EXPECT_EQ(report.at("do"), what.front());
+    EXPECT_EQ(report.at("facts"), 10);
+    ASSERT_EQ(report.at("scopes").size(), 8U);
+    const json& own = report.at("scopes").at(0);
+    EXPECT_EQ(own.at("prompts"), 40);
+    const json& change = own.at("located").at("change").at("log_p");
+    EXPECT_LE(change.at("low").get<double>(), change.at("high").get<double>());
+    EXPECT_NE(change.at("value").get<double>(), 0);
+    if (what.size() == 1 && (what.front() == "mean" || what.front() == "resample")) {
+      EXPECT_NE(report.at("reference").get<std::string>().find("other facts"), std::string::npos);
+    }
+    if (what.size() > 1) {
+      EXPECT_EQ(report.at("reference").get<std::string>().rfind("2 sentences", 0), 0U);
+    }
+  }
+  const Outcome text = intervene({"--neurons", neurons, "--do", "zero", "--bootstrap", "50"});
+  EXPECT_EQ(text.code, 0);
+  for (const char* part : {"own prompts", "held-out prompts", "same relation", "other relations",
+                           "located", "random: layer", "log P", "accuracy", "Rank"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part;
+  }
+}
+
+TEST_F(LocateCommand, CopiesAreLeftOut) {
+  const json copy = {{"relation", "P36"},
+                     {"subject", "Paris city"},
+                     {"object", "Paris"},
+                     {"prompts", {"The capital is [MASK]."}}};
+  write_text(facts_, some_facts(3) + copy.dump() + "\n");
+  const Outcome outcome =
+      intervene({"--neurons", "0:1,1:2", "--do", "zero", "--draws", "0", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json report = json::parse(outcome.out);
+  EXPECT_EQ(report.at("left_out").at("subject_holds_object"), 1);
+  EXPECT_EQ(report.at("facts"), 6);
+  EXPECT_FALSE(report.at("scopes").at(0).contains("random-layer"));
+}
+
+TEST_F(LocateCommand, AnInterruptLeavesNoFile) {
+  write_text(facts_, some_facts(1500));
+  RunSetup setup;
+  setup.signal_after = std::chrono::milliseconds(700);
+  setup.signals = {SIGINT};
+  const std::string out = folder_.file("neurons.jsonl");
+  const Outcome outcome =
+      run_engram({"locate", tiny_model(), "--facts", facts_, "--out", out, "--rule", "riemann-left",
+                  "--steps", "500", "--scores", folder_.file("scores.npy")},
+                 setup);
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    EXPECT_EQ(entry.path().filename(), "facts.jsonl");
+    ++files;
+  }
+  EXPECT_EQ(files, 1U);
+}
+
+}  // namespace
+}  // namespace engram::testing

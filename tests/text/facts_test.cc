@@ -1,0 +1,388 @@
+#include "engram/text/facts.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engram/error.h"
+
+namespace engram {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kParis =
+    R"({"relation":"P36","subject":"France","object":"Paris","prompts":["The capital of France is [MASK]."]})";
+const std::string kMadrid =
+    R"({"relation":"P36","subject":"Spain","object":"Madrid","prompts":["[MASK] rules Spain."],"held_out":["Spain's capital is [MASK]."],"note":[1]})";
+const std::string kFrench =
+    R"({"relation":"P37","subject":"France","object":"français","prompts":["In France they speak [MASK] 😀"]})";
+
+std::string message_of(const std::string& text, const FactSetOptions& options = {}) {
+  try {
+    (void)parse_facts(text, "facts.jsonl", options);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST(Facts, FieldsAreRead) {
+  const FactSet set = parse_facts(kMadrid + "\n" + kFrench, "facts.jsonl");
+  ASSERT_EQ(set.facts.size(), 2U);
+  EXPECT_TRUE(set.problems.empty());
+  const Fact& madrid = set.facts[0];
+  EXPECT_EQ(madrid.relation, "P36");
+  EXPECT_EQ(madrid.subject, "Spain");
+  EXPECT_EQ(madrid.object, "Madrid");
+  EXPECT_EQ(madrid.prompts, std::vector<std::string>{"[MASK] rules Spain."});
+  EXPECT_EQ(madrid.held_out, std::vector<std::string>{"Spain's capital is [MASK]."});
+  EXPECT_EQ(madrid.origin, "facts.jsonl:1");
+  EXPECT_EQ(set.facts[1].object, "français");
+  EXPECT_EQ(set.facts[1].origin, "facts.jsonl:2");
+  EXPECT_TRUE(set.facts[1].held_out.empty());
+}
+
+TEST(Facts, WrittenLinesAreReadBack) {
+  for (const std::string& line : {kParis, kMadrid, kFrench}) {
+    const FactSet once = parse_facts(line, "a");
+    const std::string written = fact_to_json(once.facts[0]);
+    EXPECT_FALSE(contains(written, "\n"));
+    const FactSet again = parse_facts(written, "a");
+    ASSERT_EQ(again.facts.size(), 1U);
+    EXPECT_EQ(fact_to_json(again.facts[0]), written);
+    EXPECT_EQ(again.facts[0].prompts, once.facts[0].prompts);
+    EXPECT_EQ(again.facts[0].held_out, once.facts[0].held_out);
+  }
+  Fact broken = parse_facts(kParis, "a").facts[0];
+  broken.subject = "\xff";
+  EXPECT_THROW((void)fact_to_json(broken), InputError);
+}
+
+TEST(Facts, BlankLinesByteOrderMarkAndWindowsLineEndsPass) {
+  const FactSet set = parse_facts("\xEF\xBB\xBF" + kParis + "\r\n\n  \r\n" + kFrench + "\r\n", "a");
+  ASSERT_EQ(set.facts.size(), 2U);
+  EXPECT_TRUE(set.problems.empty());
+  EXPECT_EQ(set.facts[1].origin, "a:4");
+}
+
+TEST(Facts, RelationsStandTogetherInTheOrderOfTheFile) {
+  std::string text;
+  for (const char* relation : {"P2", "P1", "P2", "P3", "P1"}) {
+    text += R"({"relation":")" + std::string(relation) + R"(","subject":"s)" +
+            std::to_string(text.size()) + R"(","object":"o","prompts":["[MASK]"]})" + "\n";
+  }
+  std::string order;
+  std::vector<std::string> origins;
+  for (const Fact& fact : parse_facts(text, "a").facts) {
+    order += fact.relation;
+    origins.push_back(fact.origin);
+  }
+  EXPECT_EQ(order, "P2P2P1P1P3");
+  EXPECT_EQ(origins, (std::vector<std::string>{"a:1", "a:3", "a:2", "a:5", "a:4"}));
+}
+
+/// Everything that a line can have wrong: listed with its line, thrown with `strict`.
+TEST(Facts, MalformedLinesAreToldByLine) {
+  const auto line = [](const std::string& fields) {
+    return R"({"relation":"P1","subject":"s","object":"o","prompts":["[MASK]"])" + fields + "}";
+  };
+  const std::vector<std::string> bad = {
+      "{",
+      "[]",
+      "3",
+      "\"text\"",
+      "{}",
+      kParis + " x",
+      std::string("{\"relation\":\"\xff\"}"),
+      R"({"subject":"s","object":"o","prompts":["[MASK]"]})",
+      R"({"relation":"P1","object":"o","prompts":["[MASK]"]})",
+      R"({"relation":"P1","subject":"s","prompts":["[MASK]"]})",
+      R"({"relation":"P1","subject":"s","object":"o"})",
+      R"({"relation":1,"subject":"s","object":"o","prompts":["[MASK]"]})",
+      R"({"relation":"P1","subject":null,"object":"o","prompts":["[MASK]"]})",
+      R"({"relation":"P1","subject":"s","object":["o"],"prompts":["[MASK]"]})",
+      R"({"relation":"P1","subject":"s","object":"  ","prompts":["[MASK]"]})",
+      R"({"relation":"P1","subject":"s","object":"o","prompts":"[MASK]"})",
+      R"({"relation":"P1","subject":"s","object":"o","prompts":[]})",
+      R"({"relation":"P1","subject":"s","object":"o","prompts":[1]})",
+      R"({"relation":"P1","subject":"s","object":"o","prompts":["none"]})",
+      R"({"relation":"P1","subject":"s","object":"o","prompts":["[MASK] and [MASK]"]})",
+      R"({"relation":"P1","subject":"s","object":"o","prompts":["[MASK] and <mask>"]})",
+      line(R"(,"held_out":"[MASK] x")"),
+      line(R"(,"held_out":["no mask"])"),
+      line(R"(,"held_out":["[MASK]"])"),  // is located on
+      line(R"(,"x":1e999)"),
+      std::string(100'000, '['),
+  };
+  FactSetOptions strict;
+  strict.strict = true;
+  for (const std::string& text : bad) {
+    SCOPED_TRACE(text.substr(0, 100));
+    const FactSet set = parse_facts(kFrench + "\n" + text + "\n" + kParis, "facts.jsonl");
+    EXPECT_EQ(set.facts.size(), 2U);
+    ASSERT_EQ(set.problems.size(), 1U);
+    EXPECT_EQ(set.problems[0].file, "facts.jsonl");
+    EXPECT_EQ(set.problems[0].line, 2);
+    EXPECT_FALSE(set.problems[0].message.empty());
+    EXPECT_FALSE(contains(set.problems[0].message, "\n"));
+    EXPECT_TRUE(contains(message_of(kFrench + "\n" + text, strict), "facts.jsonl:2: "));
+  }
+}
+
+TEST(Facts, RepeatedFactsAreListedButNoError) {
+  FactSetOptions strict;
+  strict.strict = true;
+  const FactSet set = parse_facts(kParis + "\n" + kMadrid + "\n" + kParis, "a", strict);
+  EXPECT_EQ(set.facts.size(), 2U);
+  ASSERT_EQ(set.problems.size(), 1U);
+  EXPECT_EQ(set.problems[0].line, 3);
+}
+
+TEST(Facts, ASetWithoutAFactIsRefused) {
+  EXPECT_TRUE(contains(message_of(""), "facts.jsonl"));
+  EXPECT_TRUE(contains(message_of("\n\n"), "facts.jsonl"));
+  const std::string message = message_of("{}\n[]\n");
+  EXPECT_TRUE(contains(message, "2 bad lines")) << message;
+  EXPECT_TRUE(contains(message, "facts.jsonl:1")) << message;
+}
+
+TEST(Facts, OptionsThatCannotBeMeantAreRefused) {
+  FactSetOptions options;
+  options.limit = -1;
+  EXPECT_THROW((void)parse_facts(kParis, "a", options), UsageError);
+  for (const double share : {-0.1, 1.1, std::numeric_limits<double>::quiet_NaN()}) {
+    options = {};
+    options.held_out_share = share;
+    EXPECT_THROW((void)parse_facts(kParis, "a", options), UsageError);
+  }
+}
+
+/// Relations of 1, 2, ..., `relations` facts.
+std::vector<Fact> staircase(int relations) {
+  std::vector<Fact> facts;
+  for (int r = 1; r <= relations; ++r) {
+    for (int i = 0; i < r; ++i) {
+      Fact fact;
+      fact.relation = "P" + std::to_string(r);
+      fact.subject = "s" + std::to_string(i);
+      fact.object = "o";
+      fact.prompts = {"[MASK]"};
+      facts.push_back(fact);
+    }
+  }
+  return facts;
+}
+
+std::vector<std::string> keys(const std::vector<Fact>& facts) {
+  std::vector<std::string> found;
+  for (const Fact& fact : facts) found.push_back(fact.relation + fact.subject);
+  return found;
+}
+
+TEST(LimitFacts, TakesWholeRelationsOrASampleOfOne) {
+  const std::vector<Fact> all = staircase(12);
+  const std::vector<std::string> every = keys(all);
+  std::set<std::vector<std::string>> choices;
+  for (int64_t limit = 1; limit < static_cast<int64_t>(all.size()) + 3; ++limit) {
+    for (uint64_t seed = 0; seed < 5; ++seed) {
+      const std::vector<Fact> some = limit_facts(all, limit, seed);
+      ASSERT_FALSE(some.empty());
+      ASSERT_LE(static_cast<int64_t>(some.size()), limit);
+      std::map<std::string, size_t> sizes;
+      for (const Fact& fact : some) ++sizes[fact.relation];
+      const bool whole = std::ranges::all_of(sizes, [](const auto& entry) {
+        return entry.second == std::stoul(entry.first.substr(1));
+      });
+      const bool sample = sizes.size() == 1 && static_cast<int64_t>(some.size()) == limit;
+      EXPECT_TRUE(whole || sample) << limit << " " << seed;
+      // The order of the file is kept, nothing is taken twice.
+      const std::vector<std::string> chosen = keys(some);
+      auto at = every.begin();
+      for (const std::string& key : chosen) {
+        at = std::find(at, every.end(), key);
+        ASSERT_NE(at, every.end());
+        ++at;
+      }
+      EXPECT_EQ(keys(limit_facts(all, limit, seed)), chosen) << "the same seed, the same choice";
+      if (limit == 20) choices.insert(chosen);
+    }
+  }
+  EXPECT_GT(choices.size(), 1U) << "other seeds, other choices";
+  EXPECT_EQ(keys(limit_facts(all, 0, 1)), every);
+}
+
+TEST(LimitFacts, TheOrderOfTheRelationsDoesNotMatter) {
+  std::vector<Fact> facts = staircase(8);
+  std::vector<Fact> reversed(facts.rbegin(), facts.rend());
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    std::vector<std::string> a = keys(limit_facts(facts, 10, seed));
+    std::vector<std::string> b = keys(limit_facts(reversed, 10, seed));
+    std::ranges::sort(a);
+    std::ranges::sort(b);
+    EXPECT_EQ(a, b);
+  }
+}
+
+class ParaRel : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "engram-facts-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    fs::create_directories(folder_ / "facts");
+    fs::create_directories(folder_ / "patterns");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void facts(const std::string& relation, const std::vector<std::string>& pairs) const {
+    std::ofstream file(folder_ / "facts" / (relation + ".jsonl"));
+    for (const std::string& pair : pairs) {
+      const size_t bar = pair.find('|');
+      file << R"({"sub_label":")" << pair.substr(0, bar) << R"(","obj_label":")"
+           << pair.substr(bar + 1) << R"(","uuid":"1"})" << "\n";
+    }
+  }
+  /// Patterns as "text|extended-lemma".
+  void patterns(const std::string& relation, const std::vector<std::string>& lines) const {
+    std::ofstream file(folder_ / "patterns" / (relation + ".jsonl"));
+    for (const std::string& line : lines) {
+      const size_t bar = line.find('|');
+      file << R"({"pattern":")" << line.substr(0, bar) << R"(","lemma":"l","extended_lemma":")"
+           << line.substr(bar + 1) << R"(","tense":"present"})" << "\n";
+    }
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(ParaRel, PatternsBecomePrompts) {
+  facts("P36", {"France|Paris", "Côte d’Ivoire|Yamoussoukro", "France|Paris"});
+  patterns("P36",
+           {"The capital of [X] is [Y] .|capital-of", "[Y], the capital of [X].|capital-of"});
+  const FactSet set = read_facts(folder_);
+  ASSERT_EQ(set.facts.size(), 2U);
+  EXPECT_EQ(set.facts[1].prompts,
+            (std::vector<std::string>{"The capital of Côte d’Ivoire is [MASK] .",
+                                      "[MASK], the capital of Côte d’Ivoire."}));
+  EXPECT_EQ(set.facts[1].object, "Yamoussoukro");
+  EXPECT_EQ(set.facts[1].origin, (folder_ / "facts/P36.jsonl").string() + ":2");
+  ASSERT_EQ(set.problems.size(), 1U) << "the repeated line";
+  EXPECT_EQ(set.problems[0].line, 3);
+  EXPECT_EQ(set.unsplit_relations, std::vector<std::string>{"P36"});
+}
+
+TEST_F(ParaRel, NearCopiesAreNotTornApart) {
+  facts("P1", {"a|b"});
+  const std::vector<std::vector<std::string>> inseparable = {
+      {"The capital of [X] is [Y].|capital-of", "The capital city of [X] is [Y].|capital-city-of"},
+      {"[X] is located in [Y].|is-located", "[X], which is located in [Y].|which-is-located"},
+      {"[X] works for [Y] .|works-for", "[X], who works for [Y].|who-works-for"},
+      {"The mother tongue of [X] is [Y].|mother-tongue", "[Y] is [X]'s mother tongue.|is-mother"},
+      {"[X] one [Y]|same", "[X] unlike the other [Y]|same"},
+      {"[X] plays [Y]|play"},
+  };
+  for (const auto& lines : inseparable) {
+    patterns("P1", lines);
+    for (uint64_t seed = 0; seed < 4; ++seed) {
+      FactSetOptions options;
+      options.seed = seed;
+      const FactSet set = read_facts(folder_, options);
+      EXPECT_TRUE(set.facts[0].held_out.empty()) << lines[0];
+      EXPECT_EQ(set.facts[0].prompts.size(), lines.size());
+      EXPECT_EQ(set.unsplit_relations, std::vector<std::string>{"P1"});
+    }
+  }
+}
+
+TEST_F(ParaRel, LemmasAreHeldOutWhole) {
+  facts("P1", {"a|b", "c|d"});
+  const std::vector<std::string> lines = {
+      "[X] was born in [Y]|born",   "[X]'s birth was at [Y]|born", "[X] hails from [Y]|hail",
+      "[Y] gave [X] to us|gave",    "[X] grew up in [Y]|grew",     "[Y] saw [X] as a child|saw",
+      "[X]'s cradle stood at [Y]|c"};
+  patterns("P1", lines);
+  std::set<std::vector<std::string>> choices;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    FactSetOptions options;
+    options.seed = seed;
+    const FactSet set = read_facts(folder_, options);
+    EXPECT_TRUE(set.unsplit_relations.empty());
+    const Fact& fact = set.facts[0];
+    EXPECT_FALSE(fact.held_out.empty());
+    EXPECT_LE(fact.held_out.size(), 3U) << "about 0.3 of 7";
+    EXPECT_EQ(fact.prompts.size() + fact.held_out.size(), lines.size());
+    const auto held = [&](const char* prompt) {
+      return std::ranges::find(fact.held_out, prompt) != fact.held_out.end();
+    };
+    EXPECT_EQ(held("a was born in [MASK]"), held("a's birth was at [MASK]"));
+    EXPECT_EQ(set.facts[1].held_out.size(), fact.held_out.size());
+    choices.insert(fact.held_out);
+  }
+  EXPECT_GT(choices.size(), 1U);
+  FactSetOptions none;
+  none.held_out_share = 0;
+  const FactSet set = read_facts(folder_, none);
+  EXPECT_TRUE(set.facts[0].held_out.empty());
+  EXPECT_TRUE(set.unsplit_relations.empty());
+}
+
+TEST_F(ParaRel, MalformedLinesAndMissingPatternsAreTold) {
+  facts("P1", {"a|b", "the [MASK]|b"});
+  patterns("P1", {"[X] is [Y]|is", "[X] alone|x", "[Y] alone|y", "[X] [Y] [Y]|z"});
+  facts("P31", {"c|d"});
+  const FactSet set = read_facts(folder_);
+  EXPECT_EQ(set.facts.size(), 1U);
+  std::vector<std::string> places;
+  for (const FactProblem& problem : set.problems) {
+    places.push_back(fs::path(problem.file).lexically_relative(folder_).string() + ":" +
+                     std::to_string(problem.line));
+  }
+  EXPECT_EQ(places, (std::vector<std::string>{"patterns/P1.jsonl:2", "patterns/P1.jsonl:3",
+                                              "patterns/P1.jsonl:4", "facts/P1.jsonl:2",
+                                              "patterns/P31.jsonl:0"}));
+  FactSetOptions strict;
+  strict.strict = true;
+  EXPECT_THROW((void)read_facts(folder_, strict), InputError);
+}
+
+TEST_F(ParaRel, OtherFoldersAreRefused) {
+  EXPECT_THROW((void)read_facts(folder_), InputError) << "no facts";
+  fs::remove_all(folder_ / "patterns");
+  EXPECT_THROW((void)read_facts(folder_), InputError);
+  EXPECT_THROW((void)read_facts(folder_ / "none"), FileError);
+}
+
+TEST(ParaRelItself, IsReadAsItIs) {
+  const fs::path folder = fs::path(ENGRAM_SOURCE_DIR) / "../shared/data/pararel";
+  if (!fs::exists(folder)) GTEST_SKIP() << "ParaRel's files are not there";
+  const FactSet set = read_facts(folder);
+  EXPECT_EQ(set.facts.size(), 27'593U);
+  EXPECT_EQ(set.problems.size(), 19U) << "17 repeated lines, two relations without patterns";
+  const auto unsplit = [&](const char* relation) {
+    return std::ranges::find(set.unsplit_relations, relation) != set.unsplit_relations.end();
+  };
+  EXPECT_TRUE(unsplit("P36"));
+  EXPECT_TRUE(unsplit("P279"));
+  EXPECT_FALSE(unsplit("P19"));
+  for (const Fact& fact : set.facts) {
+    EXPECT_FALSE(fact.prompts.empty());
+    EXPECT_EQ(fact.held_out.empty(), unsplit(fact.relation.c_str())) << fact.relation;
+  }
+}
+
+}  // namespace
+}  // namespace engram
