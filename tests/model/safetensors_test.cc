@@ -218,7 +218,7 @@ TEST_F(SafetensorsTest, ChangedBytesNeverCrash) {
   const std::string whole = read_file(file());
   std::mt19937 random(7);
   int opened = 0;
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 400; ++i) {
     std::string changed = whole;
     for (int k = 0; k < 2; ++k) changed[random() % changed.size()] = static_cast<char>(random());
     write("changed.safetensors", changed);
