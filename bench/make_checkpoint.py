@@ -54,7 +54,8 @@ def make_prompts(model, words: list[str], tokens: int, count: int, seed: int) ->
             logits = model(input_ids=row).logits[0, mask + 1]
         logits[:len(SPECIALS)] = -torch.inf
         answer = int(logits.argmax())
-        facts.append({"relation": f"R{number % 8}", "subject": f"s{number}",
+        # In blocks: whoever groups facts by relation keeps their order.
+        facts.append({"relation": f"R{number * 8 // count}", "subject": f"s{number}",
                       "object": words[answer - len(SPECIALS)], "prompts": [" ".join(text)],
                       "held_out": []})
     return facts
