@@ -47,14 +47,15 @@ std::vector<AttributionQuery> read_queries(const Options& options, const Tokeniz
   std::vector<AttributionQuery> all;
   for (const Fact& fact : read_facts(options.facts).facts) {
     for (const std::string& prompt : fact.prompts) {
-      const TokenizedPrompt tokens = encode_prompt(tokenizer, prompt, fact.object,
-                                                   model.config().max_tokens(), fact.origin);
+      const TokenizedPrompt tokens =
+          encode_prompt(tokenizer, prompt, fact.object, model.config().max_tokens(), fact.origin);
       all.push_back({tokens.ids, tokens.positions, tokens.answer, {}});
       if (static_cast<int64_t>(all.size()) == count) return all;
     }
   }
   const size_t distinct = all.size();
-  for (size_t i = 0; static_cast<int64_t>(all.size()) < count; ++i) all.push_back(all[i % distinct]);
+  for (size_t i = 0; static_cast<int64_t>(all.size()) < count; ++i)
+    all.push_back(all[i % distinct]);
   return all;
 }
 
@@ -74,7 +75,8 @@ void run_attribute(const Options& options) {
   std::ofstream scores;
   if (!options.scores.empty()) scores.open(options.scores, std::ios::binary);
   const ModelConfig& config = model.config();
-  const auto block = static_cast<std::streamoff>(config.neurons() * static_cast<int64_t>(sizeof(float)));
+  const auto block =
+      static_cast<std::streamoff>(config.neurons() * static_cast<int64_t>(sizeof(float)));
   const bool small = queries.size() <= 1000;
   std::map<int64_t, int64_t> nodes;
   std::map<int64_t, int64_t> cheap;
@@ -104,9 +106,8 @@ void run_attribute(const Options& options) {
     }
   };
   // A short warm-up: one prompt for each worker, which touches the weights and the code.
-  const std::vector<AttributionQuery> few(queries.begin(),
-                                          queries.begin() + std::min<std::ptrdiff_t>(
-                                                                2, std::ssize(queries)));
+  const std::vector<AttributionQuery> few(
+      queries.begin(), queries.begin() + std::min<std::ptrdiff_t>(2, std::ssize(queries)));
   attribute(model, few, how, [](size_t, Attribution&&) {});
   const Clock::time_point start = Clock::now();
   attribute(model, queries, how, take);
@@ -119,8 +120,8 @@ void run_attribute(const Options& options) {
   Json out;
   out["prompts"] = queries.size();
   out["tokens"] = longest;
-  out["threads"] = options.threads > 0 ? options.threads
-                                       : static_cast<int>(std::thread::hardware_concurrency());
+  out["threads"] =
+      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   out["rule"] = options.rule;
   out["load_seconds"] = load_seconds;
   out["seconds"] = seconds;
@@ -142,8 +143,8 @@ void run_attribute(const Options& options) {
 }
 
 void run_sgemm(const Options& options) {
-  const int threads = options.threads > 0 ? options.threads
-                                          : static_cast<int>(std::thread::hardware_concurrency());
+  const int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   Json rates;
   double best = 0;
   for (const int64_t n : {1024, 2048, 4096}) {

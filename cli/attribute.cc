@@ -15,7 +15,8 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp = R"(Which neurons an answer comes from: a score for every neuron of the feed-forward
+constexpr const char* kHelp =
+    R"(Which neurons an answer comes from: a score for every neuron of the feed-forward
 layers, at the mask of one prompt.
 
 The default score is the paper's knowledge attribution (Dai et al. 2022): with F
@@ -38,9 +39,12 @@ Examples:
 std::string target_text(const AttributeOptions& options, size_t masks) {
   if (masks > 1) return "mean log P over " + std::to_string(masks) + " masks";
   switch (options.attribution.target) {
-    case Target::kProbability: return "P";
-    case Target::kLogProbability: return "log P";
-    case Target::kLogitDifference: return "logit minus that of " + options.contrast;
+    case Target::kProbability:
+      return "P";
+    case Target::kLogProbability:
+      return "log P";
+    case Target::kLogitDifference:
+      return "logit minus that of " + options.contrast;
   }
   return "";
 }
@@ -55,7 +59,8 @@ std::string target_key(const AttributeOptions& options, size_t masks) {
 
 std::string method_text(const AttributionOptions& options) {
   std::string text(score_name(options.score));
-  if (options.score == Score::kIntegratedGradients) text += " by " + std::string(rule_name(options.rule));
+  if (options.score == Score::kIntegratedGradients)
+    text += " by " + std::string(rule_name(options.rule));
   return text;
 }
 
@@ -63,9 +68,9 @@ std::string method_text(const AttributionOptions& options) {
 struct Subject {
   TokenizedPrompt prompt;
   std::string answer;
-  std::string mask;              ///< as it stands in the user's prompt
+  std::string mask;  ///< as it stands in the user's prompt
   std::vector<int64_t> contrast;
-  int64_t rank = 0;              ///< of the answer among all tokens; 0 for several tokens
+  int64_t rank = 0;  ///< of the answer among all tokens; 0 for several tokens
 };
 
 /// The likeliest token that is a word: no special token and no padding row of the embedding.
@@ -100,11 +105,11 @@ Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options)
     subject.contrast = answer_ids(tokenizer, options.prompt, options.contrast, "--target");
     if (subject.prompt.answer.size() != 1 || subject.contrast.size() != 1) {
       const bool answer = subject.prompt.answer.size() != 1;
-      throw InputError(std::string("--target logit-diff: \"") +
-                       (answer ? subject.answer : options.contrast) + "\" has " +
-                       std::to_string(answer ? subject.prompt.answer.size()
-                                             : subject.contrast.size()) +
-                       " tokens, expected answers of one token");
+      throw InputError(
+          std::string("--target logit-diff: \"") + (answer ? subject.answer : options.contrast) +
+          "\" has " +
+          std::to_string(answer ? subject.prompt.answer.size() : subject.contrast.size()) +
+          " tokens, expected answers of one token");
     }
     if (subject.contrast == subject.prompt.answer) {
       throw InputError("--target logit-diff: \"" + options.contrast +
@@ -122,7 +127,7 @@ struct Totals {
   double sum = 0;
   int64_t nodes = 0;
   int64_t cheap_nodes = 0;
-  double gap = 0;              ///< largest gap / |delta|
+  double gap = 0;  ///< largest gap / |delta|
   bool converged = true;
 };
 
@@ -231,8 +236,8 @@ std::string to_text(const LoadedModel& loaded, const AttributeOptions& options,
   out += "\nscores: " + method_text(options.attribution) + " of " +
          printable(target_text(options, subject.prompt.answer.size())) + "\n\n";
 
-  const auto ranked = rank_neurons(
-      attribution, options.top.value_or(attribution.scores.numel()), RankBy::kScore);
+  const auto ranked =
+      rank_neurons(attribution, options.top.value_or(attribution.scores.numel()), RankBy::kScore);
   const double largest = ranked.empty() ? 0 : ranked.front().score;
   Table table({{"layer"}, {"neuron"}, {"score"}, {"activation"}, {"", Table::Align::kLeft}});
   for (const RankedNeuron& n : ranked) {
@@ -251,10 +256,12 @@ std::string to_text(const LoadedModel& loaded, const AttributeOptions& options,
     rows.push_back(largest_per_bin(scores.const_data_ptr<float>() + layer * d_ff, d_ff, kBins));
     labels.push_back(std::to_string(layer));
   }
-  const std::string part = d_ff <= kBins ? "|score| of every neuron"
-                                         : "Largest |score| of every " +
-                                               format_count((d_ff + kBins - 1) / kBins) + " neurons";
-  out += "\n" + part + " by layer (░ 5 %, ▒ 20 %, ▓ 50 %, █ 80 % of the largest)\n" + heat_map(rows, labels);
+  const std::string part =
+      d_ff <= kBins
+          ? "|score| of every neuron"
+          : "Largest |score| of every " + format_count((d_ff + kBins - 1) / kBins) + " neurons";
+  out += "\n" + part + " by layer (░ 5 %, ▒ 20 %, ▓ 50 %, █ 80 % of the largest)\n" +
+         heat_map(rows, labels);
 
   const bool integrated = options.attribution.score == Score::kIntegratedGradients;
   out += "\nLayers\n" + layer_table(attribution, integrated);
@@ -275,7 +282,8 @@ bool is_html(const std::string& path) {
   };
   if (ends(".html")) return true;
   if (ends(".svg")) return false;
-  throw UsageError("--picture: got \"" + printable(path) + "\", expected a name ending in .svg or .html");
+  throw UsageError("--picture: got \"" + printable(path) +
+                   "\", expected a name ending in .svg or .html");
 }
 
 void write_picture(const AttributeOptions& options, const Subject& subject,
@@ -367,8 +375,7 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
 
 void add_attribute_command(CLI::App& app) {
   auto options = std::make_shared<AttributeOptions>();
-  CLI::App* command =
-      add_command(app, "attribute", "which neurons an answer comes from", kHelp);
+  CLI::App* command = add_command(app, "attribute", "which neurons an answer comes from", kHelp);
   command->add_option("MODEL", options->model, "Folder of the model.")->required();
   command->add_option("--prompt", options->prompt, "A sentence with one [MASK]. Required.")
       ->type_name("TEXT")

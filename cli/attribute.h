@@ -14,12 +14,12 @@ struct AttributeOptions {
   CommonOptions common;
   std::string model;
   std::string prompt;
-  std::string answer;            ///< given unless `predicted`
-  bool predicted = false;        ///< the model's own top answer
+  std::string answer;      ///< given unless `predicted`
+  bool predicted = false;  ///< the model's own top answer
   AttributionOptions attribution;
-  std::string contrast;          ///< WORD of --target logit-diff:WORD
+  std::string contrast;             ///< WORD of --target logit-diff:WORD
   std::optional<int64_t> top = 20;  ///< neurons to print; unset: all
-  std::string picture;           ///< file to write, empty: none
+  std::string picture;              ///< file to write, empty: none
 };
 
 void add_attribute_command(CLI::App& app);

@@ -48,8 +48,7 @@ void load_cuda_kernels() {
     if (::dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0) {
       return std::string("libtorch was not found in this process");
     }
-    const auto library =
-        std::filesystem::path(info.dli_fname).parent_path() / "libtorch_cuda.so";
+    const auto library = std::filesystem::path(info.dli_fname).parent_path() / "libtorch_cuda.so";
     if (::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
     const char* reason = ::dlerror();
     return reason == nullptr ? library.string() : std::string(reason);
@@ -190,7 +189,8 @@ at::Device resolve_device(const std::string& device) {
     if (wanted) throw;
   }
   if (wanted) {
-    throw InputError("--device cuda: no usable GPU was found (expected an NVIDIA GPU and a driver)");
+    throw InputError(
+        "--device cuda: no usable GPU was found (expected an NVIDIA GPU and a driver)");
   }
   return at::kCPU;
 }

@@ -40,12 +40,12 @@ namespace engram::cli {
 
 /// Options that every command takes.
 struct CommonOptions {
-  bool json = false;             ///< results for machines instead of tables
-  std::string device = "cpu";    ///< "cpu", "cuda" or "auto"; see resolve_device()
-  int threads = 0;               ///< workers; 0: one per core
-  int64_t memory_bytes = 0;      ///< budget for buffers; 0: half of what is free
-  uint64_t seed = 0;             ///< of every random choice
-  bool quiet = false;            ///< no remarks and no progress, only results and errors
+  bool json = false;           ///< results for machines instead of tables
+  std::string device = "cpu";  ///< "cpu", "cuda" or "auto"; see resolve_device()
+  int threads = 0;             ///< workers; 0: one per core
+  int64_t memory_bytes = 0;    ///< budget for buffers; 0: half of what is free
+  uint64_t seed = 0;           ///< of every random choice
+  bool quiet = false;          ///< no remarks and no progress, only results and errors
 };
 
 /// Adds a subcommand: `summary` in one line for `engram help`, `text` the paragraphs of its own
@@ -53,11 +53,13 @@ struct CommonOptions {
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& summary,
                       const std::string& text);
 
-/// Adds --json, --device, --threads, --memory, --seed and --quiet. `options` must outlive `command`.
+/// Adds --json, --device, --threads, --memory, --seed and --quiet. `options` must outlive
+/// `command`.
 void add_common_options(CLI::App& command, CommonOptions& options);
 
 /// An option that takes a whole decimal number from `low` to `high`; anything else is a usage error
-/// that says so. `low` and `high` bound what `value` (int, int64_t, uint64_t, optional of them) gets.
+/// that says so. `low` and `high` bound what `value` (int, int64_t, uint64_t, optional of them)
+/// gets.
 CLI::Option* add_integer(CLI::App& command, const std::string& name,
                          std::function<void(int64_t)> set, int64_t low, int64_t high,
                          const std::string& description);

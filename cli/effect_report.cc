@@ -10,10 +10,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, kScopes> kScopeTitles = {
-    "own prompts",      "held-out prompts", "same relation",   "  same object",
-    "  other object",   "other relations",  "  same object",   "  other object"};
-constexpr std::array<const char*, kSources> kSourceTitles = {
-    "located", "random: layer", "+ activation, value", "+ gradient"};
+    "own prompts",    "held-out prompts", "same relation", "  same object",
+    "  other object", "other relations",  "  same object", "  other object"};
+constexpr std::array<const char*, kSources> kSourceTitles = {"located", "random: layer",
+                                                             "+ activation, value", "+ gradient"};
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
@@ -36,9 +36,7 @@ Json state(const EffectRow::State& s) {
           {"rank", number(s.rank)}};
 }
 
-std::string signed_percent(double value) {
-  return (value > 0 ? "+" : "") + format_percent(value);
-}
+std::string signed_percent(double value) { return (value > 0 ? "+" : "") + format_percent(value); }
 
 /// "-9.4 % [-11.0, -7.9]".
 std::string percent_text(const Interval& i) {
@@ -118,9 +116,9 @@ std::string rank_table(const EffectReport& report, bool random) {
     std::vector<std::string> cells = {kScopeTitles[static_cast<size_t>(row.scope)],
                                       value_text(row.before.rank)};
     for (size_t s = 0; s < (random ? kSources : 1); ++s) {
-      cells.push_back(value_text(row.after[s].rank) + "  (x " +
-                      value_text(std::exp(row.change[s][static_cast<size_t>(Metric::kLogRank)].value)) +
-                      ")");
+      cells.push_back(
+          value_text(row.after[s].rank) + "  (x " +
+          value_text(std::exp(row.change[s][static_cast<size_t>(Metric::kLogRank)].value)) + ")");
     }
     table.add_row(cells);
   }
@@ -130,7 +128,8 @@ std::string rank_table(const EffectReport& report, bool random) {
 /// What the intervals say about located against matched random neurons, in words.
 std::string verdict(const EffectReport& report) {
   const EffectRow& held_out = report.rows[static_cast<size_t>(Scope::kHeldOut)];
-  const EffectRow& row = held_out.facts > 0 ? held_out : report.rows[static_cast<size_t>(Scope::kOwn)];
+  const EffectRow& row =
+      held_out.facts > 0 ? held_out : report.rows[static_cast<size_t>(Scope::kOwn)];
   const std::string where =
       held_out.facts > 0 ? "On held-out prompts" : "On own prompts (nothing is held out)";
   std::string out;
@@ -143,8 +142,9 @@ std::string verdict(const EffectReport& report) {
       word = (difference.value < 0) == (located < 0) ? "do more than" : "do less than";
     }
     out += where + " the located neurons " + word + " random ones of equal " +
-           (s == 0 ? "layer" : s == 1 ? "layer, activation and value norm"
-                                      : "layer, activation, value norm and gradient") +
+           (s == 0   ? "layer"
+            : s == 1 ? "layer, activation and value norm"
+                     : "layer, activation, value norm and gradient") +
            ": difference " + percent_text(difference) + "\n";
   }
   return out;
@@ -163,8 +163,7 @@ std::string effect_tables(const EffectReport& report, const EffectOptions& optio
            verdict(report);
   }
   out += "\nChange of P over prompts known before (P at least " + json_text(Json(options.known_p)) +
-         ", rank at most " + format_count(options.known_rank) +
-         "): mean of the facts' ratios\n" +
+         ", rank at most " + format_count(options.known_rank) + "): mean of the facts' ratios\n" +
          metric_table(report, Metric::kMeanOfRatios, random, percent_text);
   out += "\nChange of log P\n" + metric_table(report, Metric::kLogP, random, number_text);
   out += "\nChange of accuracy (the answer is the top one)\n" +

@@ -10,7 +10,8 @@ namespace {
 constexpr std::size_t kWidth = 80;
 constexpr std::size_t kColumn = 26;  // where descriptions start
 
-constexpr const char* kOverview = R"(Finds the neurons of a masked language model that carry a fact, and shows what
+constexpr const char* kOverview =
+    R"(Finds the neurons of a masked language model that carry a fact, and shows what
 happens to that fact and to others when they are switched off or doubled.
 
 A MODEL is a Hugging Face folder with config.json, model.safetensors (or shards)

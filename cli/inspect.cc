@@ -11,7 +11,8 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp = R"(What lies in a model folder and whether this program can use it: family, sizes,
+constexpr const char* kHelp =
+    R"(What lies in a model folder and whether this program can use it: family, sizes,
 tensors and how they are stored, what is missing or not used, the tokenizer and
 its special tokens, and the memory that the model takes.
 
@@ -33,10 +34,10 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 /// What the file's headers and the family's tensor table say about each other.
 struct TensorReport {
   int64_t count = 0;
-  int64_t bytes = 0;                        ///< in the files
-  std::map<std::string, int64_t> storage;   ///< dtype -> tensors
-  std::vector<std::string> missing;         ///< required and not there
-  std::vector<std::string> problems;        ///< wrong dtype or shape
+  int64_t bytes = 0;                       ///< in the files
+  std::map<std::string, int64_t> storage;  ///< dtype -> tensors
+  std::vector<std::string> missing;        ///< required and not there
+  std::vector<std::string> problems;       ///< wrong dtype or shape
 };
 
 TensorReport compare_tensors(const ModelConfig& config,
@@ -186,8 +187,8 @@ std::string to_text(const InspectOptions& options, const Report& report) {
   const TokenizerReport& t = report.tokenizer;
   if (!t.file.empty()) {
     line("tokenizer", t.file + ", " + t.kind + ", " + format_count(t.vocabulary) + " tokens");
-    line("special", joined(t.special, 12) + "; the mask is " + t.mask + ", id " +
-                        std::to_string(t.mask_id));
+    line("special",
+         joined(t.special, 12) + "; the mask is " + t.mask + ", id " + std::to_string(t.mask_id));
   }
   line("memory", format_bytes(report.loaded.mapped_bytes) + " of weights mapped from the file, " +
                      format_bytes(report.loaded.copied_bytes) + " converted");
@@ -226,8 +227,8 @@ void run_inspect(const InspectOptions& options) {
     report.tokenizer = describe_tokenizer(folder);
     if (report.tokenizer.vocabulary > report.config.vocabulary) {
       throw InputError("the tokenizer has " + std::to_string(report.tokenizer.vocabulary) +
-                       " tokens, expected at most the " +
-                       std::to_string(report.config.vocabulary) + " of config.json");
+                       " tokens, expected at most the " + std::to_string(report.config.vocabulary) +
+                       " of config.json");
     }
   });
   if (options.common.json) {

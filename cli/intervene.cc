@@ -18,7 +18,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kHelp = R"(What happens when knowledge neurons are switched off, doubled or replaced: the effect
+constexpr const char* kHelp =
+    R"(What happens when knowledge neurons are switched off, doubled or replaced: the effect
 on the answers to a fact's own prompts, to its held-out prompts, to other facts of
 its relation and to facts of other relations, beside the same for random neurons
 that match the located ones, with bootstrap intervals.
@@ -82,8 +83,8 @@ FactKey key_of(const Fact& fact) { return {fact.relation, fact.subject, fact.obj
 struct Selection {
   std::vector<EffectFact> facts;
   std::vector<FactProblem> problems;
-  int64_t copies = 0;      ///< subject holds object
-  int64_t without = 0;     ///< no line in the neurons file; witnesses only
+  int64_t copies = 0;   ///< subject holds object
+  int64_t without = 0;  ///< no line in the neurons file; witnesses only
 };
 
 Selection select_facts(const std::vector<Fact>& all, const NeuronSource& source,
@@ -123,8 +124,13 @@ Selection select_facts(const std::vector<Fact>& all, const NeuronSource& source,
       prepared = prepare_fact(fact, loaded.tokenizer, config, selection.problems);
     }
     if (!prepared) continue;
-    EffectFact effect{fact.relation, fact.subject, fact.object, std::move(prepared->prompts),
-                      std::move(prepared->held_out), chosen.contains(key), {}};
+    EffectFact effect{fact.relation,
+                      fact.subject,
+                      fact.object,
+                      std::move(prepared->prompts),
+                      std::move(prepared->held_out),
+                      chosen.contains(key),
+                      {}};
     if (effect.evaluated) {
       effect.neurons = source.list ? source.everywhere : source.by_fact.at(key);
     }
@@ -144,10 +150,9 @@ Selection select_facts(const std::vector<Fact>& all, const NeuronSource& source,
 
 std::string reference_text(const InterveneCommandOptions& options, const EffectReport& report) {
   if (!needs_reference(options.effects.manipulation)) return "";
-  return options.corpus.empty()
-             ? format_count(report.reference) + " prompts of other facts"
-             : format_count(report.reference) + " sentences of " + options.corpus +
-                   ", one random word masked in each";
+  return options.corpus.empty() ? format_count(report.reference) + " prompts of other facts"
+                                : format_count(report.reference) + " sentences of " +
+                                      options.corpus + ", one random word masked in each";
 }
 
 Json report_json(const InterveneCommandOptions& options, const Selection& selection,
@@ -205,10 +210,12 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
   out += "intervals: " + format_percent(e.bootstrap.level, 0) + ", " +
          format_count(e.bootstrap.draws) + " draws of relations, then of objects\n";
   if (selection.copies > 0) {
-    out += "left out: " + format_count(selection.copies) + " facts whose subject holds the object\n";
+    out +=
+        "left out: " + format_count(selection.copies) + " facts whose subject holds the object\n";
   }
   if (selection.without > 0) {
-    out += "not in --neurons, for side effects only: " + format_count(selection.without) + " facts\n";
+    out +=
+        "not in --neurons, for side effects only: " + format_count(selection.without) + " facts\n";
   }
   return out + "\n";
 }
@@ -262,15 +269,16 @@ void run_intervene(const InterveneCommandOptions& given) {
     const at::Tensor reference = corpus_reference(options, loaded);
     std::unique_ptr<Progress> progress;
     int64_t shown = 0;
-    const EffectReport report = measure_effects(
-        loaded.model, selection.facts, options.effects, reference,
-        [&](int64_t done, int64_t total) {
-          if (!progress) {
-            progress = std::make_unique<Progress>(options.common.quiet, "intervening", total, "runs");
-          }
-          progress->advance(done - shown);
-          shown = done;
-        });
+    const EffectReport report =
+        measure_effects(loaded.model, selection.facts, options.effects, reference,
+                        [&](int64_t done, int64_t total) {
+                          if (!progress) {
+                            progress = std::make_unique<Progress>(options.common.quiet,
+                                                                  "intervening", total, "runs");
+                          }
+                          progress->advance(done - shown);
+                          shown = done;
+                        });
     progress.reset();
     if (!options.out.empty() || options.common.json) {
       const Json json = report_json(options, selection, report);
@@ -309,13 +317,13 @@ void add_intervene_command(CLI::App& app) {
       ->type_name("FILE|DIR")
       ->required();
   command
-      ->add_option("--neurons", options->neurons,
-                   "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required.")
+      ->add_option(
+          "--neurons", options->neurons,
+          "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required.")
       ->type_name("FILE|LIST")
       ->required();
   command
-      ->add_option("--do", options->operation,
-                   "zero, mean, resample, double or scale:X. Required.")
+      ->add_option("--do", options->operation, "zero, mean, resample, double or scale:X. Required.")
       ->type_name("WHAT")
       ->required();
   command

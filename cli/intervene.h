@@ -18,9 +18,9 @@ struct InterveneCommandOptions {
   std::string corpus;     ///< plain text for mean and resample, empty: prompts of other facts
   int64_t corpus_lines = 1000;
   EffectOptions effects;
-  int64_t limit = 0;      ///< facts to manipulate
+  int64_t limit = 0;  ///< facts to manipulate
   bool strict = false;
-  std::string out;        ///< JSON file, empty: none
+  std::string out;  ///< JSON file, empty: none
 };
 
 void add_intervene_command(CLI::App& app);

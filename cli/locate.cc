@@ -16,7 +16,8 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp = R"(Which neurons store facts: scores every neuron on every prompt of a fact set and
+constexpr const char* kHelp =
+    R"(Which neurons store facts: scores every neuron on every prompt of a fact set and
 keeps those that the prompts of a fact agree on, its knowledge neurons.
 
 Per prompt a neuron passes when its score reaches a share of the largest one
@@ -78,12 +79,17 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
   line["tolerance"] = how.attribution.tolerance;
   const SelectionOptions& s = how.selection;
   line["preset"] = options.preset;
-  line["selection"] = {{"ratio", s.ratio},     {"above_ratio", s.above_ratio},
-                       {"share", s.share},     {"above_share", s.above_share},
+  line["selection"] = {{"ratio", s.ratio},
+                       {"above_ratio", s.above_ratio},
+                       {"share", s.share},
+                       {"above_share", s.above_share},
                        {"min_prompts", s.min_prompts},
-                       {"min_bag", s.min_bag}, {"adapt", s.adapt},
-                       {"step", s.step},       {"fewest", s.fewest},
-                       {"most", s.most},       {"passes", s.passes}};
+                       {"min_bag", s.min_bag},
+                       {"adapt", s.adapt},
+                       {"step", s.step},
+                       {"fewest", s.fewest},
+                       {"most", s.most},
+                       {"passes", s.passes}};
   return json_text(line);
 }
 
@@ -116,7 +122,8 @@ std::string names_of(const std::vector<CountedNeuron>& neurons, size_t most) {
   for (size_t i = 0; i < neurons.size() && i < most; ++i) {
     text += (i > 0 ? " " : "") + name_of(neurons[i].id);
   }
-  if (neurons.size() > most) text += " and " + format_count(static_cast<int64_t>(neurons.size() - most)) + " more";
+  if (neurons.size() > most)
+    text += " and " + format_count(static_cast<int64_t>(neurons.size() - most)) + " more";
   return text;
 }
 
@@ -156,9 +163,9 @@ std::string fact_text(const std::vector<LocatedFact>& facts, bool with_prompts) 
     double p = 0;
     for (const LocatedPrompt& prompt : fact.prompts) p += prompt.p;
     const std::string name = shorten(printable(fact.subject + " → " + fact.object), 40);
-    const std::string neurons =
-        fact.refined ? (fact.neurons.empty() ? "none" : names_of(fact.neurons, 6))
-                     : "not refined: " + names_of(fact.unrefined, 4);
+    const std::string neurons = fact.refined
+                                    ? (fact.neurons.empty() ? "none" : names_of(fact.neurons, 6))
+                                    : "not refined: " + names_of(fact.unrefined, 4);
     table.add_row({printable(fact.relation), name, std::to_string(fact.prompts.size()),
                    std::to_string(fact.held_out.size()),
                    format_number(p / static_cast<double>(fact.prompts.size()), 3), neurons});
@@ -180,12 +187,12 @@ std::string statistics_text(const LocateSummary& summary) {
   const auto number = [](double value) {
     return std::isnan(value) ? std::string("-") : format_number(value, 3);
   };
-  std::string out = format_count(s.facts) + " facts, " + format_count(summary.prompts) +
-                    " prompts: " + number(s.per_fact) + " neurons per fact, " +
-                    format_count(s.empty) + " facts without; " + format_count(s.distinct) +
-                    " different neurons\nneurons that two facts share: " +
-                    number(s.intersection_within) + " within a relation, " +
-                    number(s.intersection_across) + " across\n";
+  std::string out =
+      format_count(s.facts) + " facts, " + format_count(summary.prompts) +
+      " prompts: " + number(s.per_fact) + " neurons per fact, " + format_count(s.empty) +
+      " facts without; " + format_count(s.distinct) +
+      " different neurons\nneurons that two facts share: " + number(s.intersection_within) +
+      " within a relation, " + number(s.intersection_across) + " across\n";
   const int64_t largest = s.layers.empty() ? 0 : *std::ranges::max_element(s.layers);
   const int64_t total = [&] {
     int64_t sum = 0;
@@ -205,7 +212,8 @@ std::string statistics_text(const LocateSummary& summary) {
     Table hubs({{"neuron"}, {"facts"}, {"share"}, {"", Table::Align::kLeft}});
     for (const NeuronFacts& hub : s.hubs) {
       const double share = static_cast<double>(hub.facts) / static_cast<double>(s.facts);
-      hubs.add_row({name_of(hub.id), format_count(hub.facts), format_percent(share), bar(share, 32)});
+      hubs.add_row(
+          {name_of(hub.id), format_count(hub.facts), format_percent(share), bar(share, 32)});
     }
     out += hubs.str();
   }
@@ -214,8 +222,7 @@ std::string statistics_text(const LocateSummary& summary) {
 
 std::string problems_text(const std::vector<FactProblem>& problems, size_t most) {
   if (problems.empty()) return "";
-  std::string out =
-      "\n" + format_count(static_cast<int64_t>(problems.size())) + " skipped:\n";
+  std::string out = "\n" + format_count(static_cast<int64_t>(problems.size())) + " skipped:\n";
   for (size_t i = 0; i < problems.size() && i < most; ++i) {
     out += "  " + printable(problems[i].file) + ":" + std::to_string(problems[i].line) + ": " +
            printable(problems[i].message) + "\n";
@@ -240,14 +247,13 @@ std::string method_text(const LocateCommandOptions& options, const LocateOptions
   if (how.attribution.score == Score::kIntegratedGradients) {
     text += " by " + std::string(rule_name(how.attribution.rule));
   }
-  text += "; " + options.preset + ": " + (s.above_ratio ? "above " : "at least ") +
-          plain(s.ratio) + " of the largest, in " +
-          (s.above_share ? "more than " : "at least ") + plain(s.share) +
+  text += "; " + options.preset + ": " + (s.above_ratio ? "above " : "at least ") + plain(s.ratio) +
+          " of the largest, in " + (s.above_share ? "more than " : "at least ") + plain(s.share) +
           " of the prompts";
   if (s.min_prompts > 1) text += " and in " + std::to_string(s.min_prompts);
   if (s.adapt) {
-    text += ", share moved by " + plain(s.step) + " until " + plain(s.fewest) +
-            " to " + plain(s.most) + " neurons per fact";
+    text += ", share moved by " + plain(s.step) + " until " + plain(s.fewest) + " to " +
+            plain(s.most) + " neurons per fact";
   }
   return text + "\n";
 }
@@ -309,14 +315,15 @@ void run_locate(const LocateCommandOptions& options) {
     }
     summary.problems.insert(summary.problems.begin(), set.problems.begin(), set.problems.end());
     if (lines.wanted()) {
-      for (const FactProblem& problem : summary.problems) lines.write(located_problem_line(problem));
+      for (const FactProblem& problem : summary.problems)
+        lines.write(located_problem_line(problem));
       lines.write(located_summary_line(summary));
     }
     lines.commit();
     if (scores) scores->commit(summary.prompts);
     if (!options.common.json) {
-      print(method_text(options, how) + "\n" + relation_table(relations, how.selection.adapt) + "\n" +
-            statistics_text(summary));
+      print(method_text(options, how) + "\n" + relation_table(relations, how.selection.adapt) +
+            "\n" + statistics_text(summary));
       if (!shown.empty()) {
         print("\nFacts (" + format_count(static_cast<int64_t>(shown.size())) + " of " +
               format_count(summary.facts) + ")\n" + fact_text(shown, options.prompts));
@@ -328,12 +335,13 @@ void run_locate(const LocateCommandOptions& options) {
     }
     flush_output();
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    note(options.common, format_count(summary.prompts) + " prompts in " + format_duration(time.count()) +
+    note(options.common, format_count(summary.prompts) + " prompts in " +
+                             format_duration(time.count()) +
                              (options.out.empty() ? "" : "; wrote " + options.out) +
                              (options.scores.empty() ? "" : "; wrote " + options.scores));
     if (options.common.json && !summary.problems.empty()) {
-      note(options.common, format_count(static_cast<int64_t>(summary.problems.size())) +
-                               " facts were skipped");
+      note(options.common,
+           format_count(static_cast<int64_t>(summary.problems.size())) + " facts were skipped");
     }
   } catch (const Interrupted&) {
     throw Interrupted("no file was written");
@@ -374,11 +382,11 @@ void add_locate_command(CLI::App& app) {
               "Prompts that it has to pass at least.");
   add_integer(*command, "--min-bag", options->min_bag, 1, 1'000'000,
               "Facts with fewer prompts are not refined. Default: 3.");
-  const auto choice = [&](const std::string& yes, const std::string& no,
-                          std::optional<bool>& value, const std::string& text) {
-    CLI::Option* set = command->add_flag_function(
-        yes, [&value](int64_t) { value = true; }, text);
-    command->add_flag_function(no, [&value](int64_t) { value = false; }, "The opposite.")
+  const auto choice = [&](const std::string& yes, const std::string& no, std::optional<bool>& value,
+                          const std::string& text) {
+    CLI::Option* set = command->add_flag_function(yes, [&value](int64_t) { value = true; }, text);
+    command->add_flag_function(
+               no, [&value](int64_t) { value = false; }, "The opposite.")
         ->excludes(set);
   };
   choice("--above-ratio", "--at-ratio", options->above_ratio,

@@ -13,7 +13,7 @@ namespace engram::cli {
 struct LocateCommandOptions {
   CommonOptions common;
   std::string model;
-  std::string facts;             ///< fact set: a .jsonl file or a ParaRel folder
+  std::string facts;  ///< fact set: a .jsonl file or a ParaRel folder
   std::string preset = "dai2022";
   AttributionOptions attribution;
   // Thresholds that replace the preset's.
@@ -22,10 +22,10 @@ struct LocateCommandOptions {
   std::optional<int64_t> min_prompts, min_bag, passes;
   int64_t limit = 0;
   bool strict = false;
-  std::string out;               ///< JSON Lines file, empty: none
-  std::string scores;            ///< .npy file of all scores, empty: none
-  int64_t show = 10;             ///< facts to print
-  bool prompts = false;          ///< with their prompts
+  std::string out;       ///< JSON Lines file, empty: none
+  std::string scores;    ///< .npy file of all scores, empty: none
+  int64_t show = 10;     ///< facts to print
+  bool prompts = false;  ///< with their prompts
 };
 
 void add_locate_command(CLI::App& app);

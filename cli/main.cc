@@ -73,9 +73,9 @@ int on_parse_error(const CLI::App& app, const CLI::ParseError& error, int argc, 
   }
   const auto chosen = app.get_subcommands();
   if (!chosen.empty()) {
-    return fail(ExitCode::kUsage, "error",
-                std::string(error.what()) + " (see `engram help " + chosen.front()->get_name() +
-                    "`)");
+    return fail(
+        ExitCode::kUsage, "error",
+        std::string(error.what()) + " (see `engram help " + chosen.front()->get_name() + "`)");
   }
   if (argc < 2) {
     return fail(ExitCode::kUsage, "error", "a command is required; see `engram help`");

@@ -14,11 +14,11 @@ namespace {
 // Pixels. Text is measured by a rough average, since a file cannot ask a font.
 constexpr double kWidth = 1120;
 constexpr double kMargin = 28;
-constexpr double kLabels = 46;       // layer numbers left of the lanes
-constexpr double kLanes = 610;       // width of the neurons' panel
+constexpr double kLabels = 46;  // layer numbers left of the lanes
+constexpr double kLanes = 610;  // width of the neurons' panel
 constexpr double kGutter = 34;
 constexpr double kTop = 132;
-constexpr double kLetter = 6.1;      // width of a letter at 11 px
+constexpr double kLetter = 6.1;  // width of a letter at 11 px
 constexpr int64_t kMostDots = 1500;
 constexpr double kLeastShare = 0.01;  // of the largest |score|: smaller dots would not be seen
 constexpr double kPaperShare = 0.2;   // threshold of the preset dai2022
@@ -69,11 +69,20 @@ std::string escape(const std::string& text) {
   std::string out;
   for (const char c : printable(text)) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -107,8 +116,8 @@ std::string line(double x1, double y1, double x2, double y2, const std::string& 
 /// Where everything lies.
 struct Layout {
   int64_t layers, d_ff;
-  double lane;         ///< height of a lane with its gap
-  double bottom;       ///< of the panels
+  double lane;    ///< height of a lane with its gap
+  double bottom;  ///< of the panels
   double height;
   double lanes_left = kMargin + kLabels;
   double bars_left = kMargin + kLabels + kLanes + kGutter;
@@ -151,16 +160,16 @@ std::string title_of(const PictureInput& input) {
 }
 
 std::string lanes(const Layout& layout) {
-  std::string out = text_at(layout.lanes_left, kTop - 14, "head",
-                            "Neurons of the feed-forward layers, by score");
+  std::string out =
+      text_at(layout.lanes_left, kTop - 14, "head", "Neurons of the feed-forward layers, by score");
   for (int64_t layer = 0; layer < layout.layers; ++layer) {
-    out += rectangle(layout.lanes_left, layout.top_of(layer) + 1.5, kLanes, layout.lane - 3, "lane");
+    out +=
+        rectangle(layout.lanes_left, layout.top_of(layer) + 1.5, kLanes, layout.lane - 3, "lane");
     out += text_at(layout.lanes_left - 8, layout.middle_of(layer) + 4, "soft num",
                    std::to_string(layer), "end");
   }
-  out += "<text transform=\"translate(" + px(kMargin + 6) + " " +
-         px((kTop + layout.bottom) / 2) + ") rotate(-90)\" class=\"soft\" text-anchor=\"middle\">" +
-         "layer</text>\n";
+  out += "<text transform=\"translate(" + px(kMargin + 6) + " " + px((kTop + layout.bottom) / 2) +
+         ") rotate(-90)\" class=\"soft\" text-anchor=\"middle\">" + "layer</text>\n";
   for (int tick = 0; tick <= 4; ++tick) {
     const int64_t neuron = std::min(layout.d_ff - 1, layout.d_ff * tick / 4);
     out += text_at(layout.x_of(neuron), layout.bottom + 15, "soft num", std::to_string(neuron),
@@ -204,7 +213,8 @@ std::string dots(const Layout& layout, const std::vector<RankedNeuron>& ranked) 
       const double left = right ? x + radius + 3 : x - radius - 3 - width;
       const bool inside = left > layout.lanes_left && left + width < layout.lanes_left + kLanes;
       const bool free = std::none_of(taken.begin(), taken.end(), [&](const Taken& other) {
-        return other.layer == neuron.layer && left < other.right + 2 && left + width > other.left - 2;
+        return other.layer == neuron.layer && left < other.right + 2 &&
+               left + width > other.left - 2;
       });
       if (!inside || !free) continue;
       labels += text_at(left, y + 3.5, "label num", name);
@@ -242,12 +252,15 @@ std::string bars(const Layout& layout, const std::vector<LayerReport>& layers) {
                               ", F(a) − F(0) " + format_signed(l.delta) + ", gap " +
                               format_number(l.gap);
     out += rectangle(layout.bars_left, y + 1.5, layout.bars_width, layout.lane - 3, "lane", title);
-    out += rectangle(x_of(std::min(l.sum, 0.0)), y + inset, std::fabs(l.sum) / span * layout.bars_width,
-                     layout.lane - 2 * inset, l.sum >= 0 ? "bar" : "barminus", title);
+    out += rectangle(x_of(std::min(l.sum, 0.0)), y + inset,
+                     std::fabs(l.sum) / span * layout.bars_width, layout.lane - 2 * inset,
+                     l.sum >= 0 ? "bar" : "barminus", title);
     out += line(x_of(l.delta), y + inset - 2, x_of(l.delta), y + layout.lane - inset + 2, "delta");
     const double share = std::fabs(l.delta) > 0 ? l.gap / std::fabs(l.delta) : 0;
-    out += text_at(gap_column, y + layout.lane / 2 + 4, "soft num", format_percent(share, 2), "end");
-    out += text_at(nodes_column, y + layout.lane / 2 + 4, "soft num", std::to_string(l.nodes), "end");
+    out +=
+        text_at(gap_column, y + layout.lane / 2 + 4, "soft num", format_percent(share, 2), "end");
+    out +=
+        text_at(nodes_column, y + layout.lane / 2 + 4, "soft num", std::to_string(l.nodes), "end");
   }
   out += line(x_of(0), kTop, x_of(0), layout.bottom, "rule");
   out += text_at(x_of(0), layout.bottom + 15, "soft num", "0", "middle");
@@ -288,15 +301,15 @@ std::string svg(const PictureInput& input, bool standalone) {
   std::string out = "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"engram\" viewBox=\"0 0 " +
                     px(kWidth) + " " + px(layout.height) + "\"";
   if (standalone) out += " width=\"" + px(kWidth) + "\" height=\"" + px(layout.height) + "\"";
-  out += " role=\"img\">\n<title>" + escape(input.prompt) + " " + escape(input.answer) +
-         "</title>\n";
+  out +=
+      " role=\"img\">\n<title>" + escape(input.prompt) + " " + escape(input.answer) + "</title>\n";
   if (standalone) out += std::string("<style>") + kStyle + "</style>\n";
   out += rectangle(0, 0, kWidth, layout.height, "paper");
   out += text_at(kMargin, 44, "title", title_of(input));
   out += text_at(kMargin, 70, "soft",
                  "P = " + format_number(attribution.p) + "  ·  scores: " + escape(input.method) +
-                     " of " + escape(input.target) + "  ·  model: " +
-                     escape(shorten(printable(input.model), 60)));
+                     " of " + escape(input.target) +
+                     "  ·  model: " + escape(shorten(printable(input.model), 60)));
   out += line(kMargin, 88, kWidth - kMargin, 88, "rule");
   out += lanes(layout) + dots(layout, ranked) + bars(layout, attribution.layers);
   out += legend(layout, ranked.empty() ? 0 : std::fabs(ranked.front().score));
@@ -314,18 +327,18 @@ std::string html_picture(const PictureInput& input) {
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
-      escape(input.prompt) + " " + escape(input.answer) + "</title>\n<style>" + kPageStyle + kStyle +
-      "</style>\n</head>\n<body>\n";
+      escape(input.prompt) + " " + escape(input.answer) + "</title>\n<style>" + kPageStyle +
+      kStyle + "</style>\n</head>\n<body>\n";
   out += svg(input, false);
-  out += "<table>\n<caption>Top neurons</caption>\n<tr><th>layer</th><th>neuron</th><th>score</th>"
-         "<th>share of the largest</th><th>activation</th></tr>\n";
+  out +=
+      "<table>\n<caption>Top neurons</caption>\n<tr><th>layer</th><th>neuron</th><th>score</th>"
+      "<th>share of the largest</th><th>activation</th></tr>\n";
   const auto ranked = rank_neurons(*input.attribution, 20, RankBy::kScore);
   for (const RankedNeuron& neuron : ranked) {
     const double share = ranked.front().score > 0 ? neuron.score / ranked.front().score : NAN;
-    out += "<tr><td>" + std::to_string(neuron.layer) + "</td><td>" +
-           std::to_string(neuron.neuron) + "</td><td>" + format_signed(neuron.score) +
-           "</td><td>" + format_percent(share, 0) + "</td><td>" +
-           format_number(neuron.activation) + "</td></tr>\n";
+    out += "<tr><td>" + std::to_string(neuron.layer) + "</td><td>" + std::to_string(neuron.neuron) +
+           "</td><td>" + format_signed(neuron.score) + "</td><td>" + format_percent(share, 0) +
+           "</td><td>" + format_number(neuron.activation) + "</td></tr>\n";
   }
   return out + "</table>\n</body>\n</html>\n";
 }

@@ -9,12 +9,12 @@ namespace engram::cli {
 
 /// What a picture of one fact's attribution shows beside the scores.
 struct PictureInput {
-  std::string model;                 ///< as the user named it
-  std::string prompt;                ///< with [MASK]
-  std::string mask;                  ///< the mask as it stands in `prompt`
+  std::string model;   ///< as the user named it
+  std::string prompt;  ///< with [MASK]
+  std::string mask;    ///< the mask as it stands in `prompt`
   std::string answer;
-  std::string method;                ///< "ig by control-variate", "activation"
-  std::string target;                ///< what is attributed: "P", "mean log P over 2 masks"
+  std::string method;  ///< "ig by control-variate", "activation"
+  std::string target;  ///< what is attributed: "P", "mean log P over 2 masks"
   const Attribution* attribution = nullptr;
 };
 

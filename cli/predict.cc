@@ -10,7 +10,8 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp = R"(What a masked language model answers in the place of [MASK], with the probability
+constexpr const char* kHelp =
+    R"(What a masked language model answers in the place of [MASK], with the probability
 of each answer: the softmax over the whole vocabulary at the mask.
 
 TEXT holds exactly one mask, written [MASK] or as the model's own mask token.
@@ -24,8 +25,7 @@ void run_predict(const PredictOptions& options) {
   const Tokenizer& tokenizer = loaded.tokenizer;
   const TokenizedPrompt prompt =
       encode_prompt(tokenizer, options.text, 1, loaded.model.config().max_tokens(), "TEXT");
-  const auto predictions =
-      top_predictions(answer_probabilities(loaded.model, prompt), options.top);
+  const auto predictions = top_predictions(answer_probabilities(loaded.model, prompt), options.top);
 
   if (options.common.json) {
     nlohmann::ordered_json out;
@@ -44,7 +44,8 @@ void run_predict(const PredictOptions& options) {
     print_json(out);
     return;
   }
-  Table table({{"rank"}, {"answer", Table::Align::kLeft}, {"id"}, {"P"}, {"", Table::Align::kLeft}});
+  Table table(
+      {{"rank"}, {"answer", Table::Align::kLeft}, {"id"}, {"P"}, {"", Table::Align::kLeft}});
   int64_t rank = 0;
   for (const Prediction& prediction : predictions) {
     table.add_row({format_count(++rank), printable(tokenizer.token_of(prediction.id)),

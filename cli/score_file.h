@@ -7,8 +7,8 @@
 
 namespace engram::cli {
 
-/// All scores of a run as one NumPy file, float32 [prompts, layers, d_ff], written row by row in any
-/// order and never held in memory. Written beside its place and renamed by commit(); without it
+/// All scores of a run as one NumPy file, float32 [prompts, layers, d_ff], written row by row in
+/// any order and never held in memory. Written beside its place and renamed by commit(); without it
 /// nothing remains.
 class ScoreFile {
  public:

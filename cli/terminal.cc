@@ -16,8 +16,12 @@ namespace {
 char32_t next_code_point(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);
-  const std::size_t length = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3
-                             : first < 0xF5 ? 4 : 0;
+  const std::size_t length = first < 0x80   ? 1
+                             : first < 0xC2 ? 0
+                             : first < 0xE0 ? 2
+                             : first < 0xF0 ? 3
+                             : first < 0xF5 ? 4
+                                            : 0;
   if (length == 0 || at + length > text.size()) {
     ++at;
     return 0xFFFD;
@@ -45,14 +49,34 @@ bool in_ranges(char32_t point, const Range* ranges, std::size_t count) {
 
 /// Unicode 15, EastAsianWidth W and F, and what has no width of its own, by blocks.
 std::size_t code_point_width(char32_t point) {
-  static constexpr std::array<Range, 15> kZero{{
-      {0x0300, 0x036F}, {0x0483, 0x0489}, {0x0591, 0x05BD}, {0x0610, 0x061A}, {0x064B, 0x065F},
-      {0x0900, 0x0902}, {0x093C, 0x093C}, {0x0941, 0x0948}, {0x0E31, 0x0E31}, {0x0E34, 0x0E3A},
-      {0x200B, 0x200F}, {0x20D0, 0x20F0}, {0x3099, 0x309A}, {0xFE00, 0xFE0F}, {0xE0100, 0xE01EF}}};
-  static constexpr std::array<Range, 13> kWide{{
-      {0x1100, 0x115F}, {0x2E80, 0x303E}, {0x3041, 0x33FF}, {0x3400, 0x4DBF}, {0x4E00, 0x9FFF},
-      {0xA000, 0xA4CF}, {0xAC00, 0xD7A3}, {0xF900, 0xFAFF}, {0xFE30, 0xFE6F}, {0xFF00, 0xFF60},
-      {0xFFE0, 0xFFE6}, {0x1F300, 0x1FAFF}, {0x20000, 0x3FFFD}}};
+  static constexpr std::array<Range, 15> kZero{{{0x0300, 0x036F},
+                                                {0x0483, 0x0489},
+                                                {0x0591, 0x05BD},
+                                                {0x0610, 0x061A},
+                                                {0x064B, 0x065F},
+                                                {0x0900, 0x0902},
+                                                {0x093C, 0x093C},
+                                                {0x0941, 0x0948},
+                                                {0x0E31, 0x0E31},
+                                                {0x0E34, 0x0E3A},
+                                                {0x200B, 0x200F},
+                                                {0x20D0, 0x20F0},
+                                                {0x3099, 0x309A},
+                                                {0xFE00, 0xFE0F},
+                                                {0xE0100, 0xE01EF}}};
+  static constexpr std::array<Range, 13> kWide{{{0x1100, 0x115F},
+                                                {0x2E80, 0x303E},
+                                                {0x3041, 0x33FF},
+                                                {0x3400, 0x4DBF},
+                                                {0x4E00, 0x9FFF},
+                                                {0xA000, 0xA4CF},
+                                                {0xAC00, 0xD7A3},
+                                                {0xF900, 0xFAFF},
+                                                {0xFE30, 0xFE6F},
+                                                {0xFF00, 0xFF60},
+                                                {0xFFE0, 0xFFE6},
+                                                {0x1F300, 0x1FAFF},
+                                                {0x20000, 0x3FFFD}}};
   if (point < 0x300) return 1;
   if (in_ranges(point, kZero.data(), kZero.size())) return 0;
   return in_ranges(point, kWide.data(), kWide.size()) ? 2 : 1;
@@ -98,10 +122,9 @@ std::string printable(std::string_view utf8) {
     } else if (point < 0x20 || point == 0x7F || (point >= 0x80 && point < 0xA0) ||
                (point == 0xFFFD && at - start == 1)) {
       std::array<char, 8> code{};
-      std::snprintf(code.data(), code.size(), "\\x%02x",
-                    static_cast<unsigned>(point == 0xFFFD
-                                              ? static_cast<unsigned char>(utf8[start])
-                                              : point));
+      std::snprintf(
+          code.data(), code.size(), "\\x%02x",
+          static_cast<unsigned>(point == 0xFFFD ? static_cast<unsigned char>(utf8[start]) : point));
       out += code.data();
     } else {
       out += utf8.substr(start, at - start);
@@ -226,7 +249,11 @@ std::string heat_map(const std::vector<std::vector<double>>& rows,
     out += std::string(indent + label_width - display_width(label), ' ') + label + " ";
     for (const double value : rows[r]) {
       const double share = largest > 0 ? std::fabs(value) / largest : 0;
-      out += share >= 0.8 ? "█" : share >= 0.5 ? "▓" : share >= 0.2 ? "▒" : share >= 0.05 ? "░" : "·";
+      out += share >= 0.8    ? "█"
+             : share >= 0.5  ? "▓"
+             : share >= 0.2  ? "▒"
+             : share >= 0.05 ? "░"
+                             : "·";
     }
     out += "\n";
   }

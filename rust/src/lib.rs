@@ -34,7 +34,10 @@ unsafe fn text<'a>(data: *const u8, size: usize) -> Result<&'a str, String> {
 }
 
 /// Runs `work`; on an error or a panic sets `*error` and returns None.
-unsafe fn guarded<T>(error: *mut *mut c_char, work: impl FnOnce() -> Result<T, String>) -> Option<T> {
+unsafe fn guarded<T>(
+    error: *mut *mut c_char,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Option<T> {
     static QUIET: Once = Once::new();
     // A panic is reported as an error; nothing is printed.
     QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
@@ -46,7 +49,10 @@ unsafe fn guarded<T>(error: *mut *mut c_char, work: impl FnOnce() -> Result<T, S
                 .downcast_ref::<String>()
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied());
-            format!("broken invariant in a Rust library: {}", reason.unwrap_or("unknown"))
+            format!(
+                "broken invariant in a Rust library: {}",
+                reason.unwrap_or("unknown")
+            )
         }
     };
     if !error.is_null() {
@@ -122,7 +128,9 @@ pub unsafe extern "C" fn engram_hf_tokenizer_encode(
 #[no_mangle]
 pub unsafe extern "C" fn engram_hf_free_ids(ids: *mut u32, count: usize) {
     if !ids.is_null() {
-        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(ids, count)));
+        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(
+            ids, count,
+        )));
     }
 }
 
@@ -137,7 +145,11 @@ pub unsafe extern "C" fn engram_hf_tokenizer_decode(
     error: *mut *mut c_char,
 ) -> *mut c_char {
     guarded(error, || {
-        let ids = if count == 0 { &[] } else { std::slice::from_raw_parts(ids, count) };
+        let ids = if count == 0 {
+            &[]
+        } else {
+            std::slice::from_raw_parts(ids, count)
+        };
         (*handle)
             .tokenizer
             .decode(ids, skip_special_tokens)
@@ -150,9 +162,11 @@ pub unsafe extern "C" fn engram_hf_tokenizer_decode(
 /// As above.
 #[no_mangle]
 pub unsafe extern "C" fn engram_hf_tokenizer_token(handle: *const Handle, id: u32) -> *mut c_char {
-    guarded(std::ptr::null_mut(), || Ok((*handle).tokenizer.id_to_token(id)))
-        .flatten()
-        .map_or(std::ptr::null_mut(), |t| to_c(&t))
+    guarded(std::ptr::null_mut(), || {
+        Ok((*handle).tokenizer.id_to_token(id))
+    })
+    .flatten()
+    .map_or(std::ptr::null_mut(), |t| to_c(&t))
 }
 
 /// # Safety
@@ -177,7 +191,10 @@ pub unsafe extern "C" fn engram_hf_tokenizer_id(
 #[no_mangle]
 pub unsafe extern "C" fn engram_hf_tokenizer_is_special(handle: *const Handle, id: u32) -> bool {
     guarded(std::ptr::null_mut(), || {
-        let tokens = (*handle).tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let tokens = (*handle)
+            .tokenizer
+            .get_added_vocabulary()
+            .get_added_tokens_decoder();
         Ok(tokens.get(&id).is_some_and(|token| token.special))
     })
     .unwrap_or(false)
@@ -212,7 +229,11 @@ pub unsafe extern "C" fn engram_hf_train_wordpiece(
             lowercase,
         };
         let lines = text(corpus, corpus_size)?.lines();
-        train::train_wordpiece(lines, text(whole_words, whole_words_size)?.lines(), &options)
+        train::train_wordpiece(
+            lines,
+            text(whole_words, whole_words_size)?.lines(),
+            &options,
+        )
     })
     .map_or(std::ptr::null_mut(), |t| to_c(&t))
 }

@@ -11,7 +11,7 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{
-    AddedToken, Normalizer, NormalizedString, OffsetReferential, OffsetType, PreTokenizedString,
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
     PreTokenizer, Tokenizer,
 };
 
@@ -28,9 +28,13 @@ pub struct Options {
 /// The words that BERT's normalizer and splitter make of a text.
 fn words(normalizer: &BertNormalizer, text: &str) -> Result<Vec<String>, String> {
     let mut normalized = NormalizedString::from(text);
-    normalizer.normalize(&mut normalized).map_err(|e| e.to_string())?;
+    normalizer
+        .normalize(&mut normalized)
+        .map_err(|e| e.to_string())?;
     let mut split = PreTokenizedString::from(normalized);
-    BertPreTokenizer.pre_tokenize(&mut split).map_err(|e| e.to_string())?;
+    BertPreTokenizer
+        .pre_tokenize(&mut split)
+        .map_err(|e| e.to_string())?;
     Ok(split
         .get_splits(OffsetReferential::Original, OffsetType::None)
         .into_iter()
@@ -48,7 +52,11 @@ fn alphabet(counts: &HashMap<String, u64>, limit: usize) -> BTreeSet<char> {
     }
     let mut ranked: Vec<(char, u64)> = frequency.into_iter().collect();
     ranked.sort_by_key(|&(character, count)| (std::cmp::Reverse(count), character));
-    ranked.into_iter().take(limit).map(|(character, _)| character).collect()
+    ranked
+        .into_iter()
+        .take(limit)
+        .map(|(character, _)| character)
+        .collect()
 }
 
 /// The tokenizer.json of a vocabulary trained on `corpus` (one text a line), in which each of
@@ -69,15 +77,24 @@ pub fn train_wordpiece<'a>(
     // A word with a character outside of the alphabet is unknown as a whole, so none of its pieces
     // is worth a token.
     counts.retain(|word, _| word.chars().all(|character| alphabet.contains(&character)));
-    let continuing: BTreeSet<char> =
-        counts.keys().flat_map(|word| word.chars().skip(1)).collect();
+    let continuing: BTreeSet<char> = counts
+        .keys()
+        .flat_map(|word| word.chars().skip(1))
+        .collect();
 
     // The crate's trainer numbers continuing characters in the order of a randomly seeded map, and
     // breaks ties between equally frequent pairs by those numbers. Naming them beforehand, as if
     // they were special tokens, makes the result a function of the corpus.
-    let mut known: Vec<String> = SPECIAL_TOKENS.iter().map(|token| token.to_string()).collect();
+    let mut known: Vec<String> = SPECIAL_TOKENS
+        .iter()
+        .map(|token| token.to_string())
+        .collect();
     known.extend(alphabet.iter().map(char::to_string));
-    known.extend(continuing.iter().map(|character| format!("{PREFIX}{character}")));
+    known.extend(
+        continuing
+            .iter()
+            .map(|character| format!("{PREFIX}{character}")),
+    );
     let mut seen: BTreeSet<String> = known.iter().cloned().collect();
     for word in whole_words.filter(|word| !word.is_empty()) {
         let split = words(&normalizer, word)?;
@@ -103,16 +120,27 @@ pub fn train_wordpiece<'a>(
         .vocab_size(options.vocabulary)
         .min_frequency(options.min_frequency)
         .continuing_subword_prefix(PREFIX.to_string())
-        .special_tokens(known.iter().map(|token| AddedToken::from(token.as_str(), true)).collect())
+        .special_tokens(
+            known
+                .iter()
+                .map(|token| AddedToken::from(token.as_str(), true))
+                .collect(),
+        )
         .show_progress(false)
         .build();
-    let counts: AHashMap<CompactString, u64> =
-        counts.iter().map(|(word, &count)| (CompactString::from(word), count)).collect();
+    let counts: AHashMap<CompactString, u64> = counts
+        .iter()
+        .map(|(word, &count)| (CompactString::from(word), count))
+        .collect();
     let mut pieces = BPE::default();
-    trainer.do_train(&counts, &mut pieces).map_err(|e| e.to_string())?;
+    trainer
+        .do_train(&counts, &mut pieces)
+        .map_err(|e| e.to_string())?;
 
     let mut tokenizer = Tokenizer::new(WordPiece::from_bpe(&pieces));
-    tokenizer.with_normalizer(Some(normalizer)).map_err(|e| e.to_string())?;
+    tokenizer
+        .with_normalizer(Some(normalizer))
+        .map_err(|e| e.to_string())?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_post_processor(Some(BertProcessing::new(
         ("[SEP]".to_string(), 3),

@@ -2,12 +2,12 @@
 
 // The variable in which exact nodes are placed and interpolated by the default rule.
 //
-// Scaling the neurons by t moves the FFN sum along a line, y(t) = rest + t * fed, and the layer norm
-// behind it sees only the direction of that line's points (centred): an arc. What lies above is far
-// smoother as a function of the arc's angle than of t, whose nearest singularity is where the centred
-// line passes the origin in the complex plane. And the layer norm's own Jacobian along the arc is
-// known in closed form. So the gradient behind the layer norm is interpolated in the angle from few
-// exact nodes, and the Jacobian is integrated exactly: a product rule.
+// Scaling the neurons by t moves the FFN sum along a line, y(t) = rest + t * fed, and the layer
+// norm behind it sees only the direction of that line's points (centred): an arc. What lies above
+// is far smoother as a function of the arc's angle than of t, whose nearest singularity is where
+// the centred line passes the origin in the complex plane. And the layer norm's own Jacobian along
+// the arc is known in closed form. So the gradient behind the layer norm is interpolated in the
+// angle from few exact nodes, and the Jacobian is integrated exactly: a product rule.
 
 #include <cstdint>
 #include <span>
@@ -40,9 +40,9 @@ class Arc {
   int64_t targets_;
   int64_t width_;
   double epsilon_;
-  std::vector<double> rest_, fed_;                  ///< centred
-  std::vector<double> rest2_, product_, fed2_;      ///< [k] inner products
-  bool straight_ = false;                           ///< too short an arc to matter: s = t
+  std::vector<double> rest_, fed_;                       ///< centred
+  std::vector<double> rest2_, product_, fed2_;           ///< [k] inner products
+  bool straight_ = false;                                ///< too short an arc to matter: s = t
   double foot_ = 0, height_ = 1, first_ = 0, last_ = 1;  ///< of the angle atan((t - foot) / height)
 };
 

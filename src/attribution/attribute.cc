@@ -62,8 +62,7 @@ void check_options(const AttributionOptions& options) {
     throw UsageError("steps: got " + std::to_string(*options.steps) + ", expected 1..10000");
   }
   if (!in_range(options.max_steps)) {
-    throw UsageError("max steps: got " + std::to_string(options.max_steps) +
-                     ", expected 1..10000");
+    throw UsageError("max steps: got " + std::to_string(options.max_steps) + ", expected 1..10000");
   }
   if (!(options.tolerance > 0 && options.tolerance < 1)) {
     throw UsageError("tolerance: got " + std::to_string(options.tolerance) +
@@ -123,9 +122,9 @@ std::vector<std::vector<size_t>> cut_chunks(const ModelConfig& config,
         tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
     const auto size = static_cast<size_t>(std::clamp(bytes / one, int64_t{1}, kLargestChunk));
     for (size_t begin = 0; begin < members.size(); begin += size) {
-      chunks.emplace_back(members.begin() + static_cast<std::ptrdiff_t>(begin),
-                          members.begin() +
-                              static_cast<std::ptrdiff_t>(std::min(begin + size, members.size())));
+      chunks.emplace_back(
+          members.begin() + static_cast<std::ptrdiff_t>(begin),
+          members.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, members.size())));
     }
   }
   return chunks;
@@ -148,8 +147,7 @@ Chunk make_chunk(const Model& model, std::span<const AttributionQuery> queries,
       chunk.contrast.insert(chunk.contrast.end(), query.contrast.begin(), query.contrast.end());
     }
   }
-  chunk.ids =
-      at::tensor(ids, at::kLong).view({chunk.prompts, chunk.tokens}).to(model.device());
+  chunk.ids = at::tensor(ids, at::kLong).view({chunk.prompts, chunk.tokens}).to(model.device());
   return chunk;
 }
 
@@ -171,9 +169,12 @@ std::string_view score_name(Score score) { return name_in(kScores, score); }
 std::string_view rule_name(Rule rule) { return name_in(kRules, rule); }
 std::string_view target_name(Target target) {
   switch (target) {
-    case Target::kProbability: return "prob";
-    case Target::kLogProbability: return "logprob";
-    case Target::kLogitDifference: return "logit-diff";
+    case Target::kProbability:
+      return "prob";
+    case Target::kLogProbability:
+      return "logprob";
+    case Target::kLogitDifference:
+      return "logit-diff";
   }
   throw InternalError("a target without a name");
 }

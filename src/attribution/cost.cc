@@ -3,7 +3,8 @@
 namespace engram {
 namespace {
 
-/// Operations of parts of one run, by how many rows move. T = tokens, k = targets, d, f, V as usual.
+/// Operations of parts of one run, by how many rows move. T = tokens, k = targets, d, f, V as
+/// usual.
 class Cost {
  public:
   Cost(const ModelConfig& config, int64_t tokens, int64_t targets)
@@ -59,9 +60,7 @@ class Cost {
     for (int64_t m = l + 1; m < layers_; ++m) sum += layer(targets_, targets_, targets_);
     return sum;
   }
-  [[nodiscard]] double head() const {
-    return targets_ * 2 * (square_ + width_ * vocabulary_);
-  }
+  [[nodiscard]] double head() const { return targets_ * 2 * (square_ + width_ * vocabulary_); }
   /// From the FFN sum to the neurons of one layer, or back.
   [[nodiscard]] double values() const { return targets_ * ffn_ / 2; }
 
@@ -83,8 +82,8 @@ double attribution_flops(const ModelConfig& config, int64_t tokens, int64_t targ
     const Cost::Parts exact = cost.exact(l);
     const Cost::Parts cheap = cost.cheap(l);
     sum += exact.forward() + cost.head();  // F(0)
-    sum += static_cast<double>(report.nodes) *
-           (exact.forward() + exact.backward() + 2 * cost.head());
+    sum +=
+        static_cast<double>(report.nodes) * (exact.forward() + exact.backward() + 2 * cost.head());
     sum += static_cast<double>(report.cheap_nodes) *
            (cheap.forward() + cheap.backward() + 2 * cost.head());
     sum += 2 * cost.values();

@@ -14,10 +14,11 @@ namespace engram {
 namespace {
 
 // The default rule's choices, measured in docs/performance.md.
-constexpr double kCheapEnough = 0.35;  ///< |dF-dG|/|dF| at t=1 up to which the control variate helps
-constexpr int64_t kFirstNodes = 3;     ///< exact nodes where it does not
+constexpr double kCheapEnough =
+    0.35;                           ///< |dF-dG|/|dF| at t=1 up to which the control variate helps
+constexpr int64_t kFirstNodes = 3;  ///< exact nodes where it does not
 constexpr int64_t kLargestExtension = 12;
-constexpr int64_t kFixedSteps = 20;    ///< of the rules that do not adapt
+constexpr int64_t kFixedSteps = 20;  ///< of the rules that do not adapt
 
 bool is_gauss(Rule rule) {
   return rule == Rule::kGaussLegendre || rule == Rule::kGaussRadau || rule == Rule::kGaussLobatto;
@@ -27,13 +28,13 @@ bool is_gauss(Rule rule) {
 struct Cell {
   int64_t prompt = 0;
   int64_t layer = 0;
-  std::vector<double> integrated;   ///< [k*d_model] of the last rule
-  std::vector<double> compared;     ///< of the rule that it is compared with, empty: none
-  double compared_power = 1;        ///< error estimate = movement to this power (of largest score)
+  std::vector<double> integrated;  ///< [k*d_model] of the last rule
+  std::vector<double> compared;    ///< of the rule that it is compared with, empty: none
+  double compared_power = 1;       ///< error estimate = movement to this power (of largest score)
   double compared_factor = 1;
   int64_t nodes = 0;
   int64_t cheap_nodes = 0;
-  int64_t level = 0;                ///< nodes of the last plain rule, 0: control variate
+  int64_t level = 0;  ///< nodes of the last plain rule, 0: control variate
   bool done = false;
   bool exhausted = false;
   double estimate = 0;
@@ -54,8 +55,13 @@ class Integration {
  public:
   Integration(Passes& passes, const Model& model, const Chunk& chunk,
               const AttributionOptions& options, int64_t bytes)
-      : passes_(passes), model_(model), config_(model.config()), options_(options), bytes_(bytes),
-        base_(passes.run_base(chunk, /*gradient=*/true)), k_(chunk.targets) {}
+      : passes_(passes),
+        model_(model),
+        config_(model.config()),
+        options_(options),
+        bytes_(bytes),
+        base_(passes.run_base(chunk, /*gradient=*/true)),
+        k_(chunk.targets) {}
 
   std::vector<Attribution> run() {
     results_ = begin_attributions(model_, base_);
@@ -185,9 +191,11 @@ class Integration {
     }
   }
 
-  // ---- the default: rules on the arc ---------------------------------------------------------------
+  // ---- the default: rules on the arc
+  // ---------------------------------------------------------------
 
-  std::vector<double> arc_integral(const Cell& cell, const std::vector<double>& s, bool exact) const {
+  std::vector<double> arc_integral(const Cell& cell, const std::vector<double>& s,
+                                   bool exact) const {
     const auto& store = exact ? cell.exact : cell.cheap;
     std::vector<double> nodes = s;
     nodes.push_back(1.0);
@@ -341,7 +349,8 @@ class Integration {
     }
   }
 
-  // ---- scores and stopping -----------------------------------------------------------------------
+  // ---- scores and stopping
+  // -----------------------------------------------------------------------
 
   /// Scores of all cells, and which are done (METHOD section 2, "when to stop").
   void judge() {
@@ -376,11 +385,11 @@ class Integration {
       const at::Tensor device_rows = rows.to(model_.device());
       const at::Tensor activations = base_.layers[static_cast<size_t>(layer)].a.index_select(
           0, at::tensor(activation_rows, at::kLong).to(model_.device()));
-      const at::Tensor scores =
-          scores_of(model_, layer, device_rows, activations, k_).to(at::kCPU);
+      const at::Tensor scores = scores_of(model_, layer, device_rows, activations, k_).to(at::kCPU);
       for (int64_t i = 0; i < count; ++i) {
         const Cell& cell = cells_[open[static_cast<size_t>(i)]];
-        results_[static_cast<size_t>(cell.prompt)].scores.select(0, layer).copy_(scores.select(0, i));
+        results_[static_cast<size_t>(cell.prompt)].scores.select(0, layer).copy_(
+            scores.select(0, i));
         movement[open[static_cast<size_t>(i)]] =
             static_cast<double>(scores.select(0, count + i).abs().max().item<float>());
       }
@@ -410,8 +419,8 @@ class Integration {
             report.gap < options_.tolerance * std::max(std::fabs(report.delta), 1e-3 * scale);
         const bool settled =
             compares ? report.estimated_error < options_.tolerance * largest || largest == 0 : true;
-        const bool adaptive = !options_.steps && (options_.rule == Rule::kControlVariate ||
-                                                  is_gauss(options_.rule));
+        const bool adaptive =
+            !options_.steps && (options_.rule == Rule::kControlVariate || is_gauss(options_.rule));
         report.converged = gap_closed && settled && (compares || !adaptive);
         cell.done = report.converged;
       }
@@ -461,22 +470,21 @@ std::vector<double> without_neurons(Passes& passes, const Model& model, const Ba
     layers.insert(layers.end(), static_cast<size_t>(base.chunk.prompts), layer);
   }
   std::vector<double> result(layers.size());
-  in_parts(config, base.chunk, layers, Reach::kExact, false, bytes,
-           [&](int64_t first, int64_t count) {
-             Items items;
-             std::vector<at::Tensor> sums;
-             for (int64_t i = first; i < first + count; ++i) {
-               const int64_t prompt = i % base.chunk.prompts;
-               const int64_t layer = i / base.chunk.prompts;
-               items.prompt.push_back(prompt);
-               items.layer.push_back(layer);
-               sums.push_back(
-                   base.layers[static_cast<size_t>(layer)].resting.narrow(0, prompt * k, k));
-             }
-             items.sum = at::cat(sums);
-             const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
-             std::copy(outcome.f.begin(), outcome.f.end(), result.begin() + first);
-           });
+  in_parts(
+      config, base.chunk, layers, Reach::kExact, false, bytes, [&](int64_t first, int64_t count) {
+        Items items;
+        std::vector<at::Tensor> sums;
+        for (int64_t i = first; i < first + count; ++i) {
+          const int64_t prompt = i % base.chunk.prompts;
+          const int64_t layer = i / base.chunk.prompts;
+          items.prompt.push_back(prompt);
+          items.layer.push_back(layer);
+          sums.push_back(base.layers[static_cast<size_t>(layer)].resting.narrow(0, prompt * k, k));
+        }
+        items.sum = at::cat(sums);
+        const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
+        std::copy(outcome.f.begin(), outcome.f.end(), result.begin() + first);
+      });
   return result;
 }
 

@@ -14,8 +14,7 @@
 namespace engram::kernels {
 
 /// a = activation(u) and d = its derivative, both [rows, width]; u and a may be the same tensor.
-void activate(Activation activation, const at::Tensor& u, const at::Tensor& a,
-              const at::Tensor& d);
+void activate(Activation activation, const at::Tensor& u, const at::Tensor& a, const at::Tensor& d);
 /// a = activation(u), without the derivative.
 void activate(Activation activation, const at::Tensor& u, const at::Tensor& a);
 
@@ -28,22 +27,25 @@ void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor&
                 double epsilon, const at::Tensor& normal, const at::Tensor& rstd,
                 const at::Tensor& out);
 
-/// Gradient at y of what layer_norm gives: in [rows, width] is the gradient at out; `out` may be in.
+/// Gradient at y of what layer_norm gives: in [rows, width] is the gradient at out; `out` may be
+/// in.
 void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& normal,
                          const at::Tensor& rstd, const at::Tensor& out);
 
-/// Which rows of each item moved away from the unperturbed prompt it belongs to, and which rows ask.
+/// Which rows of each item moved away from the unperturbed prompt it belongs to, and which rows
+/// ask.
 ///
 /// Items 0..full-1 moved in all `tokens` rows, the `partial` ones after them in their target rows
 /// only; the other rows of those are the prompt's own, from the base tensors. Moved rows stand
 /// one item after the other: full*tokens rows, then partial*targets rows.
-/// With `target_queries` only target rows ask: query rows are items*targets, one item after another.
-/// Otherwise query rows are laid out like moved rows, and the outputs have items*tokens rows.
+/// With `target_queries` only target rows ask: query rows are items*targets, one item after
+/// another. Otherwise query rows are laid out like moved rows, and the outputs have items*tokens
+/// rows.
 struct AttentionLayout {
   int64_t full = 0;
   int64_t partial = 0;
   int64_t tokens = 0;
-  int64_t targets = 0;           ///< target positions per item
+  int64_t targets = 0;  ///< target positions per item
   int64_t heads = 0;
   int64_t head_size = 0;
   bool target_queries = false;
@@ -64,8 +66,8 @@ struct AttentionLayout {
 /// q [query_rows, width], kv [moved_rows, 2*width] (keys, then values), base_q [prompts*tokens,
 /// width], base_kv [prompts*tokens, 2*width], probabilities [items, heads, queries, tokens].
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
-               const at::Tensor& base_q, const at::Tensor& base_kv,
-               const at::Tensor& probabilities, const at::Tensor& mixed);
+               const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
+               const at::Tensor& mixed);
 
 /// Gradients at q and kv (moved rows only) from that at mixed.
 void attention_backward(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
@@ -99,8 +101,8 @@ void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor&
 void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& normal,
                          const at::Tensor& rstd, const at::Tensor& out);
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
-               const at::Tensor& base_q, const at::Tensor& base_kv,
-               const at::Tensor& probabilities, const at::Tensor& mixed);
+               const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
+               const at::Tensor& mixed);
 void attention_backward(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
                         const at::Tensor& base_q, const at::Tensor& base_kv,
                         const at::Tensor& probabilities, const at::Tensor& d_mixed,

@@ -10,8 +10,7 @@
 #if !defined(__x86_64__) || defined(ENGRAM_NO_MULTIVERSION)
 #define ENGRAM_CLONES
 #elif !defined(__clang__) && __GNUC__ >= 12
-#define ENGRAM_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define ENGRAM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else  // compilers that dispatch by single features only
 #define ENGRAM_CLONES __attribute__((target_clones("avx512f", "fma", "default")))
 #endif
@@ -335,8 +334,7 @@ class RowPointers {
                float* d_kv) {
     const int64_t stride = 2 * layout_.width();
     k_[static_cast<size_t>(j)] = moved >= 0 ? kv + moved * stride : base_kv + base * stride;
-    d_kv_[static_cast<size_t>(j)] =
-        moved >= 0 && d_kv != nullptr ? d_kv + moved * stride : nullptr;
+    d_kv_[static_cast<size_t>(j)] = moved >= 0 && d_kv != nullptr ? d_kv + moved * stride : nullptr;
   }
   void set_query(int64_t j, int64_t moved, int64_t base, const float* q, const float* base_q,
                  float* d_q) {
@@ -369,10 +367,14 @@ void activate(Activation activation, const at::Tensor& u, const at::Tensor& a,
   if (!on_cpu(u)) return generic::activate(activation, u, a, &d);
   const int64_t count = u.numel();
   switch (activation) {
-    case Activation::kGelu: return gelu(in(u), out(a), out(d), count);
-    case Activation::kGeluTanh: return gelu_tanh(in(u), out(a), out(d), count);
-    case Activation::kRelu: return relu(in(u), out(a), out(d), count);
-    case Activation::kSilu: return silu(in(u), out(a), out(d), count);
+    case Activation::kGelu:
+      return gelu(in(u), out(a), out(d), count);
+    case Activation::kGeluTanh:
+      return gelu_tanh(in(u), out(a), out(d), count);
+    case Activation::kRelu:
+      return relu(in(u), out(a), out(d), count);
+    case Activation::kSilu:
+      return silu(in(u), out(a), out(d), count);
   }
 }
 
@@ -386,10 +388,18 @@ void activate(Activation activation, const at::Tensor& u, const at::Tensor& a) {
   for (int64_t begin = 0; begin < u.numel(); begin += kBlock) {
     const int64_t count = std::min(kBlock, u.numel() - begin);
     switch (activation) {
-      case Activation::kGelu: gelu(from + begin, to + begin, scratch, count); break;
-      case Activation::kGeluTanh: gelu_tanh(from + begin, to + begin, scratch, count); break;
-      case Activation::kRelu: relu(from + begin, to + begin, scratch, count); break;
-      case Activation::kSilu: silu(from + begin, to + begin, scratch, count); break;
+      case Activation::kGelu:
+        gelu(from + begin, to + begin, scratch, count);
+        break;
+      case Activation::kGeluTanh:
+        gelu_tanh(from + begin, to + begin, scratch, count);
+        break;
+      case Activation::kRelu:
+        relu(from + begin, to + begin, scratch, count);
+        break;
+      case Activation::kSilu:
+        silu(from + begin, to + begin, scratch, count);
+        break;
     }
   }
 }
@@ -427,8 +437,8 @@ void layer_norm_backward(const at::Tensor& gradient, const at::Tensor& weight,
 }
 
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
-               const at::Tensor& base_q, const at::Tensor& base_kv,
-               const at::Tensor& probabilities, const at::Tensor& mixed) {
+               const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
+               const at::Tensor& mixed) {
   if (!on_cpu(q)) {
     return generic::attention(layout, q, kv, base_q, base_kv, probabilities, mixed);
   }
@@ -468,8 +478,8 @@ void attention_backward(const AttentionLayout& layout, const at::Tensor& q, cons
     std::memset(out(d_kv) + pointers.first_moved(item) * 2 * width, 0,
                 static_cast<size_t>(moved * 2 * width) * sizeof(float));
     for (int64_t head = 0; head < layout.heads; ++head) {
-      attention_head_backward(rows, head * layout.head_size, width, layout.queries(),
-                              layout.tokens, layout.head_size, scale,
+      attention_head_backward(rows, head * layout.head_size, width, layout.queries(), layout.tokens,
+                              layout.head_size, scale,
                               in(probabilities) + (item * layout.heads + head) * square,
                               in(d_mixed) + item * layout.queries() * width, d_scores.data());
     }
@@ -488,8 +498,7 @@ void answer_log_probability(const at::Tensor& logits, const int64_t* answer, dou
     const at::Tensor host = picked.to(at::kCPU, at::kDouble).contiguous();
     std::memcpy(log_p, host.const_data_ptr<double>(), static_cast<size_t>(rows) * sizeof(double));
     if (!gradient) return;
-    const at::Tensor factor =
-        of_probability ? at::exp(picked) : at::full_like(picked, scale);
+    const at::Tensor factor = of_probability ? at::exp(picked) : at::full_like(picked, scale);
     at::Tensor target = logits;
     target.copy_(-factor * at::exp(log));
     target.scatter_add_(1, ids.unsqueeze(1), factor);

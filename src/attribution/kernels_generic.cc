@@ -22,7 +22,8 @@ at::Tensor derivative(Activation activation, const at::Tensor& u) {
       const at::Tensor slope = 0.7978845608028654 * (1 + 3 * 0.044715 * u * u);
       return 0.5 * (1 + t) + 0.5 * u * (1 - t * t) * slope;
     }
-    case Activation::kRelu: return (u > 0).to(u.scalar_type());
+    case Activation::kRelu:
+      return (u > 0).to(u.scalar_type());
     case Activation::kSilu: {
       const at::Tensor s = at::sigmoid(u);
       return s + u * s * (1 - s);
@@ -33,10 +34,14 @@ at::Tensor derivative(Activation activation, const at::Tensor& u) {
 
 at::Tensor value(Activation activation, const at::Tensor& u) {
   switch (activation) {
-    case Activation::kGelu: return at::gelu(u);
-    case Activation::kGeluTanh: return at::gelu(u, "tanh");
-    case Activation::kRelu: return at::relu(u);
-    case Activation::kSilu: return at::silu(u);
+    case Activation::kGelu:
+      return at::gelu(u);
+    case Activation::kGeluTanh:
+      return at::gelu(u, "tanh");
+    case Activation::kRelu:
+      return at::relu(u);
+    case Activation::kSilu:
+      return at::silu(u);
   }
   throw InternalError("unknown activation");
 }
@@ -59,13 +64,13 @@ at::Tensor all_rows(const AttentionLayout& layout, const at::Tensor& moved,
   const int64_t width = moved.size(1);
   const at::Tensor full = moved.narrow(0, 0, layout.full * layout.tokens);
   if (layout.partial == 0) return full;
-  const std::vector<int64_t> prompts(layout.prompt + layout.full,
-                                     layout.prompt + layout.items());
+  const std::vector<int64_t> prompts(layout.prompt + layout.full, layout.prompt + layout.items());
   at::Tensor partial = base.view({-1, layout.tokens, width})
                            .index_select(0, at::tensor(prompts, at::kLong).to(moved.device()))
                            .reshape({layout.partial * layout.tokens, width});
-  partial.index_copy_(0, partial_target_rows(layout, moved.device()),
-                      moved.narrow(0, layout.full * layout.tokens, layout.partial * layout.targets));
+  partial.index_copy_(
+      0, partial_target_rows(layout, moved.device()),
+      moved.narrow(0, layout.full * layout.tokens, layout.partial * layout.targets));
   return at::cat({full, partial});
 }
 
@@ -127,8 +132,8 @@ void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const a
 }
 
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
-               const at::Tensor& base_q, const at::Tensor& base_kv,
-               const at::Tensor& probabilities, const at::Tensor& mixed) {
+               const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
+               const at::Tensor& mixed) {
   const Operands o = operands(layout, q, kv, base_q, base_kv);
   const double scale = 1.0 / std::sqrt(static_cast<double>(layout.head_size));
   const at::Tensor p = at::softmax(at::matmul(o.q, o.k.transpose(2, 3)) * scale, 3);

@@ -31,7 +31,9 @@ class ReplacingHook : public ActivationHook {
 class Naive {
  public:
   Naive(const Model& model, const AttributionQuery& query, const AttributionOptions& options)
-      : model_(model), query_(query), options_(options),
+      : model_(model),
+        query_(query),
+        options_(options),
         ids_(at::tensor(query.ids, at::kLong).unsqueeze(0)),
         positions_(at::tensor(query.positions, at::kLong)),
         answer_(at::tensor(query.answer, at::kLong)) {}
@@ -46,8 +48,9 @@ class Naive {
     result.scores = at::zeros({config.layers, config.d_ff});
     result.activations = at::zeros({config.layers, config.d_ff});
     for (int64_t layer = 0; layer < config.layers; ++layer) {
-      const at::Tensor a = recording.activations()[static_cast<size_t>(layer)].select(0, 0)
-                               .index_select(0, positions_);  // [k, d_ff]
+      const at::Tensor a =
+          recording.activations()[static_cast<size_t>(layer)].select(0, 0).index_select(
+              0, positions_);  // [k, d_ff]
       LayerReport report;
       report.delta = result.f - value_at(layer, at::zeros_like(a)).item<double>();
       result.activations.select(0, layer).copy_(a.mean(0));
@@ -90,8 +93,10 @@ class Naive {
 
   at::Tensor scores(int64_t layer, const at::Tensor& a, double f, LayerReport& report) const {
     switch (options_.score) {
-      case Score::kActivation: return a.mean(0);
-      case Score::kGradientXActivation: return (a * gradient(layer, a)).sum(0);
+      case Score::kActivation:
+        return a.mean(0);
+      case Score::kGradientXActivation:
+        return (a * gradient(layer, a)).sum(0);
       case Score::kAblation: {
         at::Tensor result = at::zeros({a.size(1)});
         for (int64_t i = 0; i < a.size(1); ++i) {
@@ -101,7 +106,8 @@ class Naive {
         }
         return result;
       }
-      case Score::kIntegratedGradients: break;
+      case Score::kIntegratedGradients:
+        break;
     }
     if (!options_.steps) throw UsageError("attribute_naive: integrated gradients need steps");
     if (options_.rule == Rule::kControlVariate) return on_arc(layer, a, report);
@@ -117,12 +123,13 @@ class Naive {
   // ---- the default rule, by its definition ------------------------------------------------------
 
   /// F (or G, where other rows stay at their unperturbed states) of the FFN sum y [k, d_model].
-  [[nodiscard]] at::Tensor value_of_sum(int64_t layer, const at::Tensor& y, bool only_targets) const {
+  [[nodiscard]] at::Tensor value_of_sum(int64_t layer, const at::Tensor& y,
+                                        bool only_targets) const {
     const ModelConfig& config = model_.config();
     const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
-    at::Tensor row = at::layer_norm(y, {config.d_model}, w.ffn_norm_weight, w.ffn_norm_bias,
-                                    config.norm_epsilon)
-                         .unsqueeze(0);
+    at::Tensor row =
+        at::layer_norm(y, {config.d_model}, w.ffn_norm_weight, w.ffn_norm_bias, config.norm_epsilon)
+            .unsqueeze(0);
     at::Tensor resting = model_.embed(ids_);
     at::Tensor x;
     for (int64_t m = 0; m < config.layers; ++m) {
@@ -146,8 +153,9 @@ class Naive {
                                          bool only_targets) const {
     const at::AutoGradMode with_gradient(true);
     const at::Tensor leaf = (rest + t * fed).detach().clone().requires_grad_(true);
-    const at::Tensor g =
-        torch::autograd::grad({value_of_sum(layer, leaf, only_targets)}, {leaf}).front().contiguous();
+    const at::Tensor g = torch::autograd::grad({value_of_sum(layer, leaf, only_targets)}, {leaf})
+                             .front()
+                             .contiguous();
     std::vector<float> rows(g.const_data_ptr<float>(), g.const_data_ptr<float>() + g.numel());
     arc.free_of_scale(t, rows);
     return rows;

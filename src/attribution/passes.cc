@@ -58,9 +58,9 @@ struct Passes::Run {
   Base* making = nullptr;
   const Chunk* chunk = nullptr;
   Reach reach = Reach::kExact;
-  bool keep = false;           ///< for a backward
-  std::vector<int64_t> prompt; ///< of the items, in order
-  std::vector<LayerTape> tape; ///< [layers]
+  bool keep = false;            ///< for a backward
+  std::vector<int64_t> prompt;  ///< of the items, in order
+  std::vector<LayerTape> tape;  ///< [layers]
 };
 
 Passes::Passes(const Model& model, Target target)
@@ -115,13 +115,13 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   const int64_t tokens = layout.tokens;
   const int64_t out_rows = layout.out_rows();
 
-  const Base::Layer* base = run.base == nullptr ? nullptr : &run.base->layers[static_cast<size_t>(layer)];
+  const Base::Layer* base =
+      run.base == nullptr ? nullptr : &run.base->layers[static_cast<size_t>(layer)];
   tape.targets.clear();
   tape.full_targets.clear();
   for (int64_t item = 0; item < layout.items(); ++item) {
     for (int64_t j = 0; j < k; ++j) {
-      const int64_t position =
-          layout.position[layout.prompt[item] * k + j];
+      const int64_t position = layout.position[layout.prompt[item] * k + j];
       if (item < full) tape.full_targets.push_back(item * tokens + position);
       tape.targets.push_back(layout.target_queries ? item * k + j : item * tokens + position);
     }
@@ -150,10 +150,10 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
 
   tape.probabilities = arena_.take(layout.items() * layout.heads * layout.queries(), tokens);
   const at::Tensor mixed = arena_.take(out_rows, d);
-  kernels::attention(layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
-                     base == nullptr ? at::Tensor() : base->kv,
-                     tape.probabilities.view({layout.items(), layout.heads, layout.queries(), tokens}),
-                     mixed);
+  kernels::attention(
+      layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
+      base == nullptr ? at::Tensor() : base->kv,
+      tape.probabilities.view({layout.items(), layout.heads, layout.queries(), tokens}), mixed);
   count_attention(layout, 1);
 
   // Attention's residual sum: moved rows as they are, resting rows of partial items from the base.
@@ -241,7 +241,8 @@ at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gra
   product(gradient, w.attention_out_weight, d_mixed, false);
   const at::Tensor d_q = arena_.take(layout.query_rows(), d);
   const at::Tensor d_kv = arena_.take(layout.moved_rows(), 2 * d);
-  const Base::Layer* base = run.base == nullptr ? nullptr : &run.base->layers[static_cast<size_t>(layer)];
+  const Base::Layer* base =
+      run.base == nullptr ? nullptr : &run.base->layers[static_cast<size_t>(layer)];
   kernels::attention_backward(
       layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
       base == nullptr ? at::Tensor() : base->kv,
@@ -317,8 +318,10 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
                                  w.decoder_weight.index_select(0, ids(contrast));
     const at::Tensor offset =
         w.decoder_bias.index_select(0, ids(answer)) - w.decoder_bias.index_select(0, ids(contrast));
-    const at::Tensor f = ((u.to(at::kDouble) * direction.to(at::kDouble)).sum(1) +
-                          offset.to(at::kDouble)).to(at::kCPU).contiguous();
+    const at::Tensor f =
+        ((u.to(at::kDouble) * direction.to(at::kDouble)).sum(1) + offset.to(at::kDouble))
+            .to(at::kCPU)
+            .contiguous();
     std::copy_n(f.const_data_ptr<double>(), count, value.begin());
     if (gradient != nullptr) gradient->copy_(direction / static_cast<double>(k));
   }

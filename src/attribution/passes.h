@@ -57,13 +57,13 @@ class Arena {
 /// What the unperturbed run of a chunk leaves for the perturbed ones.
 struct Base {
   struct Layer {
-    at::Tensor x;        ///< [prompts*tokens, d_model] input of the layer
-    at::Tensor q;        ///< [prompts*tokens, d_model], undefined in the top layer
-    at::Tensor kv;       ///< [prompts*tokens, 2*d_model]
-    at::Tensor a;        ///< [prompts*k, d_ff] activations at the targets
-    at::Tensor resting;  ///< [prompts*k, d_model] FFN residual plus bias: the sum without neurons
-    at::Tensor fed;      ///< [prompts*k, d_model] what the neurons add: a times the values
-    at::Tensor gradient; ///< [prompts*k, d_model] dF/d(resting+fed) at t = 1
+    at::Tensor x;         ///< [prompts*tokens, d_model] input of the layer
+    at::Tensor q;         ///< [prompts*tokens, d_model], undefined in the top layer
+    at::Tensor kv;        ///< [prompts*tokens, 2*d_model]
+    at::Tensor a;         ///< [prompts*k, d_ff] activations at the targets
+    at::Tensor resting;   ///< [prompts*k, d_model] FFN residual plus bias: the sum without neurons
+    at::Tensor fed;       ///< [prompts*k, d_model] what the neurons add: a times the values
+    at::Tensor gradient;  ///< [prompts*k, d_model] dF/d(resting+fed) at t = 1
   };
   Chunk chunk;
   std::vector<Layer> layers;
@@ -81,8 +81,8 @@ struct Items {
 };
 
 struct Outcome {
-  std::vector<double> f;   ///< [items]
-  at::Tensor gradient;     ///< [items*k, d_model] dF/dsum, undefined when not asked for
+  std::vector<double> f;  ///< [items]
+  at::Tensor gradient;    ///< [items*k, d_model] dF/dsum, undefined when not asked for
 };
 
 /// Runs items through the layers above their own. Not thread-safe: one per worker.
@@ -100,8 +100,9 @@ class Passes {
   /// Floating-point operations done so far: matrix products and attention.
   [[nodiscard]] double flops() const { return flops_; }
   /// Buffer bytes that run() needs for one item of `layer`, for sizing batches.
-  [[nodiscard]] static int64_t item_bytes(const ModelConfig& config, int64_t tokens, int64_t targets,
-                                          int64_t layer, Reach reach, bool gradient);
+  [[nodiscard]] static int64_t item_bytes(const ModelConfig& config, int64_t tokens,
+                                          int64_t targets, int64_t layer, Reach reach,
+                                          bool gradient);
 
  private:
   struct LayerTape;

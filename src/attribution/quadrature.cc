@@ -60,7 +60,8 @@ Quadrature gauss_legendre(int64_t n) {
   std::vector<std::pair<double, double>> points;
   const auto size = static_cast<double>(n);
   for (int64_t k = 1; k <= n; ++k) {
-    const double guess = std::cos(std::numbers::pi * (static_cast<double>(k) - 0.25) / (size + 0.5));
+    const double guess =
+        std::cos(std::numbers::pi * (static_cast<double>(k) - 0.25) / (size + 0.5));
     const double x = root(guess, [n](double at) {
       const Legendre p = legendre(n, at);
       return p.value / p.slope;
@@ -95,7 +96,8 @@ Quadrature gauss_lobatto(int64_t n) {
   const double end = 2 / (size * (size - 1));
   std::vector<std::pair<double, double>> points{{-1.0, end}, {1.0, end}};
   for (int64_t k = 1; k <= n - 2; ++k) {
-    const double guess = std::cos(std::numbers::pi * (static_cast<double>(k) + 0.25) / (size - 0.5));
+    const double guess =
+        std::cos(std::numbers::pi * (static_cast<double>(k) + 0.25) / (size - 0.5));
     const double x = root(guess, [n, size](double at) {
       const Legendre p = legendre(n - 1, at);
       // Legendre's differential equation gives the second derivative.
@@ -124,20 +126,26 @@ Quadrature quadrature(Rule rule, int64_t n) {
   if (n < 1) throw UsageError("a quadrature rule needs at least 1 node, got " + std::to_string(n));
   const double share = 1.0 / static_cast<double>(n);
   switch (rule) {
-    case Rule::kControlVariate: return gauss_radau_right(n + 1);
-    case Rule::kGaussLegendre: return gauss_legendre(n);
-    case Rule::kGaussRadau: return gauss_radau_right(n);
+    case Rule::kControlVariate:
+      return gauss_radau_right(n + 1);
+    case Rule::kGaussLegendre:
+      return gauss_legendre(n);
+    case Rule::kGaussRadau:
+      return gauss_radau_right(n);
     case Rule::kGaussLobatto:
       if (n < 2) throw UsageError("gauss-lobatto needs at least 2 nodes (t = 0 and t = 1), got 1");
       return gauss_lobatto(n);
-    case Rule::kRiemannLeft: return equidistant(0, n - 1, n, share);
-    case Rule::kRiemannRight: return equidistant(1, n, n, share);
+    case Rule::kRiemannLeft:
+      return equidistant(0, n - 1, n, share);
+    case Rule::kRiemannRight:
+      return equidistant(1, n, n, share);
     case Rule::kTrapezoid: {
       Quadrature result = equidistant(0, n, n, share);
       result.weights.front() = result.weights.back() = 0.5 * share;
       return result;
     }
-    case Rule::kLinspace: return equidistant(0, n - 1, n - 1, share);
+    case Rule::kLinspace:
+      return equidistant(0, n - 1, n - 1, share);
   }
   throw InternalError("quadrature: unknown rule");
 }

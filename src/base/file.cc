@@ -50,7 +50,8 @@ int open_regular(const std::filesystem::path& path, size_t& size) {
   }
   if (!S_ISREG(status.st_mode)) {
     ::close(descriptor);
-    throw FileError(path.string() + ": got " + (S_ISDIR(status.st_mode) ? "a folder" : "no regular file") +
+    throw FileError(path.string() + ": got " +
+                    (S_ISDIR(status.st_mode) ? "a folder" : "no regular file") +
                     ", expected a regular file");
   }
   size = static_cast<size_t>(status.st_size);
@@ -102,8 +103,7 @@ void AtomicFile::check_writable(const std::filesystem::path& path) {
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   check_writable(path_);
-  std::string pattern =
-      (folder_of(path_) / ("." + path_.filename().string() + ".XXXXXX")).string();
+  std::string pattern = (folder_of(path_) / ("." + path_.filename().string() + ".XXXXXX")).string();
   descriptor_ = ::mkostemp(pattern.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail(path_, "cannot create a file beside it", errno);
   temporary_ = pattern;
@@ -138,7 +138,8 @@ void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0) fail(path_, "cannot write", errno);
   const int descriptor = std::exchange(descriptor_, -1);
   if (::close(descriptor) != 0) fail(path_, "cannot write", errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(path_, "cannot rename into place", errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+    fail(path_, "cannot rename into place", errno);
   committed_ = true;
 }
 
@@ -152,7 +153,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) {
-    ::munmap(const_cast<std::byte*>(data_), size_);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+    ::munmap(const_cast<std::byte*>(data_),
+             size_);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
   }
 }
 

@@ -48,11 +48,16 @@ struct Sums {
 };
 
 /// Columns of the clustered sums, per scope.
-enum Column : size_t {
-  kPrompts, kFacts, kSumP, kP, kLogP, kTop, kLogRank, kKnown, kSourceColumns
-};
+enum Column : size_t { kPrompts, kFacts, kSumP, kP, kLogP, kTop, kLogRank, kKnown, kSourceColumns };
 enum SourceColumn : size_t {
-  kTried, kAfterSumP, kAfterP, kAfterLogP, kAfterTop, kAfterLogRank, kRatio, kTriedKnown,
+  kTried,
+  kAfterSumP,
+  kAfterP,
+  kAfterLogP,
+  kAfterTop,
+  kAfterLogRank,
+  kRatio,
+  kTriedKnown,
   kSourceWidth
 };
 constexpr size_t kWidth = kSourceColumns + kSources * kSourceWidth;
@@ -112,7 +117,9 @@ std::array<double, kMetrics> metrics(std::span<const std::vector<double>> relati
   }
   std::array<double, kMetrics> values;
   values.fill(kNone);
-  const auto set = [&](Metric metric, double value) { values[static_cast<size_t>(metric)] = value; };
+  const auto set = [&](Metric metric, double value) {
+    values[static_cast<size_t>(metric)] = value;
+  };
   if (with_ratio > 0) set(Metric::kRatioOfMeans, ratios / with_ratio);
   if (after[kTriedKnown] > 0) set(Metric::kMeanOfRatios, after[kRatio] / after[kTriedKnown]);
   if (after[kTried] > 0) {
@@ -164,7 +171,8 @@ class Evaluation {
     report_.reference = values_.prompts();
     const auto draws = static_cast<size_t>(options.draws);
     for (auto& scope : draw_sums_) {
-      for (auto& source : scope) source.assign(report_.relations.size(), std::vector<double>(draws));
+      for (auto& source : scope)
+        source.assign(report_.relations.size(), std::vector<double>(draws));
     }
   }
 
@@ -233,8 +241,7 @@ class Evaluation {
     report_.trials += static_cast<int64_t>(trials.size());
   }
 
-  void record(const EffectItem::Job& job, const Answered& before,
-              std::span<const Answered> after) {
+  void record(const EffectItem::Job& job, const Answered& before, std::span<const Answered> after) {
     Sums& sums = sums_[job.fact][static_cast<size_t>(job.scope)];
     const bool known = before.p >= options_.known_p && before.rank <= options_.known_rank;
     sums.prompts += 1;
@@ -254,7 +261,8 @@ class Evaluation {
       to.prompts += 1;
       for (int64_t d = 0; d < tries; ++d) {
         // Without neurons nothing changes: empty sets count.
-        const size_t at = s == 0 ? 0 : 1 + (s - 1) * static_cast<size_t>(draws) + static_cast<size_t>(d);
+        const size_t at =
+            s == 0 ? 0 : 1 + (s - 1) * static_cast<size_t>(draws) + static_cast<size_t>(d);
         const Answered& now = after.empty() ? before : after[at];
         const double share = 1.0 / static_cast<double>(tries);
         to.p += share * now.p;

@@ -15,7 +15,7 @@ constexpr size_t kProfilePrompts = 128;  // of one call: bounds the activations 
 
 /// Facts of one relation, and of all others, without listing the others for each.
 struct RelationIndex {
-  std::vector<uint32_t> by_relation;        ///< all facts, relation after relation
+  std::vector<uint32_t> by_relation;             ///< all facts, relation after relation
   std::vector<std::pair<size_t, size_t>> range;  ///< per fact: its relation's part
 };
 
@@ -65,10 +65,10 @@ std::vector<EffectItem> plan_items(std::span<const EffectFact> facts,
     const auto [begin, end] = index.range[f];
     const auto add = [&](uint32_t other, bool same_relation) {
       const bool same_object = facts[other].object == facts[f].object;
-      const Scope scope =
-          same_relation
-              ? (same_object ? Scope::kSameRelationSameObject : Scope::kSameRelationOtherObject)
-              : (same_object ? Scope::kOtherRelationsSameObject : Scope::kOtherRelationsOtherObject);
+      const Scope scope = same_relation ? (same_object ? Scope::kSameRelationSameObject
+                                                       : Scope::kSameRelationOtherObject)
+                                        : (same_object ? Scope::kOtherRelationsSameObject
+                                                       : Scope::kOtherRelationsOtherObject);
       items[side_item[other]].jobs.push_back({static_cast<uint32_t>(f), scope});
     };
     // One more is drawn, because the fact itself may be among them.
@@ -123,10 +123,9 @@ std::vector<RandomSets> plan_random_sets(const Model& model, std::span<const Eff
       const auto row = static_cast<int64_t>(i - begin);
       for (const MatchStrength strength : kMatchStrengths) {
         const auto s = static_cast<size_t>(strength);
-        MatchedSets drawn =
-            sampler.draw(fact.neurons, strength, profile.activation.select(0, row),
-                         profile.gradient.select(0, row), options.draws,
-                         fact_seed(fact, options.seed + 2 + s));
+        MatchedSets drawn = sampler.draw(fact.neurons, strength, profile.activation.select(0, row),
+                                         profile.gradient.select(0, row), options.draws,
+                                         fact_seed(fact, options.seed + 2 + s));
         report.weakened[s] += drawn.weakened;
         report.missing[s] += drawn.missing;
         sets[todo[i]][s] = std::move(drawn.draws);
@@ -148,10 +147,10 @@ ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact>
   if (!rows_.defined()) {
     Random random(options.seed + 0x5EFE);
     std::vector<Probe> probes;
-    for (const uint64_t f :
-         random.sample(facts.size(), static_cast<uint64_t>(options.reference))) {
+    for (const uint64_t f : random.sample(facts.size(), static_cast<uint64_t>(options.reference))) {
       own_row_[f] = static_cast<int64_t>(probes.size());
-      probes.push_back(facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
+      probes.push_back(
+          facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
     }
     if (probes.size() < 2) {
       throw InputError(

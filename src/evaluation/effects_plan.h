@@ -15,10 +15,10 @@ namespace engram {
 
 /// A prompt of a fact, and what is tried on it.
 struct EffectItem {
-  uint32_t fact = 0;       ///< whose prompt it is
+  uint32_t fact = 0;  ///< whose prompt it is
   const Probe* probe = nullptr;
   struct Job {
-    uint32_t fact = 0;     ///< whose neurons are manipulated
+    uint32_t fact = 0;  ///< whose neurons are manipulated
     Scope scope = Scope::kOwn;
   };
   std::vector<Job> jobs;
@@ -47,11 +47,11 @@ class ReferenceValues {
 
  private:
   Operation operation_;
-  at::Tensor rows_;   ///< [prompts, layers, d_ff]
-  at::Tensor mean_;   ///< [layers, d_ff] over all rows
-  std::vector<int64_t> own_row_;   ///< per fact: its row among the reference, -1: none
-  std::vector<int64_t> donor_;     ///< per fact: the row that resample takes
-  at::Tensor without_own_;         ///< [prompts, layers, d_ff] mean over all other rows
+  at::Tensor rows_;               ///< [prompts, layers, d_ff]
+  at::Tensor mean_;               ///< [layers, d_ff] over all rows
+  std::vector<int64_t> own_row_;  ///< per fact: its row among the reference, -1: none
+  std::vector<int64_t> donor_;    ///< per fact: the row that resample takes
+  at::Tensor without_own_;        ///< [prompts, layers, d_ff] mean over all other rows
 };
 
 /// Seed of a fact's random choices: the same whatever else is in the fact set.

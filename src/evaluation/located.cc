@@ -170,7 +170,8 @@ LocatedFile read_located(const std::filesystem::path& path) {
     if (bytes.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string where = path.string() + ":" + std::to_string(number);
     const Json line = Json::parse(bytes, nullptr, /*allow_exceptions=*/false);
-    if (!line.is_object()) malformed(where, "is no JSON object, expected a line of " + std::string(kSchema));
+    if (!line.is_object())
+      malformed(where, "is no JSON object, expected a line of " + std::string(kSchema));
     const std::string schema = string_of(line, "schema", where);
     if (schema != kSchema) {
       malformed(where, "has the schema \"" + schema + "\", expected \"" + kSchema + "\"");

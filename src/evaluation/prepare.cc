@@ -24,8 +24,8 @@ std::vector<Probe> encode_all(const std::vector<std::string>& prompts, const Fac
   for (const std::string& prompt : prompts) {
     TokenizedPrompt encoded =
         encode_prompt(tokenizer, prompt, fact.object, config.max_tokens(), fact.origin);
-    probes.push_back({std::move(encoded.ids), std::move(encoded.positions),
-                      std::move(encoded.answer)});
+    probes.push_back(
+        {std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)});
   }
   return probes;
 }
@@ -116,7 +116,8 @@ bool subject_holds_object(const Fact& fact) {
        at = subject.find(object, at + 1)) {
     const size_t end = at + object.size();
     const bool starts = at == 0 || !is_word_byte(static_cast<unsigned char>(subject[at - 1]));
-    const bool ends = end == subject.size() || !is_word_byte(static_cast<unsigned char>(subject[end]));
+    const bool ends =
+        end == subject.size() || !is_word_byte(static_cast<unsigned char>(subject[end]));
     if (starts && ends) return true;
   }
   return false;

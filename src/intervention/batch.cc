@@ -60,7 +60,7 @@ std::vector<std::vector<size_t>> cut_batches(std::span<const Probe> probes, int6
 
 ProbeBatch make_batch(const Model& model, std::span<const Probe> probes,
                       const std::vector<size_t>& index) {
-  const auto matrix = [&](std::vector<int64_t> Probe::* field) {
+  const auto matrix = [&](std::vector<int64_t> Probe::*field) {
     const auto columns = static_cast<int64_t>((probes[index.front()].*field).size());
     at::Tensor values = at::empty({static_cast<int64_t>(index.size()), columns}, at::kLong);
     int64_t* out = values.mutable_data_ptr<int64_t>();
@@ -84,8 +84,7 @@ SharedRun run_shared(const Model& model, const ProbeBatch& batch, ActivationHook
   for (int64_t layer = 0; layer < layers; ++layer) {
     const auto l = static_cast<size_t>(layer);
     const bool top = layer == layers - 1;
-    const at::Tensor attended =
-        model.attend(layer, top ? rows_at(x, batch.positions) : x, x);
+    const at::Tensor attended = model.attend(layer, top ? rows_at(x, batch.positions) : x, x);
     x = model.feed(layer, attended, hook);
     if (keep[l]) {
       run.attended[l] = top ? attended : rows_at(attended, batch.positions);
@@ -97,16 +96,16 @@ SharedRun run_shared(const Model& model, const ProbeBatch& batch, ActivationHook
 }
 
 at::Tensor answer_log_p(const Model& model, const at::Tensor& final, const at::Tensor& answer) {
-  const at::Tensor logits = model.logits(final.flatten(0, 1)).view(
-      {final.size(0), final.size(1), model.config().vocabulary});
+  const at::Tensor logits = model.logits(final.flatten(0, 1))
+                                .view({final.size(0), final.size(1), model.config().vocabulary});
   const at::Tensor chosen = logits.gather(2, answer.unsqueeze(-1)).squeeze(-1);
   return chosen - logits.logsumexp(2);
 }
 
 std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,
                                    const at::Tensor& answer) {
-  const at::Tensor logits = model.logits(final.flatten(0, 1)).view(
-      {final.size(0), final.size(1), model.config().vocabulary});
+  const at::Tensor logits = model.logits(final.flatten(0, 1))
+                                .view({final.size(0), final.size(1), model.config().vocabulary});
   const at::Tensor chosen = logits.gather(2, answer.unsqueeze(-1));  // [rows, k, 1]
   const at::Tensor log_p = (chosen.squeeze(-1) - logits.logsumexp(2)).to(at::kCPU, at::kDouble);
   const at::Tensor larger = logits.gt(chosen).sum(2).to(at::kCPU);  // [rows, k] int64

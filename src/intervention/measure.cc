@@ -35,13 +35,12 @@ class ChangeHook : public ActivationHook {
       return at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, type)
           .to(a.device());
     };
-    const c10::List<std::optional<at::Tensor>> place({tensor(row_, at::kLong),
-                                                      tensor(token_, at::kLong),
-                                                      tensor(neuron_, at::kLong)});
+    const c10::List<std::optional<at::Tensor>> place(
+        {tensor(row_, at::kLong), tensor(token_, at::kLong), tensor(neuron_, at::kLong)});
     const at::Tensor old = a.index(place);
     at::Tensor changed = a;
-    changed.index_put_(place, at::addcmul(tensor(summand_, at::kFloat), old,
-                                          tensor(factor_, at::kFloat)));
+    changed.index_put_(place,
+                       at::addcmul(tensor(summand_, at::kFloat), old, tensor(factor_, at::kFloat)));
     return changed;
   }
 
@@ -87,9 +86,9 @@ class TrialRunner {
         moved = model_.feed(layer, model_.attend(layer, from, x), &hook);
       }
       if (joining > active) {
-        at::Tensor joined = join(rows.subspan(static_cast<size_t>(active),
-                                              static_cast<size_t>(joining - active)),
-                                 prompt.narrow(0, active, joining - active), layer);
+        at::Tensor joined =
+            join(rows.subspan(static_cast<size_t>(active), static_cast<size_t>(joining - active)),
+                 prompt.narrow(0, active, joining - active), layer);
         moved = moved.defined() ? at::cat({moved, joined}) : joined;
       }
       x = moved;
@@ -103,8 +102,7 @@ class TrialRunner {
   at::Tensor join(std::span<const Row> rows, const at::Tensor& prompt, int64_t layer) const {
     const auto l = static_cast<size_t>(layer);
     ChangeHook hook = changes(rows, layer, true);
-    const at::Tensor moved =
-        model_.feed(layer, shared_.attended[l].index_select(0, prompt), &hook);
+    const at::Tensor moved = model_.feed(layer, shared_.attended[l].index_select(0, prompt), &hook);
     if (layer == model_.config().layers - 1) return moved;
     at::Tensor whole = shared_.output[l].index_select(0, prompt);
     const at::Tensor place =
@@ -120,7 +118,8 @@ class TrialRunner {
         if (change.id.layer != layer) continue;
         for (int64_t k = 0; k < masks; ++k) {
           const int64_t token =
-              masks_only ? k : host_positions_.const_data_ptr<int64_t>()[rows[i].prompt * masks + k];
+              masks_only ? k
+                         : host_positions_.const_data_ptr<int64_t>()[rows[i].prompt * masks + k];
           hook.add(static_cast<int64_t>(i), token, change);
         }
       }
@@ -147,8 +146,8 @@ std::vector<int64_t> first_layers(const ModelConfig& config,
     int64_t lowest = config.layers;
     for (const NeuronChange& change : set) {
       const NeuronId id = change.id;
-      const std::string name = "neuron " + std::to_string(id.layer) + ":" +
-                               std::to_string(id.neuron);
+      const std::string name =
+          "neuron " + std::to_string(id.layer) + ":" + std::to_string(id.neuron);
       if (id.layer < 0 || id.layer >= config.layers || id.neuron < 0 || id.neuron >= config.d_ff) {
         throw InputError(name + " does not exist: the model has layers 0.." +
                          std::to_string(config.layers - 1) + " of neurons 0.." +
@@ -172,8 +171,8 @@ Limits limits_for(const Model& model, int64_t tokens, int64_t masks, int64_t bud
   const auto row_bytes = static_cast<int64_t>(sizeof(float)) *
                          (tokens * (3 * c.d_ff + 12 * c.d_model) + masks * 3 * c.vocabulary);
   const int64_t shared_rows = std::max<int64_t>(1, kSharedTokens / tokens);
-  const int64_t shared =
-      shared_rows * (row_bytes + static_cast<int64_t>(sizeof(float)) * tokens * c.d_model * c.layers);
+  const int64_t shared = shared_rows * (row_bytes + static_cast<int64_t>(sizeof(float)) * tokens *
+                                                        c.d_model * c.layers);
   Limits limits;
   const int64_t wanted = std::clamp<int64_t>(kTrialTokens / tokens, 1, kTrialRows);
   limits.rows = std::clamp<int64_t>((budget - shared) / row_bytes, 1, wanted);
@@ -274,8 +273,8 @@ at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
                             const MeasureOptions& options) {
   check_probes(model.config(), probes);
   const ModelConfig& config = model.config();
-  at::Tensor all = at::empty(
-      {static_cast<int64_t>(probes.size()), config.layers, config.d_ff}, at::kFloat);
+  at::Tensor all =
+      at::empty({static_cast<int64_t>(probes.size()), config.layers, config.d_ff}, at::kFloat);
   const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kSharedTokens);
   const std::vector<bool> keep(static_cast<size_t>(config.layers), false);
   const int workers =
@@ -287,10 +286,10 @@ at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
     run_shared(model, batch, &recorder, keep);
     const at::Tensor recorded = recorder.recorded().to(at::kCPU).contiguous();
     for (size_t b = 0; b < batch.index.size(); ++b) {
-      std::copy_n(recorded.const_data_ptr<float>() + static_cast<int64_t>(b) * config.neurons(),
-                  config.neurons(),
-                  all.mutable_data_ptr<float>() +
-                      static_cast<int64_t>(batch.index[b]) * config.neurons());
+      std::copy_n(
+          recorded.const_data_ptr<float>() + static_cast<int64_t>(b) * config.neurons(),
+          config.neurons(),
+          all.mutable_data_ptr<float>() + static_cast<int64_t>(batch.index[b]) * config.neurons());
     }
   });
   return all;

@@ -16,8 +16,7 @@ Manipulation parse_manipulation(std::string_view text) {
   if (text.starts_with(kPrefix)) {
     const std::string_view number = text.substr(kPrefix.size());
     double factor = 0;
-    const auto [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(), factor);
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), factor);
     if (error == std::errc() && end == number.data() + number.size() &&
         std::isfinite(static_cast<float>(factor))) {
       return {Operation::kScale, factor};
@@ -30,10 +29,14 @@ Manipulation parse_manipulation(std::string_view text) {
 
 std::string manipulation_name(const Manipulation& manipulation) {
   switch (manipulation.operation) {
-    case Operation::kZero: return "zero";
-    case Operation::kMean: return "mean";
-    case Operation::kResample: return "resample";
-    case Operation::kDouble: return "double";
+    case Operation::kZero:
+      return "zero";
+    case Operation::kMean:
+      return "mean";
+    case Operation::kResample:
+      return "resample";
+    case Operation::kDouble:
+      return "double";
     case Operation::kScale: {
       char buffer[32];
       const auto result = std::to_chars(buffer, buffer + sizeof buffer, manipulation.factor);
@@ -59,13 +62,17 @@ std::vector<NeuronChange> changes_of(const Manipulation& manipulation,
   }
   for (const NeuronId id : neurons) {
     switch (manipulation.operation) {
-      case Operation::kZero: changes.push_back({id, 0.0F, 0.0F}); break;
+      case Operation::kZero:
+        changes.push_back({id, 0.0F, 0.0F});
+        break;
       case Operation::kMean:
       case Operation::kResample:
         changes.push_back(
             {id, 0.0F, values.const_data_ptr<float>()[id.layer * values.size(1) + id.neuron]});
         break;
-      case Operation::kDouble: changes.push_back({id, 2.0F, 0.0F}); break;
+      case Operation::kDouble:
+        changes.push_back({id, 2.0F, 0.0F});
+        break;
       case Operation::kScale:
         changes.push_back({id, static_cast<float>(manipulation.factor), 0.0F});
         break;

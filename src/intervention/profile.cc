@@ -54,9 +54,10 @@ ActivationProfile activation_profiles(const Model& model, std::span<const Probe>
                      (kBatchTokens * config.layers * (6 * config.d_ff + 14 * config.d_model) +
                       kBatchTokens * 2 * config.vocabulary / 4);
   const int64_t fitting = std::max<int64_t>(1, memory_budget(options.memory_bytes) / bytes);
-  const int workers = model.device().is_cpu()
-                          ? static_cast<int>(std::min<int64_t>(fitting, worker_count(options.threads)))
-                          : 1;
+  const int workers =
+      model.device().is_cpu()
+          ? static_cast<int>(std::min<int64_t>(fitting, worker_count(options.threads)))
+          : 1;
   run_tasks(tasks.size(), workers, [&](size_t task) {
     const at::AutoGradMode grad(true);
     const ProbeBatch batch = make_batch(model, probes, tasks[task]);

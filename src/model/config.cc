@@ -60,8 +60,7 @@ class Fields {
     const std::string expected =
         "a whole number of " + std::to_string(least) + ".." + std::to_string(kLargestSize);
     if (!value.is_number_integer()) refuse(field, expected);
-    if (value.is_number_unsigned() &&
-        value.get<uint64_t>() > static_cast<uint64_t>(kLargestSize)) {
+    if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(kLargestSize)) {
       refuse(field, expected);
     }
     const int64_t number = value.get<int64_t>();
@@ -196,19 +195,26 @@ ModelConfig read_config(const std::filesystem::path& directory) {
 
 std::string_view family_name(Family family) {
   switch (family) {
-    case Family::kBert: return "bert";
-    case Family::kRoberta: return "roberta";
-    case Family::kDistilBert: return "distilbert";
+    case Family::kBert:
+      return "bert";
+    case Family::kRoberta:
+      return "roberta";
+    case Family::kDistilBert:
+      return "distilbert";
   }
   return "?";
 }
 
 std::string_view activation_name(Activation activation) {
   switch (activation) {
-    case Activation::kGelu: return "gelu";
-    case Activation::kGeluTanh: return "gelu_new";
-    case Activation::kRelu: return "relu";
-    case Activation::kSilu: return "silu";
+    case Activation::kGelu:
+      return "gelu";
+    case Activation::kGeluTanh:
+      return "gelu_new";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kSilu:
+      return "silu";
   }
   return "?";
 }

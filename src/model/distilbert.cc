@@ -19,8 +19,9 @@ std::vector<TensorSpec> distilbert_tensors(const ModelConfig& config, ModelWeigh
     add_linear(table, {self + "q_lin", &l.query_weight, &l.query_bias, {kModel, kModel}});
     add_linear(table, {self + "k_lin", &l.key_weight, &l.key_bias, {kModel, kModel}});
     add_linear(table, {self + "v_lin", &l.value_weight, &l.value_bias, {kModel, kModel}});
-    add_linear(table, {self + "out_lin", &l.attention_out_weight, &l.attention_out_bias,
-                       {kModel, kModel}});
+    add_linear(
+        table,
+        {self + "out_lin", &l.attention_out_weight, &l.attention_out_bias, {kModel, kModel}});
     add_norm(table, layer + "sa_layer_norm", &l.attention_norm_weight, &l.attention_norm_bias);
     add_linear(table, {layer + "ffn.lin1", &l.ffn_in_weight, &l.ffn_in_bias, {kFfn, kModel}});
     add_linear(table, {layer + "ffn.lin2", &l.ffn_out_weight, &l.ffn_out_bias, {kModel, kFfn}});
@@ -28,8 +29,8 @@ std::vector<TensorSpec> distilbert_tensors(const ModelConfig& config, ModelWeigh
   }
   add_linear(table, {"vocab_transform", &w.head_weight, &w.head_bias, {kModel, kModel}});
   add_norm(table, "vocab_layer_norm", &w.head_norm_weight, &w.head_norm_bias);
-  table.push_back({{"vocab_projector.weight"}, {kVocabulary, kModel}, &w.decoder_weight,
-                   !config.tied_decoder});
+  table.push_back(
+      {{"vocab_projector.weight"}, {kVocabulary, kModel}, &w.decoder_weight, !config.tied_decoder});
   table.push_back({{"vocab_projector.bias"}, {kVocabulary}, &w.decoder_bias});
   return table;
 }

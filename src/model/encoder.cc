@@ -41,10 +41,14 @@ void check_ids(const at::Tensor& ids, const ModelConfig& config) {
 
 at::Tensor apply_activation(Activation activation, const at::Tensor& x) {
   switch (activation) {
-    case Activation::kGelu: return at::gelu(x);
-    case Activation::kGeluTanh: return at::gelu(x, "tanh");
-    case Activation::kRelu: return at::relu(x);
-    case Activation::kSilu: return at::silu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kRelu:
+      return at::relu(x);
+    case Activation::kSilu:
+      return at::silu(x);
   }
   throw InternalError("apply_activation: unknown activation");
 }
@@ -97,9 +101,9 @@ at::Tensor Model::encode(const at::Tensor& ids, const at::Tensor& mask, Activati
 
 at::Tensor Model::logits(const at::Tensor& hidden) const {
   const ModelWeights& w = weights_;
-  const at::Tensor transformed =
-      norm(apply_activation(config_.head_activation, at::linear(hidden, w.head_weight, w.head_bias)),
-           w.head_norm_weight, w.head_norm_bias, config_.norm_epsilon);
+  const at::Tensor transformed = norm(
+      apply_activation(config_.head_activation, at::linear(hidden, w.head_weight, w.head_bias)),
+      w.head_norm_weight, w.head_norm_bias, config_.norm_epsilon);
   return at::linear(transformed, w.decoder_weight, w.decoder_bias);
 }
 

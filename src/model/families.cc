@@ -18,20 +18,28 @@ void add_norm(std::vector<TensorSpec>& table, const std::string& name, at::Tenso
 std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights) {
   weights.layers.resize(static_cast<size_t>(config.layers));
   switch (config.family) {
-    case Family::kBert: return bert_tensors(config, weights);
-    case Family::kRoberta: return roberta_tensors(config, weights);
-    case Family::kDistilBert: return distilbert_tensors(config, weights);
+    case Family::kBert:
+      return bert_tensors(config, weights);
+    case Family::kRoberta:
+      return roberta_tensors(config, weights);
+    case Family::kDistilBert:
+      return distilbert_tensors(config, weights);
   }
   throw InternalError("tensor_table: unknown family");
 }
 
 int64_t axis_size(const ModelConfig& config, Axis axis) {
   switch (axis) {
-    case Axis::kModel: return config.d_model;
-    case Axis::kFfn: return config.d_ff;
-    case Axis::kVocabulary: return config.vocabulary;
-    case Axis::kPositions: return config.positions;
-    case Axis::kTokenTypes: return config.token_types;
+    case Axis::kModel:
+      return config.d_model;
+    case Axis::kFfn:
+      return config.d_ff;
+    case Axis::kVocabulary:
+      return config.vocabulary;
+    case Axis::kPositions:
+      return config.positions;
+    case Axis::kTokenTypes:
+      return config.token_types;
   }
   throw InternalError("axis_size: unknown axis");
 }

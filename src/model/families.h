@@ -9,10 +9,10 @@ namespace engram {
 
 /// A weight and bias pair: two rows of a tensor table.
 struct LinearNames {
-  std::string name;            ///< the checkpoint's prefix; ".weight" and ".bias" are added
+  std::string name;  ///< the checkpoint's prefix; ".weight" and ".bias" are added
   at::Tensor* weight;
   at::Tensor* bias;
-  std::vector<Axis> axes;      ///< of the weight; the bias has the first of them
+  std::vector<Axis> axes;  ///< of the weight; the bias has the first of them
 };
 void add_linear(std::vector<TensorSpec>& table, const LinearNames& names);
 /// A layer norm, whose files may call weight and bias gamma and beta.

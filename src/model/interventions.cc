@@ -31,9 +31,15 @@ at::Tensor InterventionHook::on_activation(int64_t layer, const at::Tensor& a) {
     if (one.prompt != Intervention::kEveryPrompt) place = place.narrow(0, one.prompt, 1);
     if (one.token != Intervention::kEveryToken) place = place.narrow(1, one.token, 1);
     switch (one.kind) {
-      case Intervention::Kind::kSet: place.fill_(one.value); break;
-      case Intervention::Kind::kScale: place.mul_(one.value); break;
-      case Intervention::Kind::kAdd: place.add_(one.value); break;
+      case Intervention::Kind::kSet:
+        place.fill_(one.value);
+        break;
+      case Intervention::Kind::kScale:
+        place.mul_(one.value);
+        break;
+      case Intervention::Kind::kAdd:
+        place.add_(one.value);
+        break;
     }
   }
   return changed;

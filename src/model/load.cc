@@ -33,7 +33,8 @@ at::Tensor to_float32(const StoredTensor& stored, bool& mapped) {
   if (stored.storage == Storage::kF16) type = at::kHalf;
   if (stored.storage == Storage::kBF16) type = at::kBFloat16;
   // The map is read-only: nobody may write into loaded weights, and edits work on copies.
-  auto* bytes = const_cast<std::byte*>(stored.data);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+  auto* bytes =
+      const_cast<std::byte*>(stored.data);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
   mapped = type == at::kFloat && reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0;
   if (!mapped && type == at::kFloat) {
     at::Tensor copy = at::empty(stored.shape, at::kFloat);
@@ -129,12 +130,11 @@ Model::Model(ModelConfig config, ModelWeights weights)
   for (const TensorSpec& spec : tensor_table(config_, weights_)) {
     const std::vector<int64_t> shape = expected_shape(config_, spec);
     if (!spec.destination->defined() || spec.destination->sizes() != at::IntArrayRef(shape)) {
-      throw InternalError("weight " + spec.names.front() + " must have shape " +
-                          shape_text(shape));
+      throw InternalError("weight " + spec.names.front() + " must have shape " + shape_text(shape));
     }
-    const bool tied =
-        spec.destination == &weights_.decoder_weight &&
-        weights_.decoder_weight.unsafeGetTensorImpl() == weights_.token_embedding.unsafeGetTensorImpl();
+    const bool tied = spec.destination == &weights_.decoder_weight &&
+                      weights_.decoder_weight.unsafeGetTensorImpl() ==
+                          weights_.token_embedding.unsafeGetTensorImpl();
     if (!tied) report_.parameters += spec.destination->numel();
   }
 }
@@ -146,9 +146,15 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c, bool half) {
   const std::string activation(activation_name(c.activation));
   out["model_type"] = family_name(c.family);
   switch (c.family) {
-    case Family::kBert: out["architectures"] = {"BertForMaskedLM"}; break;
-    case Family::kRoberta: out["architectures"] = {"RobertaForMaskedLM"}; break;
-    case Family::kDistilBert: out["architectures"] = {"DistilBertForMaskedLM"}; break;
+    case Family::kBert:
+      out["architectures"] = {"BertForMaskedLM"};
+      break;
+    case Family::kRoberta:
+      out["architectures"] = {"RobertaForMaskedLM"};
+      break;
+    case Family::kDistilBert:
+      out["architectures"] = {"DistilBertForMaskedLM"};
+      break;
   }
   if (c.family == Family::kDistilBert) {
     out["n_layers"] = c.layers;
@@ -188,7 +194,8 @@ void save_model(const Model& model, const std::filesystem::path& directory, bool
     at::Tensor tensor =
         spec.destination->detach().to(at::kCPU, half ? at::kHalf : at::kFloat).contiguous();
     kept.push_back(tensor);
-    tensors.push_back({spec.names.front(), half ? Storage::kF16 : Storage::kF32,
+    tensors.push_back({spec.names.front(),
+                       half ? Storage::kF16 : Storage::kF32,
                        tensor.sizes().vec(),
                        {static_cast<const std::byte*>(tensor.const_data_ptr()),
                         static_cast<size_t>(tensor.nbytes())}});

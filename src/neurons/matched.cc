@@ -25,9 +25,12 @@ int32_t pick(const std::vector<int32_t>& candidates, int32_t layer,
 
 const char* match_name(MatchStrength strength) {
   switch (strength) {
-    case MatchStrength::kLayer: return "layer";
-    case MatchStrength::kActivation: return "activation";
-    case MatchStrength::kGradient: return "gradient";
+    case MatchStrength::kLayer:
+      return "layer";
+    case MatchStrength::kActivation:
+      return "activation";
+    case MatchStrength::kGradient:
+      return "gradient";
   }
   throw InternalError("match_name: unknown strength");
 }

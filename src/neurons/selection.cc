@@ -128,7 +128,8 @@ RelationSelection select_neurons(std::span<const Bag> bags, const SelectionOptio
     result.share = share;
     result.passes = pass;
     result.mean = bags.empty() ? 0 : static_cast<double>(total) / static_cast<double>(bags.size());
-    result.within = !options.adapt || (result.mean >= options.fewest && result.mean <= options.most);
+    result.within =
+        !options.adapt || (result.mean >= options.fewest && result.mean <= options.most);
     if (result.within) break;
     // The same sums as the released code's, so that a share on a boundary falls on the same side.
     if (result.mean < options.fewest) share -= options.step;

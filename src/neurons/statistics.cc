@@ -11,7 +11,9 @@ namespace engram {
 namespace {
 
 /// Unordered pairs of `count` things.
-double pairs(int64_t count) { return 0.5 * static_cast<double>(count) * static_cast<double>(count - 1); }
+double pairs(int64_t count) {
+  return 0.5 * static_cast<double>(count) * static_cast<double>(count - 1);
+}
 
 std::unordered_map<NeuronId, int64_t> count_neurons(std::span<const FactNeurons> facts) {
   std::unordered_map<NeuronId, int64_t> counts;
@@ -41,7 +43,8 @@ RelationNeurons relation_neurons(std::span<const FactNeurons> facts, int64_t mos
   RelationNeurons result;
   const std::vector<NeuronFacts> all = neuron_frequencies(facts);
   for (const NeuronFacts& one : all) {
-    if (static_cast<int64_t>(result.most_frequent.size()) < most) result.most_frequent.push_back(one);
+    if (static_cast<int64_t>(result.most_frequent.size()) < most)
+      result.most_frequent.push_back(one);
     if (static_cast<double>(one.facts) >= share * static_cast<double>(facts.size())) {
       result.common.push_back(one);
     }
@@ -72,7 +75,8 @@ NeuronStatistics neuron_statistics(std::span<const FactNeurons> facts, int64_t l
     }
   }
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  result.per_fact = facts.empty() ? kNone : static_cast<double>(total) / static_cast<double>(facts.size());
+  result.per_fact =
+      facts.empty() ? kNone : static_cast<double>(total) / static_cast<double>(facts.size());
 
   // A neuron in c facts is shared by c(c-1)/2 pairs: no pair of facts has to be looked at.
   const auto shared = [](const std::unordered_map<NeuronId, int64_t>& counts) {
@@ -101,7 +105,8 @@ NeuronStatistics neuron_statistics(std::span<const FactNeurons> facts, int64_t l
       across_pairs > 0 ? (shared(counts) - within_shared) / across_pairs : kNone;
   result.distinct = static_cast<int64_t>(counts.size());
   result.hubs = sorted(counts);
-  if (static_cast<int64_t>(result.hubs.size()) > hubs) result.hubs.resize(static_cast<size_t>(hubs));
+  if (static_cast<int64_t>(result.hubs.size()) > hubs)
+    result.hubs.resize(static_cast<size_t>(hubs));
   return result;
 }
 

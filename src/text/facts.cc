@@ -138,9 +138,8 @@ FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& opti
     // So many bad lines and not one fact: some other kind of file, of whatever size.
     constexpr size_t kHopeless = 100'000;
     Collector collector(path.string(), sink, set);
-    read_json_lines(path, sink, std::ref(collector), [&] {
-      return set.facts.empty() && set.problems.size() >= kHopeless;
-    });
+    read_json_lines(path, sink, std::ref(collector),
+                    [&] { return set.facts.empty() && set.problems.size() >= kHopeless; });
   }
   finish(set, path.string(), options);
   return set;

@@ -94,7 +94,8 @@ std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view pro
     const std::string token = tokenizer.token_of(id);
     if (unknown && id == *unknown && word.find(token) == std::string_view::npos) {
       refuse(origin, "the answer " + in_quotes(word) + " is not in the vocabulary: " +
-                         in_quotes(unknown_word(tokenizer, word, id, origin)) + " becomes " + token);
+                         in_quotes(unknown_word(tokenizer, word, id, origin)) + " becomes " +
+                         token);
     }
     if (tokenizer.is_special(id)) {
       refuse(origin, "the answer " + in_quotes(word) + " holds the special token " + token +

@@ -61,8 +61,8 @@ json read_json_if_there(const fs::path& path) {
 }
 
 json special_token(int64_t id, const std::string& content, bool lstrip) {
-  return {{"id", id},         {"content", content}, {"single_word", false}, {"lstrip", lstrip},
-          {"rstrip", false},  {"normalized", false}, {"special", true}};
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", lstrip},
+          {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
 /// A token of tokenizer_config.json: a string or an added-token object.
@@ -102,8 +102,8 @@ void add_configured(json& added, const json& settings, const fs::path& source) {
     for (const auto& [key, value] : settings["added_tokens_decoder"].items()) {
       int64_t id = -1;
       const auto [end, failed] = std::from_chars(key.data(), key.data() + key.size(), id);
-      if (failed != std::errc() || end != key.data() + key.size() || id < 0 ||
-          !value.is_object() || token_content(settings["added_tokens_decoder"], key, "").empty()) {
+      if (failed != std::errc() || end != key.data() + key.size() || id < 0 || !value.is_object() ||
+          token_content(settings["added_tokens_decoder"], key, "").empty()) {
         throw InputError((source.parent_path() / "tokenizer_config.json").string() +
                          ": added_tokens_decoder[\"" + key +
                          "\"]: expected a token id with the token's \"content\"");
@@ -139,9 +139,11 @@ json wordpiece_from_vocabulary(const fs::path& path, const json& settings) {
   const std::string cls = token_content(settings, "cls_token", "[CLS]");
   const std::string sep = token_content(settings, "sep_token", "[SEP]");
   const std::string unknown = token_content(settings, "unk_token", "[UNK]");
-  for (const auto& [key, fallback] :
-       {std::pair{"pad_token", "[PAD]"}, {"unk_token", "[UNK]"}, {"cls_token", "[CLS]"},
-        {"sep_token", "[SEP]"}, {"mask_token", "[MASK]"}}) {
+  for (const auto& [key, fallback] : {std::pair{"pad_token", "[PAD]"},
+                                      {"unk_token", "[UNK]"},
+                                      {"cls_token", "[CLS]"},
+                                      {"sep_token", "[SEP]"},
+                                      {"mask_token", "[MASK]"}}) {
     const std::string token = token_content(settings, key, fallback);
     added.push_back(family_token(settings, key, id_of(token), token));
   }
@@ -155,9 +157,8 @@ json wordpiece_from_vocabulary(const fs::path& path, const json& settings) {
       {"strip_accents", optional_flag(settings, "strip_accents", nullptr)},
       {"lowercase", optional_flag(settings, "do_lower_case", true)}};
   pipeline["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
-  pipeline["post_processor"] = {{"type", "BertProcessing"},
-                                {"sep", {sep, id_of(sep)}},
-                                {"cls", {cls, id_of(cls)}}};
+  pipeline["post_processor"] = {
+      {"type", "BertProcessing"}, {"sep", {sep, id_of(sep)}}, {"cls", {cls, id_of(cls)}}};
   pipeline["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
   pipeline["model"] = {{"type", "WordPiece"},
                        {"unk_token", unknown},
@@ -197,9 +198,11 @@ json byte_level_from_merges(const fs::path& vocabulary_path, const fs::path& mer
   const std::string eos = token_content(settings, "sep_token", "</s>");
   const json prefix_space = optional_flag(settings, "add_prefix_space", false);
   json added = json::array();
-  for (const auto& [key, fallback] :
-       {std::pair{"cls_token", "<s>"}, {"pad_token", "<pad>"}, {"sep_token", "</s>"},
-        {"unk_token", "<unk>"}, {"mask_token", "<mask>"}}) {
+  for (const auto& [key, fallback] : {std::pair{"cls_token", "<s>"},
+                                      {"pad_token", "<pad>"},
+                                      {"sep_token", "</s>"},
+                                      {"unk_token", "<unk>"},
+                                      {"mask_token", "<mask>"}}) {
     const std::string token = token_content(settings, key, fallback);
     added.push_back(family_token(settings, key, id_of(token), token));
   }
@@ -221,10 +224,14 @@ json byte_level_from_merges(const fs::path& vocabulary_path, const fs::path& mer
                          {"add_prefix_space", true},
                          {"trim_offsets", true},
                          {"use_regex", true}};
-  pipeline["model"] = {{"type", "BPE"},          {"dropout", nullptr},
-                       {"unk_token", nullptr},   {"continuing_subword_prefix", ""},
-                       {"end_of_word_suffix", ""}, {"fuse_unk", false},
-                       {"byte_fallback", false}, {"vocab", vocabulary},
+  pipeline["model"] = {{"type", "BPE"},
+                       {"dropout", nullptr},
+                       {"unk_token", nullptr},
+                       {"continuing_subword_prefix", ""},
+                       {"end_of_word_suffix", ""},
+                       {"fuse_unk", false},
+                       {"byte_fallback", false},
+                       {"vocab", vocabulary},
                        {"merges", merges}};
   return pipeline;
 }
@@ -307,9 +314,8 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
       model_unknown = model["unk_token"].get<std::string>();
     }
   }
-  for (const std::string& name :
-       {model_unknown, token_content(settings, "unk_token", ""), std::string("[UNK]"),
-        std::string("<unk>")}) {
+  for (const std::string& name : {model_unknown, token_content(settings, "unk_token", ""),
+                                  std::string("[UNK]"), std::string("<unk>")}) {
     if (!name.empty() && !impl->unknown) impl->unknown = impl->find(name);
   }
   const auto mentions = [&](const char* part) {

@@ -121,8 +121,7 @@ TEST_P(FastEqualsNaive, OnRandomModels) {
   const std::vector<Attribution> fast = run(model, queries, one.options);
   for (size_t i = 0; i < queries.size(); ++i) {
     const Attribution plain = attribute_naive(model, queries[i], one.options);
-    const double rounding =
-        one.options.score == Score::kAblation ? 1e-6 * std::fabs(plain.f) : 0.0;
+    const double rounding = one.options.score == Score::kAblation ? 1e-6 * std::fabs(plain.f) : 0.0;
     EXPECT_LT(distance(plain, fast[i], rounding), 2e-5) << one.name << " query " << i;
     EXPECT_NEAR(fast[i].p, plain.p, 1e-5 * plain.p);
     for (size_t layer = 0; layer < plain.layers.size(); ++layer) {
@@ -200,7 +199,8 @@ TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
     EXPECT_LT(error, adaptive.tolerance * largest);
     for (const LayerReport& layer : results[i].layers) {
       EXPECT_TRUE(layer.converged);
-      EXPECT_LE(layer.gap, adaptive.tolerance * std::max(std::fabs(layer.delta), 1e-3 * results[i].p));
+      EXPECT_LE(layer.gap,
+                adaptive.tolerance * std::max(std::fabs(layer.delta), 1e-3 * results[i].p));
       EXPECT_GE(layer.nodes, 1);
       EXPECT_LE(layer.nodes, adaptive.max_steps);
     }
@@ -229,7 +229,8 @@ TEST(Attribute, EveryRuleConvergesToTheSameIntegral) {
   const std::vector<Attribution> truth = run(model, queries, with(Rule::kGaussLegendre, 48));
   double previous = 10;
   for (const int64_t steps : {20, 40, 80}) {  // first order: the error halves
-    const double error = distance(truth[0], run(model, queries, with(Rule::kRiemannLeft, steps))[0]);
+    const double error =
+        distance(truth[0], run(model, queries, with(Rule::kRiemannLeft, steps))[0]);
     EXPECT_LT(error, 0.6 * previous);
     previous = error;
   }
@@ -255,8 +256,9 @@ TEST(Attribute, RefusesWhatDoesNotFit) {
   EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 0), sink), UsageError);
   EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 10001), sink), UsageError);
   EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLobatto, 1), sink), UsageError);
-  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 2, Target::kLogitDifference), sink),
-               InputError);
+  EXPECT_THROW(
+      attribute(model, queries, with(Rule::kGaussLegendre, 2, Target::kLogitDifference), sink),
+      InputError);
 }
 
 TEST(Attribute, StopsWhenInterrupted) {
@@ -283,12 +285,24 @@ TEST_P(QuadratureRule, IntegratesPolynomialsUpToItsDegree) {
   const Quadrature q = quadrature(rule, n);
   int64_t degree = 0;
   switch (rule) {
-    case Rule::kControlVariate: degree = 2 * n; break;
-    case Rule::kGaussLegendre: degree = 2 * n - 1; break;
-    case Rule::kGaussRadau: degree = 2 * n - 2; break;
-    case Rule::kGaussLobatto: degree = 2 * n - 3; break;
-    case Rule::kTrapezoid: degree = 1; break;
-    default: degree = 0; break;
+    case Rule::kControlVariate:
+      degree = 2 * n;
+      break;
+    case Rule::kGaussLegendre:
+      degree = 2 * n - 1;
+      break;
+    case Rule::kGaussRadau:
+      degree = 2 * n - 2;
+      break;
+    case Rule::kGaussLobatto:
+      degree = 2 * n - 3;
+      break;
+    case Rule::kTrapezoid:
+      degree = 1;
+      break;
+    default:
+      degree = 0;
+      break;
   }
   for (int64_t power = 0; power <= std::min<int64_t>(degree, 60); ++power) {
     double sum = 0;

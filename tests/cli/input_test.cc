@@ -28,7 +28,8 @@ void expect_error(const Outcome& outcome, int code, const std::vector<std::strin
   }
 }
 
-Outcome attribute(const std::string& prompt, const std::string& answer, const Arguments& more = {}) {
+Outcome attribute(const std::string& prompt, const std::string& answer,
+                  const Arguments& more = {}) {
   Arguments all{"attribute", tiny_model(), "--prompt", prompt, "--answer", answer, "--quiet"};
   all.insert(all.end(), more.begin(), more.end());
   return run_engram(all);
@@ -205,10 +206,10 @@ class Interrupting : public ::testing::Test {
     std::filesystem::copy(tiny_model() + "/tokenizer.json", folder.file("tokenizer.json"));
   }
   Outcome run(const RunSetup& setup) {
-    return run_engram({"attribute", folder.path().string(), "--prompt", kPrompt, "--answer", "paris",
-                       "--rule", "riemann-left", "--steps", "10000", "--picture",
-                       folder.file("picture.svg")},
-                      setup);
+    return run_engram(
+        {"attribute", folder.path().string(), "--prompt", kPrompt, "--answer", "paris", "--rule",
+         "riemann-left", "--steps", "10000", "--picture", folder.file("picture.svg")},
+        setup);
   }
   TemporaryFolder folder;
 };

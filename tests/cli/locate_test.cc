@@ -20,14 +20,14 @@ std::string some_facts(int per_relation) {
   for (const char* relation : {"P36", "P1376"}) {
     for (int i = 0; i < per_relation; ++i) {
       const std::string subject = "France " + std::to_string(i);
-      const json fact = {{"relation", relation},
-                         {"subject", subject},
-                         {"object", objects[static_cast<size_t>(i) % 2]},
-                         {"prompts",
-                          {"The capital of " + subject + " is [MASK].",
-                           subject + " has the capital [MASK].", "[MASK] is the capital of " + subject,
-                           "In " + subject + ", the capital is [MASK]."}},
-                         {"held_out", {"The city of [MASK] is the capital of " + subject + "."}}};
+      const json fact = {
+          {"relation", relation},
+          {"subject", subject},
+          {"object", objects[static_cast<size_t>(i) % 2]},
+          {"prompts",
+           {"The capital of " + subject + " is [MASK].", subject + " has the capital [MASK].",
+            "[MASK] is the capital of " + subject, "In " + subject + ", the capital is [MASK]."}},
+          {"held_out", {"The city of [MASK] is the capital of " + subject + "."}}};
       text += fact.dump() + "\n";
     }
   }
@@ -154,11 +154,15 @@ TEST_F(LocateCommand, LocatedNeuronsCanBeIntervenedOn) {
   ASSERT_EQ(locate({"--out", neurons}).code, 0);
   const std::string corpus = folder_.file("corpus.txt");
   write_text(corpus, "The city is the capital.\n\n1234\nThe capital of France is the city.\n");
-  for (const std::vector<std::string>& what :
-       {std::vector<std::string>{"zero"}, {"double"}, {"scale:0.5"}, {"mean"}, {"resample"},
-        {"mean", "--corpus", corpus}, {"resample", "--corpus", corpus}}) {
-    std::vector<std::string> arguments = {"--neurons", neurons, "--bootstrap", "50", "--draws",
-                                          "3",         "--json", "--do"};
+  for (const std::vector<std::string>& what : {std::vector<std::string>{"zero"},
+                                               {"double"},
+                                               {"scale:0.5"},
+                                               {"mean"},
+                                               {"resample"},
+                                               {"mean", "--corpus", corpus},
+                                               {"resample", "--corpus", corpus}}) {
+    std::vector<std::string> arguments = {"--neurons", neurons, "--bootstrap", "50",
+                                          "--draws",   "3",     "--json",      "--do"};
     arguments.insert(arguments.end(), what.begin(), what.end());
     const Outcome outcome = intervene(arguments);
     ASSERT_EQ(outcome.code, 0) << outcome.err;

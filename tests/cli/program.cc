@@ -105,8 +105,7 @@ Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& se
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  outcome.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return outcome;
 }
 

@@ -10,7 +10,7 @@ namespace engram::testing {
 
 /// What a run of the program left.
 struct Outcome {
-  int code = -1;     ///< exit code; 128 + the signal that killed it
+  int code = -1;  ///< exit code; 128 + the signal that killed it
   std::string out;
   std::string err;
   double seconds = 0;
@@ -18,10 +18,10 @@ struct Outcome {
 
 /// How a run differs from the plain one.
 struct RunSetup {
-  std::string stdout_path;              ///< a file or device instead of a pipe; "-" closes stdout
+  std::string stdout_path;  ///< a file or device instead of a pipe; "-" closes stdout
   std::chrono::milliseconds signal_after{0};  ///< sends `signals` one after the other, from then on
   std::vector<int> signals;
-  bool reader_leaves = false;           ///< stdout is a pipe that nobody reads
+  bool reader_leaves = false;  ///< stdout is a pipe that nobody reads
 };
 
 /// Runs `engram` with these arguments. $ENGRAM_BINARY names another binary than the build's.

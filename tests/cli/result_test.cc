@@ -54,8 +54,8 @@ TEST_P(EveryFamily, Inspect) {
             special.end());
   const Outcome text = run_engram({"inspect", tiny_model(GetParam())});
   EXPECT_EQ(text.code, 0);
-  for (const char* part : {"family", "layers", "tensors", "missing", "unexpected", "tokenizer",
-                           "memory"}) {
+  for (const char* part :
+       {"family", "layers", "tensors", "missing", "unexpected", "tokenizer", "memory"}) {
     EXPECT_NE(text.out.find(part), std::string::npos) << part;
   }
 }
@@ -123,8 +123,8 @@ TEST_P(EveryFamily, AttributePrintsOneCompleteObject) {
     EXPECT_NEAR(layer.at("gap").get<double>(),
                 std::fabs(layer.at("sum").get<double>() - layer.at("delta").get<double>()), 1e-9);
     // What is called converged met the tolerance; a layer of a few random neurons may not.
-    const double scale = std::max(std::fabs(layer.at("delta").get<double>()),
-                                  1e-3 * result.at("p").get<double>());
+    const double scale =
+        std::max(std::fabs(layer.at("delta").get<double>()), 1e-3 * result.at("p").get<double>());
     if (layer.at("converged")) {
       EXPECT_LE(layer.at("gap").get<double>(), 0.01 * scale);
     }
@@ -145,8 +145,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, EveryFamily,
 
 TEST(Attribute, TokensAreWrittenAsInTheVocabulary) {
   const json bert = attribute({"--answer", "paris"});
-  EXPECT_EQ(bert.at("tokens"), json({"[CLS]", "the", "capital", "of", "france", "is", "[MASK]", ".",
-                                     "[SEP]"}));
+  EXPECT_EQ(bert.at("tokens"),
+            json({"[CLS]", "the", "capital", "of", "france", "is", "[MASK]", ".", "[SEP]"}));
   const json roberta = attribute({"--predicted"}, "roberta-tiny");
   const json& tokens = roberta.at("tokens");
   EXPECT_EQ(tokens.front(), "<s>");
@@ -181,8 +181,8 @@ TEST(Attribute, TopCutsTheSameList) {
 }
 
 TEST(Attribute, StepsFixTheNodes) {
-  for (const char* rule : {"riemann-left", "riemann-right", "linspace", "trapezoid",
-                           "gauss-legendre"}) {
+  for (const char* rule :
+       {"riemann-left", "riemann-right", "linspace", "trapezoid", "gauss-legendre"}) {
     const json result = attribute({"--answer", "paris", "--rule", rule, "--steps", "7"});
     EXPECT_EQ(result.at("rule"), rule);
     for (const json& layer : result.at("layers")) {
@@ -227,14 +227,14 @@ TEST(Attribute, AnswersOfSeveralTokensSayWhatIsScored) {
   EXPECT_NEAR(result.at("p").get<double>(), std::exp(result.at("f").get<double>()), 1e-6);
   const auto& tokens = result.at("tokens");
   EXPECT_EQ(std::count(tokens.begin(), tokens.end(), "[MASK]"), 2);
-  const Outcome text = run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer",
-                                   "german city"});
+  const Outcome text =
+      run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "german city"});
   EXPECT_NE(text.out.find("mean log P over 2 masks"), std::string::npos) << text.out;
 }
 
 TEST(Attribute, OutputDoesNotDependOnTheRun) {
-  const Arguments arguments{"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris",
-                            "--quiet"};
+  const Arguments arguments{"attribute", tiny_model(), "--prompt", kPrompt,
+                            "--answer",  "paris",      "--quiet"};
   Arguments as_json = arguments;
   as_json.insert(as_json.end(), {"--json", "--top", "all"});
   EXPECT_EQ(run_engram(as_json).out, run_engram(as_json).out);
@@ -256,8 +256,8 @@ TEST(Attribute, OutputDoesNotDependOnTheRun) {
 }
 
 TEST(Attribute, TextForPeople) {
-  const Outcome outcome = run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer",
-                                      "paris"});
+  const Outcome outcome =
+      run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   for (const char* part : {"\"paris\"", "P = ", "rank ", "Top 20 of 150 neurons", "activation",
                            "Layers", "F(a)-F(0)", "gap", "nodes"}) {
@@ -265,8 +265,8 @@ TEST(Attribute, TextForPeople) {
   }
   EXPECT_NE(outcome.err.find("attributed in"), std::string::npos) << outcome.err;
   EXPECT_EQ(outcome.err.find('\r'), std::string::npos) << "no progress when piped";
-  const Outcome quiet = run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer",
-                                    "paris", "--quiet"});
+  const Outcome quiet =
+      run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris", "--quiet"});
   EXPECT_EQ(quiet.err, "");
   EXPECT_EQ(quiet.out, outcome.out);
 }
@@ -276,8 +276,8 @@ TEST(Picture, IsSelfContainedAndEscaped) {
   for (const char* name : {"fact.svg", "fact.html"}) {
     const std::string file = folder.file(name);
     const Outcome outcome =
-        run_engram({"attribute", tiny_model(), "--prompt", "<b>\"is\" & [MASK].", "--answer", "paris",
-                    "--picture", file});
+        run_engram({"attribute", tiny_model(), "--prompt", "<b>\"is\" & [MASK].", "--answer",
+                    "paris", "--picture", file});
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const std::string picture = read_text(file);
     EXPECT_NE(picture.find("<svg"), std::string::npos);

@@ -20,7 +20,8 @@ TEST(Terminal, WidthsAreThoseOfTheTerminal) {
 }
 
 TEST(Terminal, ShortenedTextFits) {
-  for (const char* text : {"", "a", "東京タワー", "a long text of letters", "e\u0301e\u0301e\u0301"}) {
+  for (const char* text :
+       {"", "a", "東京タワー", "a long text of letters", "e\u0301e\u0301e\u0301"}) {
     for (size_t width = 0; width < 12; ++width) {
       const std::string cut = shorten(text, width);
       EXPECT_LE(display_width(cut), width) << text;
@@ -100,7 +101,8 @@ TEST(Parsing, Sizes) {
 TEST(Parsing, WholeNumbers) {
   EXPECT_EQ(parse_integer("10", 1, 10, "x"), 10);
   EXPECT_EQ(parse_integer("010", 1, 10, "x"), 10) << "decimal, whatever it starts with";
-  for (const char* bad : {"", "0", "11", "1.0", "1e1", "0x5", " 5", "5 ", "+5", "99999999999999999999"}) {
+  for (const char* bad :
+       {"", "0", "11", "1.0", "1e1", "0x5", " 5", "5 ", "+5", "99999999999999999999"}) {
     EXPECT_THROW((void)parse_integer(bad, 1, 10, "x"), UsageError) << bad;
   }
 }

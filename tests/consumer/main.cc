@@ -26,11 +26,11 @@ bool refuses(Load load) {
 }  // namespace
 
 int main() {
-  const at::Tensor halves = engram::apply_activation(engram::Activation::kRelu,
-                                                     at::full({2, 3}, 0.5f));
+  const at::Tensor halves =
+      engram::apply_activation(engram::Activation::kRelu, at::full({2, 3}, 0.5f));
   const bool sums = halves.sum().item<float>() == 3.0f;
-  const bool names = engram::parse_rule(engram::rule_name(engram::Rule::kGaussRadau)) ==
-                     engram::Rule::kGaussRadau;
+  const bool names =
+      engram::parse_rule(engram::rule_name(engram::Rule::kGaussRadau)) == engram::Rule::kGaussRadau;
   const bool typed = refuses([](const auto& path) { (void)engram::Model::load(path); }) &&
                      refuses([](const auto& path) { (void)engram::Tokenizer::load(path); });
   std::printf("sums %d, names %d, typed errors %d\n", sums, names, typed);

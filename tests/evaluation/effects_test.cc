@@ -113,8 +113,7 @@ TEST(Effects, OwnPromptsEqualPlainSums) {
   EXPECT_EQ(report.facts, 18);
   EXPECT_EQ(report.empty, 3);
   ASSERT_EQ(report.relations.size(), 3U);
-  EXPECT_NEAR(report.relations[1].own[0],
-              relations["P1"].second / relations["P1"].first - 1, 1e-4);
+  EXPECT_NEAR(report.relations[1].own[0], relations["P1"].second / relations["P1"].first - 1, 1e-4);
 }
 
 TEST(Effects, ScopesHoldTheFactsTheyName) {
@@ -129,16 +128,27 @@ TEST(Effects, ScopesHoldTheFactsTheyName) {
       const bool same_relation = changed.relation == seen.relation;
       const bool same_object = changed.object == seen.object;
       switch (job.scope) {
-        case Scope::kOwn: EXPECT_EQ(job.fact, item.fact); break;
+        case Scope::kOwn:
+          EXPECT_EQ(job.fact, item.fact);
+          break;
         case Scope::kHeldOut:
           EXPECT_EQ(job.fact, item.fact);
           ++held_out;
           break;
-        case Scope::kSameRelationSameObject: EXPECT_TRUE(same_relation && same_object); break;
-        case Scope::kSameRelationOtherObject: EXPECT_TRUE(same_relation && !same_object); break;
-        case Scope::kOtherRelationsSameObject: EXPECT_TRUE(!same_relation && same_object); break;
-        case Scope::kOtherRelationsOtherObject: EXPECT_TRUE(!same_relation && !same_object); break;
-        default: ADD_FAILURE() << "no job is of a union";
+        case Scope::kSameRelationSameObject:
+          EXPECT_TRUE(same_relation && same_object);
+          break;
+        case Scope::kSameRelationOtherObject:
+          EXPECT_TRUE(same_relation && !same_object);
+          break;
+        case Scope::kOtherRelationsSameObject:
+          EXPECT_TRUE(!same_relation && same_object);
+          break;
+        case Scope::kOtherRelationsOtherObject:
+          EXPECT_TRUE(!same_relation && !same_object);
+          break;
+        default:
+          ADD_FAILURE() << "no job is of a union";
       }
       if (job.scope == Scope::kOwn || job.scope == Scope::kHeldOut) continue;
       EXPECT_NE(job.fact, item.fact);
@@ -264,8 +274,7 @@ TEST(ReferenceValues, MeanLeavesTheFactItselfOut) {
   std::vector<Probe> probes;
   for (size_t f = 0; f < facts.size(); ++f) {
     sum += values.of(f);
-    probes.push_back(
-        facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
+    probes.push_back(facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
   }
   const at::Tensor rows = mask_activations(model, probes);
   EXPECT_TRUE(at::allclose(sum, rows.sum(0), 1e-3, 1e-3));

@@ -93,8 +93,8 @@ TEST_F(Located, ProblemsNameTheLine) {
 TEST(ParseNeurons, ListsGivenByHand) {
   EXPECT_EQ(parse_neurons("3:17"), (std::vector<NeuronId>{{3, 17}}));
   EXPECT_EQ(parse_neurons("5:201,3:17,5:201"), (std::vector<NeuronId>{{3, 17}, {5, 201}}));
-  for (const char* wrong : {"", "3", "3:", ":3", "3:1,", "3:1;4:2", "-1:2", "1:-2", "a:b",
-                            "99999999999:1"}) {
+  for (const char* wrong :
+       {"", "3", "3:", ":3", "3:1,", "3:1;4:2", "-1:2", "1:-2", "a:b", "99999999999:1"}) {
     EXPECT_THROW(parse_neurons(wrong), UsageError) << wrong;
   }
 }
@@ -112,7 +112,10 @@ TEST(SubjectHoldsObject, AsAWholeWord) {
   EXPECT_TRUE(holds("Parisian Paris", "Paris"));
   EXPECT_FALSE(holds("Parisian", "Paris"));
   EXPECT_FALSE(holds("France", "Paris"));
-  EXPECT_FALSE(holds("Fran\xC3\xA7" "ois", "ois"));
+  EXPECT_FALSE(
+      holds("Fran\xC3\xA7"
+            "ois",
+            "ois"));
 }
 
 }  // namespace

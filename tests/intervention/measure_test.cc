@@ -19,8 +19,9 @@ Answered by_hand(const Model& model, const Probe& probe, const std::vector<Neuro
   std::vector<Intervention> list;
   for (const NeuronChange& change : changes) {
     for (const int64_t position : probe.positions) {
-      Intervention one{change.id.layer, change.id.neuron, 0, position, Intervention::Kind::kScale,
-                       static_cast<double>(change.factor)};
+      Intervention one{
+          change.id.layer, change.id.neuron,           0,
+          position,        Intervention::Kind::kScale, static_cast<double>(change.factor)};
       list.push_back(one);
       one.kind = Intervention::Kind::kAdd;
       one.value = static_cast<double>(change.summand);
@@ -36,8 +37,8 @@ Answered by_hand(const Model& model, const Probe& probe, const std::vector<Neuro
     const at::Tensor logits = model.logits(hidden[probe.positions[k]].unsqueeze(0)).squeeze(0);
     answered.log_p += logits.log_softmax(0)[probe.answer[k]].item<double>() /
                       static_cast<double>(probe.positions.size());
-    answered.rank = std::max(
-        answered.rank, 1 + logits.gt(logits[probe.answer[k]]).sum().item<int64_t>());
+    answered.rank =
+        std::max(answered.rank, 1 + logits.gt(logits[probe.answer[k]]).sum().item<int64_t>());
   }
   answered.p = std::exp(answered.log_p);
   return answered;
@@ -207,8 +208,8 @@ TEST(Manipulation, NamesAndRefusals) {
   for (const char* name : {"zero", "mean", "resample", "double", "scale:0.5", "scale:-3"}) {
     EXPECT_EQ(manipulation_name(parse_manipulation(name)), name);
   }
-  for (const char* name : {"", "Zero", "scale", "scale:", "scale:x", "scale:1x", "scale:nan",
-                           "scale:1e99", "halve"}) {
+  for (const char* name :
+       {"", "Zero", "scale", "scale:", "scale:x", "scale:1x", "scale:nan", "scale:1e99", "halve"}) {
     EXPECT_THROW(parse_manipulation(name), UsageError) << name;
   }
 }

@@ -48,8 +48,8 @@ inline Probe random_probe(uint64_t seed, int64_t tokens, int64_t masks = 1) {
   Probe probe;
   probe.ids = draw(tokens, 50);
   probe.answer = draw(masks, 50);
-  const at::Tensor order = std::get<0>(
-      at::randperm(tokens, generator, at::kLong).narrow(0, 0, masks).sort());
+  const at::Tensor order =
+      std::get<0>(at::randperm(tokens, generator, at::kLong).narrow(0, 0, masks).sort());
   for (int64_t k = 0; k < masks; ++k) probe.positions.push_back(order[k].item<int64_t>());
   return probe;
 }

@@ -37,8 +37,8 @@ class SafetensorsTest : public ::testing::Test {
     std::ofstream(file(name), std::ios::binary) << bytes;
   }
   /// A file with this header and as many bytes of data.
-  void write_raw(const std::string& header, size_t data, const std::string& name = "model.safetensors",
-                 int64_t longer = 0) const {
+  void write_raw(const std::string& header, size_t data,
+                 const std::string& name = "model.safetensors", int64_t longer = 0) const {
     std::string bytes(8, '\0');
     const uint64_t length = header.size() + static_cast<uint64_t>(longer);
     for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>((length >> (8 * i)) & 0xFF);
@@ -188,7 +188,12 @@ TEST_F(SafetensorsTest, OffsetsThatOverlapLeaveAGapOrEndOutside) {
 
 TEST_F(SafetensorsTest, WrongHeaders) {
   for (const char* header : {
-           "", "[]", "null", "{", "{\"a\":1}", "\xff\xfe",
+           "",
+           "[]",
+           "null",
+           "{",
+           "{\"a\":1}",
+           "\xff\xfe",
            R"({"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}})",
            R"({"a":{"shape":[2],"data_offsets":[0,8]}})",
            R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})",
@@ -211,10 +216,11 @@ TEST_F(SafetensorsTest, DimensionBeyondInt64) {
 
 TEST_F(SafetensorsTest, ChangedBytesNeverCrash) {
   const std::vector<float> values(8, 1.0F);
-  write_safetensors(file(),
-                    std::vector<TensorToWrite>{{"a", Storage::kF32, {4}, bytes_of(values).first(16)},
-                                               {"b", Storage::kF32, {4}, bytes_of(values).last(16)}},
-                    {{"format", "pt"}});
+  write_safetensors(
+      file(),
+      std::vector<TensorToWrite>{{"a", Storage::kF32, {4}, bytes_of(values).first(16)},
+                                 {"b", Storage::kF32, {4}, bytes_of(values).last(16)}},
+      {{"format", "pt"}});
   const std::string whole = read_file(file());
   std::mt19937 random(7);
   int opened = 0;

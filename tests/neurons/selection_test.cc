@@ -182,9 +182,8 @@ TEST(SelectNeurons, AdaptsAsASlowModelDoes) {
 }
 
 TEST(MakeBag, CountsPromptsAndAveragesScores) {
-  const std::vector<PromptNeurons> prompts = {{3, {{{0, 1}, 1.0F}, {{2, 0}, 3.0F}}},
-                                              {-1, {}},
-                                              {2, {{{0, 1}, 2.0F}}}};
+  const std::vector<PromptNeurons> prompts = {
+      {3, {{{0, 1}, 1.0F}, {{2, 0}, 3.0F}}}, {-1, {}}, {2, {{{0, 1}, 2.0F}}}};
   const Bag bag = make_bag(prompts);
   EXPECT_EQ(bag.prompts, 3);
   ASSERT_EQ(bag.neurons.size(), 2U);

@@ -18,12 +18,12 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A small ParaRel folder that goes away with the test.
-class PararelTest : public testing::Test {
+class PararelTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
+    folder_ = fs::path(::testing::TempDir()) /
               ("engram_pararel_" +
-               std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+               std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
     fs::remove_all(folder_);
     fs::create_directories(folder_ / "facts");
     fs::create_directories(folder_ / "patterns");
@@ -64,11 +64,10 @@ TEST_F(PararelTest, PatternsBecomePromptsInNumericOrderOfTheRelations) {
 TEST_F(PararelTest, GroupsOfLemmasAreNeverTornApart) {
   add_fact("P1", "A", "b");
   // Four groups; the texts of one group start with the same letters.
-  const std::vector<std::vector<std::string>> groups = {
-      {"own", "owner", "owned-by", "is-own-by"},
-      {"produce", "product-of"},
-      {"locate-in", "is-located"},
-      {"found-in"}};
+  const std::vector<std::vector<std::string>> groups = {{"own", "owner", "owned-by", "is-own-by"},
+                                                        {"produce", "product-of"},
+                                                        {"locate-in", "is-located"},
+                                                        {"found-in"}};
   for (size_t g = 0; g < groups.size(); ++g) {
     for (const std::string& lemma : groups[g]) {
       // A text of its own, so that only the lemmas can connect.
@@ -95,7 +94,9 @@ TEST_F(PararelTest, GroupsOfLemmasAreNeverTornApart) {
         EXPECT_LE(fact.held_out.size(), 3U);
         outcomes.insert(held);
       }
-      if (share == 0.01) EXPECT_EQ(held, std::set<char>{'3'}) << "the smallest group";
+      if (share == 0.01) {
+        EXPECT_EQ(held, std::set<char>{'3'}) << "the smallest group";
+      }
     }
   }
   EXPECT_GT(outcomes.size(), 1U) << "the seed decides";
@@ -165,8 +166,8 @@ TEST_F(PararelTest, MissingHalfOrNoFactIsRefused) {
 
 fs::path real_pararel() {
   const char* shared = std::getenv("ENGRAM_SHARED");  // NOLINT(concurrency-mt-unsafe)
-  const fs::path root = shared != nullptr ? fs::path(shared)
-                                          : fs::path(ENGRAM_SOURCE_DIR).parent_path() / "shared";
+  const fs::path root =
+      shared != nullptr ? fs::path(shared) : fs::path(ENGRAM_SOURCE_DIR).parent_path() / "shared";
   return root / "data" / "pararel";
 }
 
@@ -186,8 +187,8 @@ TEST(RealPararel, CountsAndSplit) {
   for (const auto& [relation, sizes] : split) {
     EXPECT_GE(sizes.first, 1U) << relation;
     prompts += sizes.first + sizes.second;
-    const bool unsplit = std::ranges::find(set.unsplit_relations, relation) !=
-                         set.unsplit_relations.end();
+    const bool unsplit =
+        std::ranges::find(set.unsplit_relations, relation) != set.unsplit_relations.end();
     EXPECT_EQ(unsplit, sizes.second == 0) << relation;
   }
   EXPECT_EQ(prompts, 329U);

@@ -249,9 +249,9 @@ TEST(TokenizerFiles, BadTokenizerJsonNamesTheFile) {
   const Folder folder;
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
   const std::string invalid_utf8 = "{\"version\": \"\xff\"}";
-  for (const std::string& text : {std::string(), std::string("{"), std::string("[]"), deep,
-                                  std::string(R"({"model": 3})"), std::string(R"({"version": "1.0"})"),
-                                  good.substr(0, good.size() / 2), invalid_utf8}) {
+  for (const std::string& text :
+       {std::string(), std::string("{"), std::string("[]"), deep, std::string(R"({"model": 3})"),
+        std::string(R"({"version": "1.0"})"), good.substr(0, good.size() / 2), invalid_utf8}) {
     folder.write("tokenizer.json", text);
     expect_contains(message_of<InputError>([&] { Tokenizer::load(folder.path()); }),
                     (folder.path() / "tokenizer.json").string());
@@ -289,7 +289,9 @@ TEST(TokenizerFiles, BadMergesNameTheLine) {
 std::string trained(const std::string& corpus, const std::string& words, size_t vocabulary,
                     bool lowercase = false) {
   char* error = nullptr;
-  const auto bytes = [](const std::string& s) { return reinterpret_cast<const uint8_t*>(s.data()); };
+  const auto bytes = [](const std::string& s) {
+    return reinterpret_cast<const uint8_t*>(s.data());
+  };
   char* text = engram_hf_train_wordpiece(bytes(corpus), corpus.size(), bytes(words), words.size(),
                                          vocabulary, 2, 1000, lowercase, &error);
   std::string result = text != nullptr ? text : std::string("error: ") + error;

@@ -15,51 +15,51 @@ namespace engram {
 
 /// How neurons are scored (METHOD section 2).
 enum class Score {
-  kIntegratedGradients,     ///< a_i * integral of dF/dz_i from the zero vector to a
-  kActivation,              ///< a_i, the paper's baseline
-  kGradientXActivation,     ///< a_i * dF/dz_i at a: first-order ablation
-  kAblation,                ///< F(a) - F(a with neuron i alone set to zero), exact
+  kIntegratedGradients,  ///< a_i * integral of dF/dz_i from the zero vector to a
+  kActivation,           ///< a_i, the paper's baseline
+  kGradientXActivation,  ///< a_i * dF/dz_i at a: first-order ablation
+  kAblation,             ///< F(a) - F(a with neuron i alone set to zero), exact
 };
 
 /// Quadrature rules of integrated gradients.
 enum class Rule {
   kControlVariate,
   kGaussLegendre,
-  kGaussRadau,     ///< with a node at t = 1
-  kGaussLobatto,   ///< with nodes at t = 0 and t = 1
-  kRiemannLeft,    ///< t = k/m, k = 0..m-1: the paper's released code, m = 20
-  kRiemannRight,   ///< t = k/m, k = 1..m: the formula as printed
+  kGaussRadau,    ///< with a node at t = 1
+  kGaussLobatto,  ///< with nodes at t = 0 and t = 1
+  kRiemannLeft,   ///< t = k/m, k = 0..m-1: the paper's released code, m = 20
+  kRiemannRight,  ///< t = k/m, k = 1..m: the formula as printed
   kTrapezoid,
-  kLinspace,       ///< t = k/(m-1), weight 1/m: EleutherAI's replication
+  kLinspace,  ///< t = k/(m-1), weight 1/m: EleutherAI's replication
 };
 
 /// The scalar F that is attributed. Answers of several tokens always take the mean log P.
 enum class Target { kProbability, kLogProbability, kLogitDifference };
 
-std::string_view score_name(Score score);      ///< "ig", "activation", ...
-std::string_view rule_name(Rule rule);         ///< "control-variate", ...
-std::string_view target_name(Target target);   ///< "prob", "logprob", "logit-diff"
-Score parse_score(std::string_view name);      ///< throws UsageError
-Rule parse_rule(std::string_view name);        ///< throws UsageError
+std::string_view score_name(Score score);     ///< "ig", "activation", ...
+std::string_view rule_name(Rule rule);        ///< "control-variate", ...
+std::string_view target_name(Target target);  ///< "prob", "logprob", "logit-diff"
+Score parse_score(std::string_view name);     ///< throws UsageError
+Rule parse_rule(std::string_view name);       ///< throws UsageError
 
 struct AttributionOptions {
   Score score = Score::kIntegratedGradients;
   Rule rule = Rule::kControlVariate;
   Target target = Target::kProbability;
-  std::optional<int64_t> steps;   ///< fixes n for every rule (1..10000); unset: adaptive rules adapt,
-                                  ///< the fixed ones (riemann-*, trapezoid, linspace) take 20
-  int64_t max_steps = 64;         ///< cap of exact nodes per (prompt, layer) for adaptive rules
-  double tolerance = 0.01;        ///< relative; METHOD "when to stop"
-  int threads = 0;                ///< workers, one BLAS thread each; 0: one per core
-  int64_t memory_bytes = 0;       ///< budget for buffers of all workers; 0: half of what is free
+  std::optional<int64_t> steps;  ///< fixes n for every rule (1..10000); unset: adaptive rules
+                                 ///< adapt, the fixed ones (riemann-*, trapezoid, linspace) take 20
+  int64_t max_steps = 64;    ///< cap of exact nodes per (prompt, layer) for adaptive rules
+  double tolerance = 0.01;   ///< relative; METHOD "when to stop"
+  int threads = 0;           ///< workers, one BLAS thread each; 0: one per core
+  int64_t memory_bytes = 0;  ///< budget for buffers of all workers; 0: half of what is free
 };
 
 /// One prompt to attribute.
 struct AttributionQuery {
-  std::vector<int64_t> ids;                ///< [tokens]
-  std::vector<int64_t> positions;          ///< [k] of the masks
-  std::vector<int64_t> answer;             ///< [k] token ids
-  std::vector<int64_t> contrast;           ///< [k] the other answer, for kLogitDifference only
+  std::vector<int64_t> ids;        ///< [tokens]
+  std::vector<int64_t> positions;  ///< [k] of the masks
+  std::vector<int64_t> answer;     ///< [k] token ids
+  std::vector<int64_t> contrast;   ///< [k] the other answer, for kLogitDifference only
 };
 
 /// What is known of one layer's attribution.
@@ -75,10 +75,10 @@ struct LayerReport {
 
 /// The scores of one prompt.
 struct Attribution {
-  at::Tensor scores;           ///< [layers, d_ff] float32, CPU
-  at::Tensor activations;      ///< [layers, d_ff] float32, CPU; mean over the masks
-  double p = 0;                ///< P of the answer (exp of the mean log P for several tokens)
-  double f = 0;                ///< F(a): the target's value
+  at::Tensor scores;       ///< [layers, d_ff] float32, CPU
+  at::Tensor activations;  ///< [layers, d_ff] float32, CPU; mean over the masks
+  double p = 0;            ///< P of the answer (exp of the mean log P for several tokens)
+  double f = 0;            ///< F(a): the target's value
   std::vector<LayerReport> layers;
 };
 

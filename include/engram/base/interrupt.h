@@ -10,9 +10,7 @@ class Interrupt {
  public:
   static void request() noexcept { flag().store(true, std::memory_order_relaxed); }
   static void clear() noexcept { flag().store(false, std::memory_order_relaxed); }
-  [[nodiscard]] static bool requested() noexcept {
-    return flag().load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] static bool requested() noexcept { return flag().load(std::memory_order_relaxed); }
   /// Throws Interrupted if a stop was requested.
   static void check();
 

@@ -20,20 +20,20 @@ namespace engram {
 /// A fact whose neurons are manipulated, or that only shows side effects.
 struct EffectFact {
   std::string relation, subject, object;
-  std::vector<Probe> prompts;        ///< on which the neurons were located; at least one
+  std::vector<Probe> prompts;  ///< on which the neurons were located; at least one
   std::vector<Probe> held_out;
-  bool evaluated = true;             ///< false: only a witness of other facts' side effects
-  std::vector<NeuronId> neurons;     ///< each once; may be empty
+  bool evaluated = true;          ///< false: only a witness of other facts' side effects
+  std::vector<NeuronId> neurons;  ///< each once; may be empty
 };
 
 /// The prompts on which an effect is measured, seen from the manipulated fact.
 enum class Scope {
   kOwn,
   kHeldOut,
-  kSameRelation,             ///< other facts of the relation
+  kSameRelation,  ///< other facts of the relation
   kSameRelationSameObject,
   kSameRelationOtherObject,
-  kOtherRelations,           ///< facts of other relations
+  kOtherRelations,  ///< facts of other relations
   kOtherRelationsSameObject,
   kOtherRelationsOtherObject,
 };
@@ -62,9 +62,9 @@ struct EffectOptions {
   int64_t side_draws = 1;      ///< the same on the prompts of other facts; at most `draws`
   int64_t same_relation = 20;  ///< other facts of the relation per fact
   int64_t other_relations = 100;  ///< facts of other relations per fact
-  double known_p = 0.1;        ///< a prompt is known before when its P is at least this
-  int64_t known_rank = 1;      ///< and the answer's rank at most this
-  int64_t reference = 256;     ///< prompts of the reference of mean and resample, at most
+  double known_p = 0.1;           ///< a prompt is known before when its P is at least this
+  int64_t known_rank = 1;         ///< and the answer's rank at most this
+  int64_t reference = 256;        ///< prompts of the reference of mean and resample, at most
   BootstrapOptions bootstrap;
   uint64_t seed = 0;
   MeasureOptions measure;
@@ -73,14 +73,14 @@ struct EffectOptions {
 /// One scope's effects. Values are means over facts (each the mean over its prompts).
 struct EffectRow {
   Scope scope = Scope::kOwn;
-  int64_t facts = 0;     ///< manipulated facts with a prompt in the scope
-  int64_t prompts = 0;   ///< pairs of a manipulated fact and a prompt
-  int64_t known = 0;     ///< manipulated facts with a known prompt in the scope
+  int64_t facts = 0;    ///< manipulated facts with a prompt in the scope
+  int64_t prompts = 0;  ///< pairs of a manipulated fact and a prompt
+  int64_t known = 0;    ///< manipulated facts with a known prompt in the scope
   struct State {
     double p = 0;
     double log_p = 0;
     double accuracy = 0;
-    double rank = 0;     ///< geometric mean
+    double rank = 0;  ///< geometric mean
   };
   State before;
   std::array<State, kSources> after;
@@ -97,20 +97,20 @@ struct RelationEffect {
   std::string relation;
   int64_t facts = 0;
   int64_t empty = 0;
-  std::array<double, kSources> own{};       ///< P after / before - 1; NaN where there is no prompt
+  std::array<double, kSources> own{};  ///< P after / before - 1; NaN where there is no prompt
   std::array<double, kSources> held_out{};
 };
 
 struct EffectReport {
-  std::vector<EffectRow> rows;              ///< one per Scope, in its order
-  std::vector<RelationEffect> relations;    ///< by first appearance
-  int64_t facts = 0;                        ///< manipulated
-  int64_t empty = 0;                        ///< of them without neurons
-  int64_t witnesses = 0;                    ///< facts that could show side effects
-  int64_t reference = 0;                    ///< prompts behind mean and resample
+  std::vector<EffectRow> rows;                   ///< one per Scope, in its order
+  std::vector<RelationEffect> relations;         ///< by first appearance
+  int64_t facts = 0;                             ///< manipulated
+  int64_t empty = 0;                             ///< of them without neurons
+  int64_t witnesses = 0;                         ///< facts that could show side effects
+  int64_t reference = 0;                         ///< prompts behind mean and resample
   std::array<int64_t, kSources - 1> weakened{};  ///< located neurons matched more weakly
   std::array<int64_t, kSources - 1> missing{};   ///< located neurons without any match
-  int64_t trials = 0;                       ///< changed forward passes
+  int64_t trials = 0;                            ///< changed forward passes
 };
 
 /// Called with the number of trials done and of all trials.

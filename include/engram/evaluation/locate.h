@@ -44,10 +44,10 @@ struct LocatedRelation {
   int64_t facts = 0;
   int64_t prompts = 0;
   int64_t held_out = 0;
-  int64_t negative = 0;   ///< prompts whose largest score is not positive
-  int64_t unconverged = 0;  ///< prompts that missed the tolerance
-  int64_t empty = 0;      ///< facts without neurons, the unrefined ones included
-  double p = 0;           ///< mean over all prompts
+  int64_t negative = 0;         ///< prompts whose largest score is not positive
+  int64_t unconverged = 0;      ///< prompts that missed the tolerance
+  int64_t empty = 0;            ///< facts without neurons, the unrefined ones included
+  double p = 0;                 ///< mean over all prompts
   RelationSelection selection;  ///< its lists of neurons are moved into the facts
   RelationNeurons neurons;
 };
@@ -55,9 +55,9 @@ struct LocatedRelation {
 struct LocateOptions {
   AttributionOptions attribution;
   SelectionOptions selection;
-  bool strict = false;             ///< throw at the first fact that cannot be used
-  int64_t relation_neurons = 20;   ///< most frequent ones per relation
-  double common_share = 0.1;       ///< of the facts, for the common ones
+  bool strict = false;            ///< throw at the first fact that cannot be used
+  int64_t relation_neurons = 20;  ///< most frequent ones per relation
+  double common_share = 0.1;      ///< of the facts, for the common ones
 };
 
 /// Where results go. Everything is called from the calling thread but `on_scores`.

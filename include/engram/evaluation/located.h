@@ -30,8 +30,8 @@ struct LocatedFile {
   std::vector<LocatedSet> facts;
 };
 
-/// Reads a file of engram.locate/1; lines of other records are skipped. Throws FileError; InputError
-/// with file and line when a line is malformed or no fact is in it.
+/// Reads a file of engram.locate/1; lines of other records are skipped. Throws FileError;
+/// InputError with file and line when a line is malformed or no fact is in it.
 LocatedFile read_located(const std::filesystem::path& path);
 
 /// "3:17,5:201" as neurons, each once, sorted. Throws UsageError.

@@ -16,9 +16,9 @@ namespace engram {
 /// A fact whose prompts are token ids. A fact is used whole or not at all, so that the size of its
 /// bag is what its file says.
 struct PreparedFact {
-  size_t index = 0;              ///< in the fact set
-  std::vector<Probe> prompts;    ///< as Fact::prompts
-  std::vector<Probe> held_out;   ///< as Fact::held_out
+  size_t index = 0;             ///< in the fact set
+  std::vector<Probe> prompts;   ///< as Fact::prompts
+  std::vector<Probe> held_out;  ///< as Fact::held_out
 };
 
 /// Encodes a fact's prompts. Throws InputError that names the fact, where it stands, and what is

@@ -67,8 +67,9 @@ at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
 
 /// Size of activations and gradients on some prompts.
 struct ActivationProfile {
-  at::Tensor activation;  ///< [groups, layers, d_ff] float32, CPU: mean |a| over the group's prompts
-  at::Tensor gradient;    ///< the same of |dF/da|, F as in attribution with target prob
+  at::Tensor
+      activation;       ///< [groups, layers, d_ff] float32, CPU: mean |a| over the group's prompts
+  at::Tensor gradient;  ///< the same of |dF/da|, F as in attribution with target prob
 };
 
 /// Profiles of groups of prompts: prompt i belongs to group[i] in 0..groups-1; a prompt's value is

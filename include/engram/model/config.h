@@ -24,20 +24,20 @@ struct ModelConfig {
   Family family = Family::kBert;
   NormPlacement norm = NormPlacement::kPost;
   AttentionKind attention = AttentionKind::kBidirectional;
-  bool gated_ffn = false;        ///< activation(gate) * up instead of activation(up)
+  bool gated_ffn = false;  ///< activation(gate) * up instead of activation(up)
   int64_t layers = 0;
-  int64_t d_model = 0;           ///< width of the residual stream
-  int64_t d_ff = 0;              ///< neurons per layer
+  int64_t d_model = 0;  ///< width of the residual stream
+  int64_t d_ff = 0;     ///< neurons per layer
   int64_t heads = 0;
-  int64_t head_size = 0;         ///< d_model / heads
+  int64_t head_size = 0;  ///< d_model / heads
   int64_t vocabulary = 0;
-  int64_t positions = 0;         ///< rows of the position table
-  int64_t first_position = 0;    ///< row of the first token (RoBERTa: pad id + 1)
-  int64_t token_types = 0;       ///< 0 where the family has none
+  int64_t positions = 0;       ///< rows of the position table
+  int64_t first_position = 0;  ///< row of the first token (RoBERTa: pad id + 1)
+  int64_t token_types = 0;     ///< 0 where the family has none
   double norm_epsilon = 1e-12;
   Activation activation = Activation::kGelu;       ///< of the FFN neurons
   Activation head_activation = Activation::kGelu;  ///< of the LM head's transform
-  bool tied_decoder = true;      ///< the decoder matrix is the token-embedding matrix
+  bool tied_decoder = true;  ///< the decoder matrix is the token-embedding matrix
   int64_t pad_token = 0;
 
   /// The longest prompt in tokens, special tokens included.

@@ -29,7 +29,7 @@ struct Intervention {
   int64_t prompt = kEveryPrompt;  ///< row of the batch, or all
   int64_t token = kEveryToken;    ///< position in the prompt, or all
   Kind kind = Kind::kSet;
-  double value = 0.0;             ///< the new value, factor, or summand
+  double value = 0.0;  ///< the new value, factor, or summand
 };
 
 /// A list of interventions as a hook: applied in the order given. Throws InputError at construction

@@ -15,26 +15,26 @@ namespace engram {
 
 /// Weights of one transformer layer. Matrices are stored as in the checkpoint, [out, in], float32.
 struct LayerWeights {
-  at::Tensor query_weight, query_bias;            ///< [d_model, d_model], [d_model]
-  at::Tensor key_weight, key_bias;                ///< [d_model, d_model], [d_model]
-  at::Tensor value_weight, value_bias;            ///< [d_model, d_model], [d_model]
-  at::Tensor attention_out_weight, attention_out_bias;  ///< [d_model, d_model], [d_model]
+  at::Tensor query_weight, query_bias;                    ///< [d_model, d_model], [d_model]
+  at::Tensor key_weight, key_bias;                        ///< [d_model, d_model], [d_model]
+  at::Tensor value_weight, value_bias;                    ///< [d_model, d_model], [d_model]
+  at::Tensor attention_out_weight, attention_out_bias;    ///< [d_model, d_model], [d_model]
   at::Tensor attention_norm_weight, attention_norm_bias;  ///< [d_model]
-  at::Tensor ffn_in_weight, ffn_in_bias;          ///< keys: [d_ff, d_model], [d_ff]
-  at::Tensor ffn_out_weight, ffn_out_bias;        ///< values are columns: [d_model, d_ff], [d_model]
-  at::Tensor ffn_norm_weight, ffn_norm_bias;      ///< [d_model]
+  at::Tensor ffn_in_weight, ffn_in_bias;                  ///< keys: [d_ff, d_model], [d_ff]
+  at::Tensor ffn_out_weight, ffn_out_bias;    ///< values are columns: [d_model, d_ff], [d_model]
+  at::Tensor ffn_norm_weight, ffn_norm_bias;  ///< [d_model]
 };
 
 /// All weights, float32 (or whatever type a trainer uses), on one device.
 struct ModelWeights {
-  at::Tensor token_embedding;                     ///< [vocabulary, d_model]
-  at::Tensor position_embedding;                  ///< [positions, d_model]
-  at::Tensor type_embedding;                      ///< [token_types, d_model], undefined if none
+  at::Tensor token_embedding;     ///< [vocabulary, d_model]
+  at::Tensor position_embedding;  ///< [positions, d_model]
+  at::Tensor type_embedding;      ///< [token_types, d_model], undefined if none
   at::Tensor embedding_norm_weight, embedding_norm_bias;  ///< [d_model]
   std::vector<LayerWeights> layers;
-  at::Tensor head_weight, head_bias;              ///< LM head's transform: [d_model, d_model]
-  at::Tensor head_norm_weight, head_norm_bias;    ///< [d_model]
-  at::Tensor decoder_weight, decoder_bias;        ///< [vocabulary, d_model], [vocabulary]
+  at::Tensor head_weight, head_bias;            ///< LM head's transform: [d_model, d_model]
+  at::Tensor head_norm_weight, head_norm_bias;  ///< [d_model]
+  at::Tensor decoder_weight, decoder_bias;      ///< [vocabulary, d_model], [vocabulary]
 };
 
 /// An axis of a weight, by what it counts.
@@ -55,11 +55,11 @@ int64_t axis_size(const ModelConfig& config, Axis axis);
 
 /// What loading found beside the model.
 struct LoadReport {
-  std::vector<std::string> unexpected;   ///< tensors of the file that the family does not use
-  std::vector<std::string> missing;      ///< optional tensors that the file does not have
-  int64_t parameters = 0;                ///< distinct float parameters
-  int64_t mapped_bytes = 0;              ///< of the weights that stay in the file's map
-  int64_t copied_bytes = 0;              ///< of the weights that were converted or moved
+  std::vector<std::string> unexpected;  ///< tensors of the file that the family does not use
+  std::vector<std::string> missing;     ///< optional tensors that the file does not have
+  int64_t parameters = 0;               ///< distinct float parameters
+  int64_t mapped_bytes = 0;             ///< of the weights that stay in the file's map
+  int64_t copied_bytes = 0;             ///< of the weights that were converted or moved
 };
 
 /// A masked language model, immutable after loading and shared by all threads as const.
@@ -90,8 +90,8 @@ class Model {
   /// The steps of encode(), for callers that share some of them between runs.
   /// Embedded tokens [prompts, tokens, d_model], the input of layer 0. REQUIRES as encode().
   [[nodiscard]] at::Tensor embed(const at::Tensor& ids, double dropout = 0.0) const;
-  /// The attention sublayer with its residual and norm, for the rows `from` [prompts, rows, d_model]
-  /// that look at the layer's whole input `x` [prompts, tokens, d_model]. Shape of `from`.
+  /// The attention sublayer with its residual and norm, for the rows `from` [prompts, rows,
+  /// d_model] that look at the layer's whole input `x` [prompts, tokens, d_model]. Shape of `from`.
   [[nodiscard]] at::Tensor attend(int64_t layer, const at::Tensor& from, const at::Tensor& x,
                                   const at::Tensor& mask = {}, double dropout = 0.0) const;
   /// The FFN sublayer with its residual and norm on any rows `x` [prompts, rows, d_model]; `hook`

@@ -19,9 +19,9 @@ enum class Storage { kF32, kF16, kBF16, kOther };
 struct StoredTensor {
   std::string name;
   Storage storage = Storage::kOther;
-  std::string storage_name;          ///< as the file writes it, for messages ("F32", "I64"...)
+  std::string storage_name;  ///< as the file writes it, for messages ("F32", "I64"...)
   std::vector<int64_t> shape;
-  const std::byte* data = nullptr;   ///< row-major, little-endian, inside `file`'s map
+  const std::byte* data = nullptr;  ///< row-major, little-endian, inside `file`'s map
   std::size_t bytes = 0;
   std::shared_ptr<const MappedFile> file;
 };

@@ -17,17 +17,17 @@ namespace engram {
 /// at least `ratio` times the prompt's largest score, and belongs to the fact when it passes enough
 /// of the fact's prompts.
 struct SelectionOptions {
-  double ratio = 0.2;          ///< of the prompt's largest score; > 0
-  bool above_ratio = false;    ///< strictly above it
-  double share = 0.7;          ///< p: share of the fact's prompts
-  bool above_share = false;    ///< in strictly more than share * prompts
-  int64_t min_prompts = 3;     ///< and in at least so many prompts
-  int64_t min_bag = 3;         ///< facts with fewer prompts are not refined
-  bool adapt = true;           ///< move `share` per relation until the mean number fits
-  double step = 0.05;          ///< by which `share` moves
-  double fewest = 2.0;         ///< wanted mean number of neurons per fact, from
-  double most = 5.0;           ///< to
-  int64_t passes = 6;          ///< selections per relation; one less are moves of `share`
+  double ratio = 0.2;        ///< of the prompt's largest score; > 0
+  bool above_ratio = false;  ///< strictly above it
+  double share = 0.7;        ///< p: share of the fact's prompts
+  bool above_share = false;  ///< in strictly more than share * prompts
+  int64_t min_prompts = 3;   ///< and in at least so many prompts
+  int64_t min_bag = 3;       ///< facts with fewer prompts are not refined
+  bool adapt = true;         ///< move `share` per relation until the mean number fits
+  double step = 0.05;        ///< by which `share` moves
+  double fewest = 2.0;       ///< wanted mean number of neurons per fact, from
+  double most = 5.0;         ///< to
+  int64_t passes = 6;        ///< selections per relation; one less are moves of `share`
 };
 
 /// The rules of "dai2022" (the paper and its code), "eleuther" (EleutherAI's replication) or
@@ -69,15 +69,15 @@ Bag make_bag(std::span<const PromptNeurons> prompts);
 
 /// The neurons of one relation's facts.
 struct RelationSelection {
-  double share = 0;        ///< p of the pass that stands
-  int64_t passes = 0;      ///< selections made
-  double mean = 0;         ///< neurons per fact of that pass, over all facts
-  bool within = true;      ///< the mean lies in the wanted range (true without adaptation)
+  double share = 0;    ///< p of the pass that stands
+  int64_t passes = 0;  ///< selections made
+  double mean = 0;     ///< neurons per fact of that pass, over all facts
+  bool within = true;  ///< the mean lies in the wanted range (true without adaptation)
   std::vector<std::vector<CountedNeuron>> neurons;  ///< per bag, by id
   /// Per bag with fewer prompts than min_bag, where no refinement is possible: every neuron that
   /// passed a prompt, with the number of prompts. `neurons` is empty there.
   std::vector<std::vector<CountedNeuron>> unrefined;
-  int64_t too_few = 0;     ///< such bags
+  int64_t too_few = 0;  ///< such bags
 };
 RelationSelection select_neurons(std::span<const Bag> bags, const SelectionOptions& options);
 

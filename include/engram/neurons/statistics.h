@@ -35,15 +35,15 @@ RelationNeurons relation_neurons(std::span<const FactNeurons> facts, int64_t mos
 /// Statistics over facts (METHOD section 3). Facts without neurons count everywhere.
 struct NeuronStatistics {
   int64_t facts = 0;
-  int64_t empty = 0;                ///< facts without neurons
-  double per_fact = 0;              ///< mean number of neurons
+  int64_t empty = 0;    ///< facts without neurons
+  double per_fact = 0;  ///< mean number of neurons
   /// Mean size of the intersection of two facts' sets: over all pairs within a relation, averaged
   /// over the relations that have a pair without weights; NaN if there is no pair.
   double intersection_within = 0;
-  double intersection_across = 0;   ///< over all pairs of facts of different relations; NaN: none
-  std::vector<int64_t> layers;      ///< [layers] how often a neuron of the layer is in a fact's set
-  std::vector<NeuronFacts> hubs;    ///< the neurons in the most facts, at most `hubs` of them
-  int64_t distinct = 0;             ///< different neurons
+  double intersection_across = 0;  ///< over all pairs of facts of different relations; NaN: none
+  std::vector<int64_t> layers;     ///< [layers] how often a neuron of the layer is in a fact's set
+  std::vector<NeuronFacts> hubs;   ///< the neurons in the most facts, at most `hubs` of them
+  int64_t distinct = 0;            ///< different neurons
 };
 NeuronStatistics neuron_statistics(std::span<const FactNeurons> facts, int64_t layers,
                                    int64_t hubs = 10);

@@ -11,7 +11,7 @@ namespace engram {
 
 /// One fact with its bag of prompts. Prompts are written with `[MASK]`.
 struct Fact {
-  std::string relation;               ///< a Wikidata property id where there is one
+  std::string relation;  ///< a Wikidata property id where there is one
   std::string subject;
   std::string object;                 ///< the answer
   std::vector<std::string> prompts;   ///< those that locate
@@ -22,22 +22,22 @@ struct Fact {
 /// A line that could not be used.
 struct FactProblem {
   std::string file;
-  int64_t line = 0;      ///< from 1; 0: the file as a whole (a relation without patterns)
-  std::string message;   ///< got and expected, one line
+  int64_t line = 0;     ///< from 1; 0: the file as a whole (a relation without patterns)
+  std::string message;  ///< got and expected, one line
 };
 
 struct FactSetOptions {
-  bool strict = false;   ///< throw InputError at the first malformed line instead of listing it
-  int64_t limit = 0;     ///< at most so many facts, whole relations, seeded; 0: all
-  uint64_t seed = 0;     ///< of the choices that `limit` and the ParaRel split make
+  bool strict = false;  ///< throw InputError at the first malformed line instead of listing it
+  int64_t limit = 0;    ///< at most so many facts, whole relations, seeded; 0: all
+  uint64_t seed = 0;    ///< of the choices that `limit` and the ParaRel split make
   double held_out_share = 0.3;  ///< ParaRel: share of the patterns held out, in whole groups of
                                 ///< one extended_lemma and its near-copies; 0: none
 };
 
 struct FactSet {
-  std::vector<Fact> facts;                ///< grouped by relation, in the order of the files
-  std::vector<FactProblem> problems;      ///< skipped: malformed lines, and facts that come again
-                                          ///< (which are no error with `strict` either)
+  std::vector<Fact> facts;            ///< grouped by relation, in the order of the files
+  std::vector<FactProblem> problems;  ///< skipped: malformed lines, and facts that come again
+                                      ///< (which are no error with `strict` either)
   std::vector<std::string> unsplit_relations;  ///< ParaRel: one group; all prompts locate
 };
 

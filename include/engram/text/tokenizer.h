@@ -35,7 +35,7 @@ class Tokenizer {
   [[nodiscard]] std::optional<int64_t> id_of(std::string_view token) const;
   [[nodiscard]] std::string token_of(int64_t id) const;  ///< as the vocabulary writes it
 
-  [[nodiscard]] int64_t mask_id() const;     ///< throws InputError if there is none
+  [[nodiscard]] int64_t mask_id() const;  ///< throws InputError if there is none
   [[nodiscard]] std::string mask_token() const;
   [[nodiscard]] std::optional<int64_t> unknown_id() const;
   [[nodiscard]] bool is_special(int64_t id) const;
