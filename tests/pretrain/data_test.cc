@@ -138,7 +138,9 @@ TEST(Shuffled, VisitsEachOnceInEveryRound) {
       EXPECT_EQ(std::set<uint64_t>(round.begin(), round.end()).size(), n);
       for (const uint64_t x : round) EXPECT_LT(x, n);
     }
-    if (n >= 64) EXPECT_NE(rounds[0], rounds[1]);
+    if (n >= 64) {
+      EXPECT_NE(rounds[0], rounds[1]);
+    }
   }
 }
 
