@@ -48,10 +48,10 @@ struct AttributionOptions {
   Target target = Target::kProbability;
   std::optional<int64_t> steps;  ///< fixes n for every rule (1..10000); unset: adaptive rules
                                  ///< adapt, the fixed ones (riemann-*, trapezoid, linspace) take 20
-  int64_t max_steps = 64;    ///< cap of exact nodes per (prompt, layer) for adaptive rules
-  double tolerance = 0.01;   ///< relative; METHOD "when to stop"
-  int threads = 0;           ///< workers, one BLAS thread each; 0: one per core
-  int64_t memory_bytes = 0;  ///< budget for buffers of all workers; 0: half of what is free
+  int64_t max_steps = 64;        ///< cap of exact nodes per (prompt, layer) for adaptive rules
+  double tolerance = 0.01;       ///< relative; METHOD "when to stop"
+  int threads = 0;               ///< workers, one BLAS thread each; 0: one per core
+  int64_t memory_bytes = 0;      ///< budget for buffers of all workers; 0: half of what is free
 };
 
 /// One prompt to attribute.
