@@ -126,6 +126,19 @@ void Arc::free_of_scale(double t, std::span<float> gradient) const {
   }
 }
 
+double Arc::reach(std::span<const float> gradient) const {
+  double sum = 0;
+  for (int64_t row = 0; row < targets_; ++row) {
+    double square = 0;
+    for (auto i = static_cast<size_t>(row * width_); i < static_cast<size_t>((row + 1) * width_);
+         ++i) {
+      square += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
+    }
+    sum += std::sqrt(square * fed2_[static_cast<size_t>(row)]);
+  }
+  return sum;
+}
+
 std::vector<double> Arc::integrate(std::span<const double> s,
                                    std::span<const std::vector<float>> freed) const {
   const size_t nodes = s.size();

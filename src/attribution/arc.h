@@ -30,6 +30,10 @@ class Arc {
   /// dF/dy [k * width] at t; the result replaces it.
   void free_of_scale(double t, std::span<float> gradient) const;
 
+  /// How much F could change along the line at this slope: |dF/dy| * |fed|, summed over the rows.
+  /// `gradient` is dF/dy [k * width].
+  [[nodiscard]] double reach(std::span<const float> gradient) const;
+
   /// The integral over t in [0, 1] of dF/dy(t), [k * width], from freed gradients at nodes s.
   [[nodiscard]] std::vector<double> integrate(std::span<const double> s,
                                               std::span<const std::vector<float>> freed) const;

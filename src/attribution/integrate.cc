@@ -1,6 +1,7 @@
 #include "integrate.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -14,9 +15,12 @@ namespace engram {
 namespace {
 
 // The default rule's choices, measured in docs/performance.md.
-constexpr double kCheapEnough =
-    0.35;                           ///< |dF-dG|/|dF| at t=1 up to which the control variate helps
-constexpr int64_t kFirstNodes = 3;  ///< exact nodes where it does not
+/// Gap of the rule with n = 1, 2, ... exact nodes on the arc, divided by |gradient at t = 1| times
+/// |what the neurons add|: what four of five (prompt, layer) pairs stay under.
+constexpr std::array<double, 5> kGapPerReach{3.5e-3, 2.8e-4, 2.2e-5, 2e-6, 2e-7};
+/// The gap that the control variate leaves, beside |dF-dG| / |dF| times that of the nodes alone.
+constexpr double kControlledShare = 1.5;
+constexpr int64_t kFewestPlain = 2;  ///< one node alone gives no estimate of its error
 constexpr int64_t kLargestExtension = 12;
 constexpr int64_t kFixedSteps = 20;  ///< of the rules that do not adapt
 
@@ -34,7 +38,8 @@ struct Cell {
   double compared_factor = 1;
   int64_t nodes = 0;
   int64_t cheap_nodes = 0;
-  int64_t level = 0;  ///< nodes of the last plain rule, 0: control variate
+  int64_t level = 0;      ///< exact nodes of the last rule
+  bool extended = false;  ///< that rule, or one before it, was a Kronrod extension
   bool done = false;
   bool exhausted = false;
   double estimate = 0;
@@ -191,8 +196,7 @@ class Integration {
     }
   }
 
-  // ---- the default: rules on the arc
-  // ---------------------------------------------------------------
+  // ---- the default: rules on the arc ------------------------------------------------------------
 
   std::vector<double> arc_integral(const Cell& cell, const std::vector<double>& s,
                                    bool exact) const {
@@ -233,8 +237,8 @@ class Integration {
     });
   }
 
-  /// F alone at `nodes`; compared with the same nodes less the first, whose error is known to be
-  /// about the square root of the whole rule's.
+  /// F alone at `nodes`; compared with the rule before, or at first with the same nodes less one,
+  /// whose error is known to be about the square root of the whole rule's.
   void plain_level(const std::vector<size_t>& which, const std::vector<double>& nodes) {
     fetch(which, nodes, Reach::kExact);
     for (const size_t index : which) {
@@ -245,7 +249,7 @@ class Integration {
       cell.compared_factor = 1;
       cell.integrated = arc_integral(cell, nodes, true);
       cell.level = static_cast<int64_t>(nodes.size());
-      if (first && nodes.size() > 1) {
+      if (first) {
         cell.compared = arc_integral(cell, {nodes.begin() + 1, nodes.end()}, true);
         cell.compared_power = 2;
         cell.compared_factor = 2;
@@ -275,7 +279,7 @@ class Integration {
       }
       cell.compared_power = 1;
       cell.compared_factor = 1;
-      cell.level = 0;
+      cell.level = n;
     }
   }
 
@@ -292,10 +296,45 @@ class Integration {
     return size > 0 ? std::sqrt(difference / size) : 0.0;
   }
 
+  /// In the two top layers F = G: other rows that moved there are never looked at again.
+  [[nodiscard]] bool control_is_empty(const Cell& cell) const {
+    return cell.layer >= config_.layers - 2;
+  }
+
+  /// The rule that a cell starts with.
+  struct Start {
+    bool controlled = false;
+    int64_t nodes = 0;
+    auto operator<=>(const Start&) const = default;
+  };
+
+  /// The cheapest rule whose gap should be within the tolerance, judged by the gradient at t = 1.
+  /// `reach` is |gradient| * |what the neurons add|, `ratio` |dF-dG| / |dF|, both there.
+  [[nodiscard]] Start cheapest_start(const Cell& cell, double reach, double ratio) const {
+    const double allowed = options_.tolerance * gap_scale(cell);
+    const auto fewest = [&](double share) {
+      size_t n = 0;
+      while (n + 1 < kGapPerReach.size() && kGapPerReach[n] * share * reach > allowed) ++n;
+      return static_cast<int64_t>(n + 1);
+    };
+    const int64_t cap = options_.max_steps;
+    const int64_t plain = std::min(cap, std::max(kFewestPlain, fewest(1)));
+    if (control_is_empty(cell)) return {false, plain};
+    const int64_t controlled = std::min(cap, fewest(std::min(1.0, kControlledShare * ratio)));
+    const auto cost = [&](int64_t n) {  // in cheap nodes; G takes the Kronrod extension
+      return n * base_.chunk.tokens / k_ + 2 * n + 1;
+    };
+    const bool pays = cost(controlled) < plain * base_.chunk.tokens / k_;
+    return pays ? Start{true, controlled} : Start{false, plain};
+  }
+
+  [[nodiscard]] Start fixed_start(const Cell& cell, int64_t n) const {
+    return {!control_is_empty(cell) && n <= kLargestExtension, n};
+  }
+
   void run_arc_rule() {
     const std::vector<at::Tensor> cheap_at_one = passes_.cheap_gradient_at_one(base_);
-    std::vector<size_t> controlled;
-    std::vector<size_t> plain;
+    std::map<Start, std::vector<size_t>> starts;
     for (size_t index = 0; index < cells_.size(); ++index) {
       Cell& cell = cells_[index];
       cell.arc.emplace(to_host(rows_of(cell, layer_of(cell).resting)),
@@ -304,53 +343,57 @@ class Integration {
       std::vector<float> cheap =
           to_host(rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
       const double ratio = relative(exact, cheap, true);
+      const Start start = options_.steps ? fixed_start(cell, *options_.steps)
+                                         : cheapest_start(cell, cell.arc->reach(exact), ratio);
+      starts[start].push_back(index);
       cell.arc->free_of_scale(1, exact);
       cell.arc->free_of_scale(1, cheap);
       cell.exact[1.0] = std::move(exact);
       cell.cheap[1.0] = std::move(cheap);
-      // In the two top layers F = G: other rows that moved there are never looked at again.
-      const bool same = cell.layer >= config_.layers - 2;
-      const bool use_control = options_.steps ? !same && *options_.steps <= kLargestExtension
-                                              : !same && ratio < kCheapEnough;
-      (use_control ? controlled : plain).push_back(index);
     }
-    if (options_.steps) {
-      const int64_t n = *options_.steps;
-      if (!controlled.empty()) controlled_level(controlled, n);
-      const bool extend = n <= kLargestExtension;
-      plain_level(plain, extend ? arc_extended_nodes(n) : arc_nodes(n));
-      judge();
-      return;
+    for (const auto& [start, which] : starts) {
+      if (start.controlled) {
+        controlled_level(which, start.nodes);
+      } else if (options_.steps && start.nodes <= kLargestExtension) {
+        plain_level(which, arc_extended_nodes(start.nodes));  // as many as G has elsewhere
+      } else {
+        plain_level(which, arc_nodes(start.nodes));
+      }
     }
-    const int64_t cap = options_.max_steps;
-    if (!controlled.empty()) controlled_level(controlled, 1);
-    plain_level(plain, arc_nodes(std::min(kFirstNodes, cap)));
     judge();
+    if (options_.steps) return;
     for (;;) {
-      // Each open cell climbs one step: control variate -> first plain rule -> its Kronrod
-      // extension -> fresh rules of twice the nodes.
-      std::map<int64_t, std::vector<size_t>> next;
+      // Each open cell climbs one step: the Kronrod extension of its first rule, all of whose nodes
+      // it reuses, then fresh rules of twice the nodes.
+      std::map<std::pair<bool, int64_t>, std::vector<size_t>> next;
       for (size_t index = 0; index < cells_.size(); ++index) {
         Cell& cell = cells_[index];
         if (cell.done || cell.exhausted) continue;
-        const int64_t n = cell.level == 0 ? kFirstNodes : 2 * cell.level + 1;
-        if (n > cap) {
+        if (2 * cell.level + 1 > options_.max_steps) {
           cell.exhausted = true;
-        } else {
-          next[n].push_back(index);
+          continue;
         }
+        next[{!cell.extended && cell.level <= kLargestExtension, cell.level}].push_back(index);
+        cell.extended = true;
       }
       if (next.empty()) break;
-      for (const auto& [n, which] : next) {
-        const bool extension = n == 2 * kFirstNodes + 1;
-        plain_level(which, extension ? arc_extended_nodes(kFirstNodes) : arc_nodes(n));
+      for (const auto& [key, which] : next) {
+        const auto& [extend, level] = key;
+        plain_level(which, extend ? arc_extended_nodes(level) : arc_nodes(2 * level + 1));
       }
       judge();
     }
   }
 
-  // ---- scores and stopping
-  // -----------------------------------------------------------------------
+  // ---- scores and stopping ----------------------------------------------------------------------
+
+  /// What a cell's gap is compared with: |delta|, or where that nearly vanishes a thousandth of F's
+  /// scale, which is P itself for the probability; logits and log P have their own unit.
+  [[nodiscard]] double gap_scale(const Cell& cell) const {
+    const bool probability = options_.target == Target::kProbability && k_ == 1;
+    const double unit = probability ? base_.p[static_cast<size_t>(cell.prompt)] : 1.0;
+    return std::max(std::fabs(delta(cell)), 1e-3 * unit);
+  }
 
   /// Scores of all cells, and which are done (METHOD section 2, "when to stop").
   void judge() {
@@ -413,10 +456,7 @@ class Integration {
           relative_movement = std::pow(relative_movement, cell.compared_power);
         }
         report.estimated_error = cell.compared_factor * relative_movement * largest;
-        // The scale of F: P itself for the probability; logits and log P have their own unit.
-        const double scale = options_.target == Target::kProbability && k_ == 1 ? result.p : 1.0;
-        const bool gap_closed =
-            report.gap < options_.tolerance * std::max(std::fabs(report.delta), 1e-3 * scale);
+        const bool gap_closed = report.gap < options_.tolerance * gap_scale(cell);
         const bool settled =
             compares ? report.estimated_error < options_.tolerance * largest || largest == 0 : true;
         const bool adaptive =
