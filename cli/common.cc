@@ -1,9 +1,6 @@
 #include "cli/common.h"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/detail/CUDAHooksInterface.h>
-#include <dlfcn.h>
 
 #include <charconv>
 #include <cmath>
@@ -13,6 +10,7 @@
 #include <thread>
 
 #include "engram/base/interrupt.h"
+#include "engram/model/device.h"
 
 namespace engram::cli {
 namespace {
@@ -37,25 +35,6 @@ auto while_parsing(const Parse& parse) {
   } catch (const UsageError& error) {
     // An empty option name: the message names the option already.
     throw CLI::ValidationError(error.what());
-  }
-}
-
-/// Loads the CUDA kernels that lie beside the libtorch of this process.
-void load_cuda_kernels() {
-  static const std::string failure = [] {
-    Dl_info info{};
-    // Any symbol of libtorch_cpu tells where it was loaded from.
-    if (::dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0) {
-      return std::string("libtorch was not found in this process");
-    }
-    const auto library = std::filesystem::path(info.dli_fname).parent_path() / "libtorch_cuda.so";
-    if (::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
-    const char* reason = ::dlerror();
-    return reason == nullptr ? library.string() : std::string(reason);
-  }();
-  if (!failure.empty()) {
-    throw FileError("--device cuda: the CUDA kernels cannot be loaded; run `make cuda` once (" +
-                    printable(failure) + ")");
   }
 }
 
@@ -176,27 +155,8 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->group(kCommonGroup);
 }
 
-at::Device resolve_device(const std::string& device) {
-  if (device == "cpu") return at::kCPU;
-  const bool wanted = device == "cuda";
-  try {
-    load_cuda_kernels();
-    // libtorch looks for its CUDA hooks once, so nothing may ask before they are loaded.
-    if (at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0) {
-      return at::Device(at::kCUDA, 0);
-    }
-  } catch (const FileError&) {
-    if (wanted) throw;
-  }
-  if (wanted) {
-    throw InputError(
-        "--device cuda: no usable GPU was found (expected an NVIDIA GPU and a driver)");
-  }
-  return at::kCPU;
-}
-
 LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common) {
-  const at::Device device = resolve_device(common.device);
+  const at::Device device = open_device(common.device);
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   at::set_num_threads(common.threads > 0 ? common.threads : static_cast<int>(cores));
   LoadedModel loaded{Model::load(directory, device), Tokenizer::load(directory)};

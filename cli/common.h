@@ -41,7 +41,7 @@ namespace engram::cli {
 /// Options that every command takes.
 struct CommonOptions {
   bool json = false;           ///< results for machines instead of tables
-  std::string device = "cpu";  ///< "cpu", "cuda" or "auto"; see resolve_device()
+  std::string device = "cpu";  ///< "cpu", "cuda" or "auto"; see open_device()
   int threads = 0;             ///< workers; 0: one per core
   int64_t memory_bytes = 0;    ///< budget for buffers; 0: half of what is free
   uint64_t seed = 0;           ///< of every random choice
@@ -87,17 +87,12 @@ double parse_number(std::string_view text, double low, double high, const std::s
 /// "4G", "512M", "1.5GiB", "1000000" -> bytes. Throws UsageError.
 int64_t parse_size(std::string_view text, const std::string& what);
 
-/// The device for "cpu", "cuda" or "auto"; loads the CUDA kernels where they are wanted. "auto"
-/// takes the CPU when there is no usable GPU. Throws FileError (kernels not installed: says
-/// `make cuda`) and InputError (no GPU).
-at::Device resolve_device(const std::string& device);
-
 /// A model with its tokenizer.
 struct LoadedModel {
   Model model;
   Tokenizer tokenizer;
 };
-/// Resolves the device, loads both, and checks that they fit each other. Also bounds libtorch's own
+/// Opens the device, loads both, and checks that they fit each other. Also bounds libtorch's own
 /// threads: library calls that run one worker per core set theirs themselves.
 LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common);
 

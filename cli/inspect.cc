@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engram/model/config.h"
+#include "engram/model/device.h"
 #include "engram/model/safetensors.h"
 
 namespace engram::cli {
@@ -219,7 +220,7 @@ void run_inspect(const InspectOptions& options) {
   };
   if (report.problems.empty()) {
     attempt([&] {
-      const at::Device device = resolve_device(options.common.device);
+      const at::Device device = open_device(options.common.device);
       report.loaded = Model::load(folder, device).report();
     });
   }

@@ -155,7 +155,10 @@ void add_train(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   command->add_option("--seed", o->sampler.seed, "Of the weights and the order of the data")
       ->capture_default_str();
-  command->add_option("--threads", o->threads, "Workers; 0: one per core")
+  command->add_option("--device", o->device, "cpu, cuda or auto; cuda needs `make cuda` once")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
+  command->add_option("--threads", o->threads, "Workers on the CPU; 0: one per core")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
   command->add_option("--checkpoint-seconds", o->checkpoint_seconds, "Time between checkpoints")
@@ -168,10 +171,25 @@ void add_train(CLI::App& app) {
   command->add_option("--stop-after", o->stop_after, "Stop behind this step; 0: never")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  auto json = std::make_shared<bool>(false);
+  command->add_flag("--json", *json, "Print what the training ended with as JSON");
   command->add_flag("--quiet", *quiet, "No progress");
-  command->callback([o, quiet] {
+  command->callback([o, quiet, json] {
     Screen screen(*quiet);
-    train(*o, [&](const TrainProgress& p) { screen.show(p); });
+    TrainProgress last;
+    const int64_t step = train(*o, [&](const TrainProgress& p) {
+      screen.show(p);
+      if (p.note.empty()) last = p;
+    });
+    if (!*json) return;
+    const bool reported = last.step > 0;  // false where there was nothing left to do
+    const nlohmann::ordered_json out = {
+        {"schema", "engram.pretrain.train/1"},
+        {"step", step},
+        {"steps", o->steps},
+        {"loss", reported ? nlohmann::ordered_json(last.loss) : nlohmann::ordered_json()},
+        {"out", o->out.string()}};
+    std::cout << out.dump() << "\n";
   });
 }
 

@@ -60,8 +60,11 @@ void fill_blanks(const Model& model, std::vector<Blank>& blanks, int threads) {
       positions.push_back(blank.position);
       answers.push_back(blank.answer);
     }
-    const at::Tensor logits = model.logits_at(at::tensor(ids, at::kLong).view({rows, -1}),
-                                              at::tensor(positions, at::kLong));
+    const at::Device device = model.device();
+    const at::Tensor logits = model
+                                  .logits_at(at::tensor(ids, at::kLong).view({rows, -1}).to(device),
+                                             at::tensor(positions, at::kLong).to(device))
+                                  .to(at::kCPU);
     const at::Tensor best = logits.argmax(1);
     const at::Tensor log_p =
         at::log_softmax(logits, 1).gather(1, at::tensor(answers, at::kLong).unsqueeze(1));

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engram/error.h"
+#include "engram/model/device.h"
 #include "pretrain/commands.h"
 #include "pretrain/evaluate.h"
 
@@ -25,6 +26,7 @@ struct EvaluateOptions {
   int64_t window = 128;
   int64_t perplexity_tokens = 4000;
   uint64_t seed = 0;
+  std::string device = "cpu";
   int threads = 0;
   bool json = false;
   bool relations = false;
@@ -55,7 +57,7 @@ void evaluate(const EvaluateOptions& o) {
   fact_options.limit = o.limit;
   fact_options.seed = o.seed;
   const FactSet set = read_facts(facts_file, fact_options);
-  const Model model = Model::load(o.model);
+  const Model model = Model::load(o.model, open_device(o.device));
   const Tokenizer tokenizer = Tokenizer::load(o.model);
   std::vector<Question> trained, held_out;
   for (const Fact& fact : set.facts) {
@@ -153,6 +155,9 @@ void add_evaluate(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", o->seed, "Of the samples")->capture_default_str();
+  command->add_option("--device", o->device, "cpu, cuda or auto; cuda needs `make cuda` once")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   command->add_option("--threads", o->threads, "Workers; 0: one per core")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));

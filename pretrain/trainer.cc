@@ -12,6 +12,8 @@
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
+#include "engram/model/device.h"
+#include "pretrain/adamw.h"
 #include "pretrain/random.h"
 #include "pretrain/workers.h"
 
@@ -95,92 +97,6 @@ at::Tensor log_frequencies(Sampler& sampler, int64_t vocabulary) {
   return bias;
 }
 
-/// A stretch of one parameter tensor: the unit of the optimiser's parallel work.
-struct Stretch {
-  size_t parameter;
-  int64_t begin, end;
-};
-
-/// AdamW (Loshchilov and Hutter 2019) on the summed gradients of the micro-batches. Every sum has a
-/// fixed order, so the result does not depend on the number of threads.
-class AdamW {
- public:
-  AdamW(std::vector<at::Tensor> parameters, const TrainOptions& options)
-      : parameters_(std::move(parameters)), options_(options) {
-    constexpr int64_t kStretch = 1 << 16;
-    for (size_t p = 0; p < parameters_.size(); ++p) {
-      const int64_t count = parameters_[p].numel();
-      first_.push_back(at::zeros(count, at::kFloat));
-      second_.push_back(at::zeros(count, at::kFloat));
-      for (int64_t begin = 0; begin < count; begin += kStretch) {
-        stretches_.push_back({p, begin, std::min(count, begin + kStretch)});
-      }
-    }
-  }
-
-  [[nodiscard]] const std::vector<at::Tensor>& parameters() const { return parameters_; }
-
-  /// The tensors of a checkpoint, in order.
-  [[nodiscard]] std::vector<at::Tensor> state() const {
-    std::vector<at::Tensor> all = parameters_;
-    all.insert(all.end(), first_.begin(), first_.end());
-    all.insert(all.end(), second_.begin(), second_.end());
-    return all;
-  }
-
-  /// `gradients` [micro-batch][parameter] are summed into the first. Returns the norm before
-  /// clipping. `step` counts from 0.
-  double step(std::vector<std::vector<at::Tensor>>& gradients, int64_t step, double rate,
-              Workers& workers) {
-    std::vector<double> squares(stretches_.size());
-    workers.run(static_cast<int64_t>(stretches_.size()), [&](int64_t i) {
-      const Stretch& s = stretches_[static_cast<size_t>(i)];
-      float* sum = gradients[0][s.parameter].mutable_data_ptr<float>();
-      double square = 0;
-      for (size_t b = 1; b < gradients.size(); ++b) {
-        const float* more = gradients[b][s.parameter].const_data_ptr<float>();
-        for (int64_t k = s.begin; k < s.end; ++k) sum[k] += more[k];
-      }
-      for (int64_t k = s.begin; k < s.end; ++k) square += double{sum[k]} * double{sum[k]};
-      squares[static_cast<size_t>(i)] = square;
-    });
-    double square = 0;
-    for (const double part : squares) square += part;
-    const double norm = std::sqrt(square);
-    if (!std::isfinite(norm)) throw InputError("the gradient is no longer finite: lower the rate");
-
-    const float scale = norm > options_.clip ? static_cast<float>(options_.clip / norm) : 1.0F;
-    const float b1 = static_cast<float>(options_.beta1), b2 = static_cast<float>(options_.beta2);
-    const double t = static_cast<double>(step + 1);
-    const float correct2 = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, t)));
-    const float alpha = static_cast<float>(rate / (1 - std::pow(options_.beta1, t)));
-    const float epsilon = static_cast<float>(options_.epsilon);
-    workers.run(static_cast<int64_t>(stretches_.size()), [&](int64_t i) {
-      const Stretch& s = stretches_[static_cast<size_t>(i)];
-      const float keep = parameters_[s.parameter].dim() > 1
-                             ? static_cast<float>(1 - rate * options_.weight_decay)
-                             : 1.0F;
-      // The parameters are leaves of the graph; changing them here is what training is.
-      float* w = static_cast<float*>(parameters_[s.parameter].data_ptr());
-      float* m = first_[s.parameter].mutable_data_ptr<float>();
-      float* v = second_[s.parameter].mutable_data_ptr<float>();
-      const float* g = gradients[0][s.parameter].const_data_ptr<float>();
-      for (int64_t k = s.begin; k < s.end; ++k) {
-        const float gradient = g[k] * scale;
-        m[k] = b1 * m[k] + (1 - b1) * gradient;
-        v[k] = b2 * v[k] + (1 - b2) * gradient * gradient;
-        w[k] = keep * w[k] - alpha * m[k] / (std::sqrt(v[k]) * correct2 + epsilon);
-      }
-    });
-    return norm;
-  }
-
- private:
-  std::vector<at::Tensor> parameters_, first_, second_;
-  std::vector<Stretch> stretches_;
-  TrainOptions options_;
-};
-
 /// What must agree for a training to go on.
 Json kept(const TrainOptions& o, const Dataset& data) {
   const SamplerOptions& s = o.sampler;
@@ -220,7 +136,8 @@ void write_checkpoint(const fs::path& file, const Json& header,
   AtomicFile out(file);
   out.write(std::string(kMagic) + header.dump() + "\n");
   for (const at::Tensor& tensor : tensors) {
-    out.write({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()});
+    const at::Tensor host = tensor.detach().to(at::kCPU);
+    out.write({static_cast<const char*>(host.const_data_ptr()), host.nbytes()});
   }
   out.commit();
 }
@@ -248,7 +165,9 @@ Json read_checkpoint(const fs::path& file, const Json& expected,
   bytes.remove_prefix(end + 1);
   for (const at::Tensor& tensor : tensors) {
     if (bytes.size() < tensor.nbytes()) fail("cut short");
-    std::memcpy(tensor.data_ptr(), bytes.data(), tensor.nbytes());
+    const at::Tensor host = at::empty(tensor.sizes(), at::kFloat);
+    std::memcpy(host.data_ptr(), bytes.data(), host.nbytes());
+    tensor.detach().copy_(host);
     bytes.remove_prefix(tensor.nbytes());
   }
   return header;
@@ -268,17 +187,21 @@ void export_model(const Model& model, const TrainOptions& options, const fs::pat
 std::pair<double, std::vector<at::Tensor>> gradients_of(const Model& model, const MicroBatch& batch,
                                                         const std::vector<at::Tensor>& parameters,
                                                         double weight) {
-  const at::Tensor ids = at::tensor(batch.ids, at::kLong).view({batch.rows, batch.columns});
+  const at::Device device = model.device();
+  const auto on_device = [&](const auto& values, at::ScalarType type) {
+    return at::tensor(values, type).to(device);
+  };
+  const at::Tensor ids = on_device(batch.ids, at::kLong).view({batch.rows, batch.columns});
   at::Tensor mask;
   if (batch.padded) {
-    mask = at::tensor(batch.real, at::kByte).view({batch.rows, batch.columns}).to(at::kBool);
+    mask = on_device(batch.real, at::kByte).view({batch.rows, batch.columns}).to(at::kBool);
   }
   const at::Tensor hidden = model.encode(ids, mask).flatten(0, 1);
   const at::Tensor logits =
-      model.logits(hidden.index_select(0, at::tensor(batch.targets, at::kLong)));
-  const at::Tensor each = at::cross_entropy_loss(logits, at::tensor(batch.expected, at::kLong), {},
-                                                 at::Reduction::None);
-  const at::Tensor loss = at::dot(each, at::tensor(batch.weights, at::kFloat)) / weight;
+      model.logits(hidden.index_select(0, on_device(batch.targets, at::kLong)));
+  const at::Tensor each =
+      at::cross_entropy_loss(logits, on_device(batch.expected, at::kLong), {}, at::Reduction::None);
+  const at::Tensor loss = at::dot(each, on_device(batch.weights, at::kFloat)) / weight;
   auto gradients = torch::autograd::grad({loss}, parameters, {}, /*retain_graph=*/false,
                                          /*create_graph=*/false, /*allow_unused=*/false);
   for (at::Tensor& gradient : gradients) gradient = gradient.contiguous();
@@ -300,6 +223,7 @@ double learning_rate_at(const TrainOptions& o, int64_t step) {
 
 int64_t train(const TrainOptions& options,
               const std::function<void(const TrainProgress&)>& progress) {
+  const at::Device device = open_device(options.device);
   const Dataset data = Dataset::read(options.data / "data.bin");
   const ModelConfig config = model_config(options, data);
   Sampler sampler(data, options.sampler);
@@ -313,12 +237,14 @@ int64_t train(const TrainOptions& options,
   for (const TensorSpec& spec : tensor_table(config, weights)) {
     if (!spec.required) continue;  // the decoder is tied
     initialise(spec, config, options.sampler.seed, number++);
+    *spec.destination = spec.destination->to(device);
     parameters.push_back(spec.destination->requires_grad_());
   }
   weights.decoder_bias.detach().copy_(log_frequencies(sampler, data.vocabulary));
   const Model model(config, std::move(weights));
-  AdamW optimiser(parameters, options);
-  Workers workers(options.threads);
+  AdamW optimiser(parameters, {options.beta1, options.beta2, options.epsilon, options.weight_decay,
+                               options.clip});
+  Workers workers(device.is_cpu() ? options.threads : 1);  // a GPU is kept busy by one
 
   const fs::path checkpoint = options.out / "checkpoint.bin";
   int64_t step = 0;

@@ -28,7 +28,8 @@ struct TrainOptions {
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-8;  ///< kept; of AdamW
   double clip = 1.0;                                 ///< kept; largest norm of the gradient
   SamplerOptions sampler;                            ///< kept
-  int threads = 0;                 ///< workers, one BLAS thread each; 0: one per core
+  std::string device = "cpu";                        ///< "cpu", "cuda" or "auto"; see open_device()
+  int threads = 0;                 ///< workers, one BLAS thread each; 0: one per core; CPU only
   double checkpoint_seconds = 60;  ///< time between checkpoints
   int64_t export_steps = 0;        ///< steps between exports of the model; 0: only at the end
   int64_t stop_after = 0;          ///< stop at this step as if interrupted; 0: never
@@ -46,11 +47,12 @@ struct TrainProgress {
 };
 
 /// Trains a BERT masked LM, or goes on with the training whose checkpoint lies in `out`. Same data,
-/// options and checkpoint give the same bits, however often the run was stopped and whatever
-/// `threads` is. Returns the last step's number (less than `steps` after stop_after).
-/// Writes OUT/checkpoint.bin (beside and renamed), OUT/export-STEP/ in Hugging Face layout (half
-/// precision) and OUT/model/ at the end. Throws Interrupted after writing a checkpoint; InputError
-/// when the checkpoint belongs to other data or options.
+/// options, device and checkpoint give the same bits, however often the run was stopped and
+/// whatever `threads` is (on a GPU as far as its kernels are deterministic). Returns the last
+/// step's number (less than `steps` after stop_after). Writes OUT/checkpoint.bin (beside and
+/// renamed), OUT/export-STEP/ in Hugging Face layout (half precision) and OUT/model/ at the end.
+/// Throws Interrupted after writing a checkpoint; InputError when the checkpoint belongs to other
+/// data or options.
 int64_t train(const TrainOptions& options,
               const std::function<void(const TrainProgress&)>& progress);
 
