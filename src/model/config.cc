@@ -167,7 +167,9 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
   config.vocabulary = fields.size("vocab_size");
   config.positions = fields.size_or("max_position_embeddings", 512);
   config.tied_decoder = fields.flag_or("tie_word_embeddings", true);
-  if (config.layers > 1000) fields.refuse("num_hidden_layers", "at most 1000");
+  if (config.layers > 1000) {
+    fields.refuse(type == "distilbert" ? "n_layers" : "num_hidden_layers", "at most 1000");
+  }
   if (config.d_model % config.heads != 0) {
     throw InputError(source + ": hidden size " + std::to_string(config.d_model) +
                      " is not a multiple of the number of attention heads " +
@@ -185,11 +187,19 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
 }
 
 ModelConfig read_config(const std::filesystem::path& directory) {
-  if (!std::filesystem::is_directory(directory)) {
-    throw FileError(directory.string() +
-                    ": not a folder; expected a Hugging Face model folder with config.json");
+  std::error_code failed;
+  const std::filesystem::file_status status = std::filesystem::status(directory, failed);
+  if (!std::filesystem::is_directory(status)) {
+    throw FileError(
+        directory.string() + ": " +
+        (std::filesystem::exists(status) ? "got no folder" : "cannot open: " + failed.message()) +
+        ", expected a Hugging Face model folder with config.json");
   }
   const std::filesystem::path path = directory / "config.json";
+  if (std::filesystem::status(path, failed).type() == std::filesystem::file_type::not_found) {
+    throw InputError(directory.string() +
+                     ": no config.json, expected a Hugging Face model folder with one");
+  }
   return parse_config(read_file(path, 16 << 20), path.string());
 }
 

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -70,6 +71,44 @@ bool is_harmless(const std::string& name) {
          name.find(".pooler.") != std::string::npos || name.rfind("cls.seq_relationship", 0) == 0;
 }
 
+/// The layer that a tensor belongs to by its name ("bert.encoder.layer.7.output.dense.bias"), given
+/// the names' common start ("bert.encoder.layer."); -1: none.
+int64_t layer_of(std::string_view name, std::string_view prefix) {
+  if (prefix.empty() || !name.starts_with(prefix)) return -1;
+  name.remove_prefix(prefix.size());
+  int64_t layer = -1;
+  const auto [end, failed] = std::from_chars(name.data(), name.data() + name.size(), layer);
+  const bool whole = failed == std::errc() && end != name.data() + name.size() && *end == '.';
+  return whole ? layer : -1;
+}
+
+/// A file with more layers than config.json would load, and be another model cut short.
+void refuse_further_layers(const ModelConfig& config, const std::set<std::string>& used,
+                           const std::map<std::string, StoredTensor>& stored) {
+  constexpr std::string_view kLayer = ".layer.";
+  std::string prefix;
+  for (const std::string& name : used) {
+    const size_t at = name.find(kLayer);
+    if (at != std::string::npos) prefix = name.substr(0, at + kLayer.size());
+  }
+  const StoredTensor* first = nullptr;
+  int64_t first_layer = 0;
+  int64_t layers = 0;
+  for (const auto& [name, tensor] : stored) {
+    const int64_t layer = layer_of(name, prefix);
+    layers = std::max(layers, layer + 1);
+    if (layer >= config.layers && (first == nullptr || layer < first_layer)) {
+      first = &tensor;
+      first_layer = layer;
+    }
+  }
+  if (first == nullptr) return;
+  const char* field = config.family == Family::kDistilBert ? "n_layers" : "num_hidden_layers";
+  throw InputError(first->file->path().string() + ": tensor \"" + first->name + "\": got " +
+                   std::to_string(layers) + " layers, expected the " +
+                   std::to_string(config.layers) + " of config.json's " + field);
+}
+
 }  // namespace
 
 Model Model::load(const std::filesystem::path& directory, const at::Device& device) {
@@ -116,6 +155,7 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
   if (!model.weights_.decoder_weight.defined()) {
     model.weights_.decoder_weight = model.weights_.token_embedding;
   }
+  refuse_further_layers(model.config_, used, stored);
   for (const auto& [name, tensor] : stored) {
     if (!used.contains(name) && !is_harmless(name)) model.report_.unexpected.push_back(name);
   }

@@ -7,6 +7,7 @@
 #include "engram/base/file.h"
 #include "engram/error.h"
 #include "engram_hf.h"
+#include "safetensors_fault.h"
 
 namespace engram {
 namespace {
@@ -142,9 +143,12 @@ std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path
   char* text = engram_hf_safetensors_tensors(reinterpret_cast<const uint8_t*>(file->data()),
                                              file->size(), &error);
   if (text == nullptr) {
-    throw InputError(path.string() +
-                     ": not a valid safetensors file: " + one_line(take_text(error)) +
-                     " (the file has " + std::to_string(file->size()) + " bytes)");
+    const std::string reason = one_line(take_text(error));
+    const std::string told = one_line(safetensors_fault({file->data(), file->size()}));
+    throw InputError(path.string() + ": not a valid safetensors file: " +
+                     (told.empty()
+                          ? reason + " (the file has " + std::to_string(file->size()) + " bytes)"
+                          : told));
   }
   std::map<std::string, StoredTensor> tensors;
   for (const json& entry : json::parse(take_text(text))) {
@@ -169,11 +173,11 @@ std::map<std::string, StoredTensor> open_checkpoint(const std::filesystem::path&
   if (is_there(single)) return open_safetensors(single);
   if (!is_there(index)) {
     const bool pickled = is_there(directory / "pytorch_model.bin");
-    throw FileError(directory.string() +
-                    ": no weights: expected model.safetensors or model.safetensors.index.json" +
-                    (pickled ? "; pytorch_model.bin is not read, save it as safetensors with "
-                               "transformers (save_pretrained)"
-                             : ""));
+    throw InputError(directory.string() +
+                     ": no weights: expected model.safetensors or model.safetensors.index.json" +
+                     (pickled ? "; pytorch_model.bin is not read, save it as safetensors with "
+                                "transformers (save_pretrained)"
+                              : ""));
   }
   std::map<std::string, StoredTensor> tensors;
   for (const auto& [name, wanted] : read_index(index)) {

@@ -186,6 +186,59 @@ TEST_F(SafetensorsTest, OffsetsThatOverlapLeaveAGapOrEndOutside) {
   (void)refused();
 }
 
+TEST_F(SafetensorsTest, MessagesNameTensorGotAndExpected) {
+  const auto two = [](const std::string& first, const std::string& second) {
+    return R"({"a":{"dtype":"F32","shape":[2],"data_offsets":)" + first +
+           R"(},"b":{"dtype":"F16","shape":[2,2],"data_offsets":)" + second + "}}";
+  };
+  struct Case {
+    std::string header;
+    std::vector<std::string> parts;
+  };
+  for (const auto& [header, parts] : std::vector<Case>{
+           {two("[0,8]", "[4,12]"), {"\"b\"", "byte 4", "expected 8", "\"a\"", "overlap"}},
+           {two("[0,8]", "[12,20]"), {"\"b\"", "byte 12", "expected 8", "\"a\"", "gap"}},
+           {two("[4,12]", "[12,20]"), {"\"a\"", "byte 4", "expected 0", "the start", "gap"}},
+           {two("[0,8]", "[8,24]"), {"\"b\"", "got 16 bytes", "expected 8 for [2, 2] of F16"}},
+           {two("[0,16]", "[16,24]"), {"\"a\"", "got 16 bytes", "expected 8 for [2] of F32"}},
+           {two("[0,8]", "[8,1000000]"), {"\"b\"", "[8, 1000000]", "expected 8"}},
+           {two("[0,8]", "[16,8]"), {"\"b\"", "[16, 8]", "backwards"}},
+           {two("[0,8]", "[-8,16]"), {"\"b\"", "data_offsets"}},
+           {two("[0,8]", "8"), {"\"b\"", "data_offsets"}},
+           {R"({"c":{"dtype":"F99","shape":[2],"data_offsets":[0,16]}})", {"\"c\"", "\"F99\""}},
+           {R"({"c":{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}})", {"\"c\"", "shape"}},
+           {R"({"c":{"shape":[4],"data_offsets":[0,16]}})", {"\"c\"", "dtype"}},
+           {R"({"c":3})", {"\"c\""}},
+           {"[]", {"no JSON object"}}}) {
+    SCOPED_TRACE(header);
+    write_raw(header, 16);
+    const std::string message = refused();
+    for (const std::string& part : parts) expect_contains(message, part);
+    EXPECT_LT(message.size(), 400U);
+  }
+}
+
+TEST_F(SafetensorsTest, ATruncatedFileSaysWhatIsThereAndWhatShouldBe) {
+  const std::string header = R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})";
+  for (size_t data = 0; data < 20; ++data) {
+    write_raw(header, data);
+    if (data == 16) continue;
+    const std::string message = refused();
+    expect_contains(message, "got " + std::to_string(data) + " bytes of data");
+    expect_contains(message, "expected the 16 that the header asks for");
+    EXPECT_EQ(message.find("cut off") != std::string::npos, data < 16) << message;
+  }
+}
+
+TEST_F(SafetensorsTest, HostileHeadersGiveShortMessages) {
+  const std::string name(100'000, 'n');
+  write_raw("{\"" + name + R"(":{"dtype":"F32","shape":[4],"data_offsets":[0,8]}})", 8);
+  EXPECT_LT(refused().size(), 1000U);
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  write_raw(R"({"a":{"dtype":"F32","shape":)" + deep + R"(,"data_offsets":[0,8]}})", 8);
+  EXPECT_LT(refused().size(), 1000U);
+}
+
 TEST_F(SafetensorsTest, WrongHeaders) {
   for (const char* header : {
            "",
@@ -255,9 +308,9 @@ TEST_F(SafetensorsTest, FilesThatCannotBeOpened) {
 }
 
 TEST_F(SafetensorsTest, FolderWithoutWeights) {
-  expect_contains(checkpoint_refused<FileError>(), "model.safetensors.index.json");
+  expect_contains(checkpoint_refused<InputError>(), "model.safetensors.index.json");
   write("pytorch_model.bin", "");
-  expect_contains(checkpoint_refused<FileError>(), "pytorch_model.bin");
+  expect_contains(checkpoint_refused<InputError>(), "pytorch_model.bin");
 }
 
 class ShardsTest : public SafetensorsTest {
