@@ -84,6 +84,11 @@ std::string read_file(const std::filesystem::path& path, std::uintmax_t max_byte
   return text;
 }
 
+void check_readable(const std::filesystem::path& path) {
+  size_t size = 0;
+  const Descriptor descriptor(open_regular(path, size));
+}
+
 void AtomicFile::check_writable(const std::filesystem::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0) {

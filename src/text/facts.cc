@@ -99,11 +99,9 @@ void group_by_relation(std::vector<Fact>& facts) {
   if (set.problems.empty()) {
     message += "got no line, expected JSON Lines with relation, subject, object and prompts";
   } else {
-    const FactProblem& first = set.problems.front();
     const size_t count = set.problems.size();
     message += std::to_string(count) + (count == 1 ? " bad line: " : " bad lines, the first: ") +
-               first.file + (first.line > 0 ? ":" + std::to_string(first.line) : "") + ": " +
-               first.message;
+               problem_text(set.problems.front());
   }
   throw InputError(message);
 }
@@ -126,6 +124,11 @@ void finish(FactSet& set, const std::string& source, const FactSetOptions& optio
 }
 
 }  // namespace
+
+std::string problem_text(const FactProblem& problem) {
+  return problem.file + (problem.line > 0 ? ":" + std::to_string(problem.line) : "") + ": " +
+         problem.message;
+}
 
 FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& options) {
   check(options);

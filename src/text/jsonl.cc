@@ -1,6 +1,7 @@
 #include "text/jsonl.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,12 +22,17 @@ using nlohmann::json;
 class LineReader {
  public:
   explicit LineReader(const std::filesystem::path& path) : path_(path) {
-    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // Without O_NONBLOCK a named pipe would hold the program up, deaf to Ctrl-C.
+    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor_ < 0) fail("cannot open");
     struct stat status {};
-    if (::fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
+    const bool known = ::fstat(descriptor_, &status) == 0;
+    pipe_ = known && S_ISFIFO(status.st_mode);
+    if (!pipe_ && (!known || !S_ISREG(status.st_mode))) {  // a device may never end
       ::close(descriptor_);
-      throw FileError(path_.string() + ": got a folder, expected a file");
+      throw FileError(path_.string() + ": got " +
+                      (known && S_ISDIR(status.st_mode) ? "a folder" : "a device or socket") +
+                      ", expected a file or a pipe");
     }
     buffer_.resize(1 << 16);
   }
@@ -62,12 +68,19 @@ class LineReader {
     if (descriptor_ < 0) return false;
     ssize_t count = 0;
     do {
+      if (pipe_) wait_for_writer();
       Interrupt::check();
       count = ::read(descriptor_, buffer_.data(), buffer_.size());
-    } while (count < 0 && errno == EINTR);
+    } while (count < 0 && (errno == EINTR || errno == EAGAIN));
     if (count < 0) fail("cannot read");
     rest_ = std::string_view(buffer_).substr(0, static_cast<size_t>(count));
     return count > 0;
+  }
+  /// Until the pipe has something to read or its writer has left it.
+  void wait_for_writer() const {
+    constexpr int kMilliseconds = 100;
+    pollfd waiting{descriptor_, POLLIN, 0};
+    while (::poll(&waiting, 1, kMilliseconds) <= 0) Interrupt::check();
   }
   [[noreturn]] void fail(const char* what) {
     throw FileError(path_.string() + ": " + what + ": " +
@@ -76,6 +89,7 @@ class LineReader {
 
   std::filesystem::path path_;
   int descriptor_ = -1;
+  bool pipe_ = false;
   std::string buffer_;
   std::string_view rest_;  ///< what is read and not yet given out
   size_t length_ = 0;

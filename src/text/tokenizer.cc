@@ -290,9 +290,9 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
     pipeline = byte_level_from_merges(source, directory / "merges.txt", settings);
     text = to_text(pipeline, source);
   } else {
-    throw FileError(directory.string() +
-                    ": no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
-                    "merges.txt");
+    throw InputError(directory.string() +
+                     ": no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
+                     "merges.txt");
   }
 
   auto impl = std::make_unique<Impl>();
@@ -363,6 +363,14 @@ int64_t Tokenizer::vocabulary() const {
 }
 
 std::optional<int64_t> Tokenizer::id_of(std::string_view token) const { return impl_->find(token); }
+
+bool Tokenizer::has_token(int64_t id) const {
+  if (id < 0 || id >= vocabulary()) return false;
+  char* text = engram_hf_tokenizer_token(impl_->handle.get(), static_cast<uint32_t>(id));
+  if (text == nullptr) return false;
+  engram_hf_free_text(text);
+  return true;
+}
 
 std::string Tokenizer::token_of(int64_t id) const {
   char* text = id < 0 || id > INT32_MAX

@@ -91,6 +91,14 @@ int in_child(const std::function<bool()>& work) {
 /// Root may write everywhere; a test of permissions has to be somebody else.
 bool become_nobody() { return ::geteuid() != 0 || (::setgid(65534) == 0 && ::setuid(65534) == 0); }
 
+TEST_F(Files, CheckingRefusesWhatReadingRefuses) {
+  put(folder_ / "x", "text");
+  EXPECT_NO_THROW(check_readable(folder_ / "x"));
+  for (const fs::path& path : {folder_ / "none", folder_, fs::path("/dev/zero")}) {
+    EXPECT_EQ(file_error([&] { check_readable(path); }), file_error([&] { read_file(path); }));
+  }
+}
+
 TEST_F(Files, WhatIsWrittenIsRead) {
   std::mt19937_64 random(1);
   for (const size_t size : {0UL, 1UL, 4096UL, (1UL << 20) - 1, 1UL << 20, (3UL << 20) + 17}) {

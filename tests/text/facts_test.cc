@@ -384,5 +384,17 @@ TEST(ParaRelItself, IsReadAsItIs) {
   }
 }
 
+TEST(FactFile, DevicesAreRefusedAtOnce) {
+  // They may never end, or never begin.
+  for (const char* device : {"/dev/zero", "/dev/null", "/dev/urandom"}) {
+    EXPECT_THROW((void)read_facts(device), FileError) << device;
+  }
+}
+
+TEST(FactFile, ProblemsOfWholeFilesAreToldWithoutALine) {
+  EXPECT_EQ(problem_text({"a.jsonl", 7, "wrong"}), "a.jsonl:7: wrong");
+  EXPECT_EQ(problem_text({"a.jsonl", 0, "wrong"}), "a.jsonl: wrong");
+}
+
 }  // namespace
 }  // namespace engram

@@ -229,9 +229,9 @@ TEST(TokenizerTest, OneObjectServesManyThreads) {
 
 TEST(TokenizerFiles, FolderWithoutATokenizer) {
   const Folder folder;
-  expect_contains(message_of<FileError>([&] { Tokenizer::load(folder.path()); }), "vocab.txt");
+  expect_contains(message_of<InputError>([&] { Tokenizer::load(folder.path()); }), "vocab.txt");
   folder.write("vocab.json", "{}");  // without merges.txt
-  expect_contains(message_of<FileError>([&] { Tokenizer::load(folder.path()); }), "merges.txt");
+  expect_contains(message_of<InputError>([&] { Tokenizer::load(folder.path()); }), "merges.txt");
   const auto load_missing = [&] { Tokenizer::load(folder.path() / "none"); };
   expect_contains(message_of<FileError>(load_missing), "no such folder");
   const auto load_file = [&] { Tokenizer::load(folder.path() / "vocab.json"); };

@@ -14,6 +14,9 @@ namespace engram {
 /// when it is larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = 1ULL << 30);
 
+/// Throws the FileError that read_file would throw for `path`, without reading it.
+void check_readable(const std::filesystem::path& path);
+
 /// Writes a file beside its final place and renames it into place on commit(), so that a reader
 /// sees the old content or the whole new one. Without commit() nothing remains.
 class AtomicFile {

@@ -26,6 +26,9 @@ struct FactProblem {
   std::string message;  ///< got and expected, one line
 };
 
+/// "FILE:LINE: MESSAGE"; without the line where the file as a whole is meant.
+std::string problem_text(const FactProblem& problem);
+
 struct FactSetOptions {
   bool strict = false;  ///< throw InputError at the first malformed line instead of listing it
   int64_t limit = 0;    ///< at most so many facts, whole relations, seeded; 0: all

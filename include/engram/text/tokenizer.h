@@ -31,9 +31,11 @@ class Tokenizer {
   [[nodiscard]] Encoding encode(std::string_view text, bool add_special_tokens = true) const;
   [[nodiscard]] std::string decode(const std::vector<int64_t>& ids, bool skip_special) const;
 
-  [[nodiscard]] int64_t vocabulary() const;  ///< added tokens included
+  [[nodiscard]] int64_t vocabulary() const;  ///< the largest id + 1, added tokens included
   [[nodiscard]] std::optional<int64_t> id_of(std::string_view token) const;
-  [[nodiscard]] std::string token_of(int64_t id) const;  ///< as the vocabulary writes it
+  [[nodiscard]] bool has_token(int64_t id) const;  ///< ids may have gaps
+  /// As the vocabulary writes it. Throws InputError for an id without a token.
+  [[nodiscard]] std::string token_of(int64_t id) const;
 
   [[nodiscard]] int64_t mask_id() const;  ///< throws InputError if there is none
   [[nodiscard]] std::string mask_token() const;
