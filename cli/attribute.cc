@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "cli/paths.h"
 #include "cli/picture.h"
 #include "cli/predict.h"
 #include "cli/ranking.h"
@@ -319,10 +320,8 @@ void run_attribute(const AttributeOptions& options) {
   if (options.answer.empty() != options.predicted) {
     throw UsageError("one of --answer WORD and --predicted is required, and not both");
   }
-  if (!options.picture.empty()) {
-    is_html(options.picture);
-    AtomicFile::check_writable(options.picture);
-  }
+  if (!options.picture.empty()) is_html(options.picture);
+  check_outputs({{"--picture", options.picture}}, {{"MODEL", options.model}});
   try {
     const auto start = std::chrono::steady_clock::now();
     const LoadedModel loaded = load_model(options.model, options.common);
@@ -368,7 +367,7 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
               "for the rules that do not adapt.");
   add_integer(command, "--max-steps", options.max_steps, 1, 10'000,
               "At most N exact nodes a layer where rules adapt. Default: 64.");
-  add_number(command, "--tolerance", options.tolerance, 1e-9, 1,
+  add_number(command, "--tolerance", options.tolerance, Range{0, 1, true, true},
              "What is close enough, as a share: of the gap in |F(a) - F(0)|, and of the change of "
              "scores in the largest. Default: 0.01.");
 }
@@ -376,7 +375,7 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
 void add_attribute_command(CLI::App& app) {
   auto options = std::make_shared<AttributeOptions>();
   CLI::App* command = add_command(app, "attribute", "which neurons an answer comes from", kHelp);
-  command->add_option("MODEL", options->model, "Folder of the model.")->required();
+  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   command->add_option("--prompt", options->prompt, "A sentence with one [MASK]. Required.")
       ->type_name("TEXT")
       ->required();
@@ -422,9 +421,8 @@ void add_attribute_command(CLI::App& app) {
           },
           "How many neurons to print, by score; all prints every one. Default: 20.")
       ->type_name("N|all");
-  command
-      ->add_option("--picture", options->picture,
-                   "Also draw the scores into FILE, self-contained, by its name .svg or .html.")
+  add_path(*command, "--picture", options->picture,
+           "Also draw the scores into FILE, self-contained, by its name .svg or .html.")
       ->type_name("FILE");
   add_common_options(*command, options->common);
   command->callback([options] { run_attribute(*options); });

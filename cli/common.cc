@@ -27,6 +27,19 @@ std::string limit_text(double value) {
   return text;
 }
 
+std::string range_text(const Range& range) {
+  const std::string low = limit_text(range.low);
+  const std::string high = limit_text(range.high);
+  if (!range.above_low && !range.below_high) return "a number from " + low + " to " + high;
+  return std::string("a number ") + (range.above_low ? "above " : "of at least ") + low + " and " +
+         (range.below_high ? "below " : "at most ") + high;
+}
+
+bool holds(const Range& range, double value) {
+  return std::isfinite(value) && (range.above_low ? value > range.low : value >= range.low) &&
+         (range.below_high ? value < range.high : value <= range.high);
+}
+
 /// Turns our own usage errors into CLI11's, which stop its parsing.
 template <typename Parse>
 auto while_parsing(const Parse& parse) {
@@ -51,15 +64,14 @@ int64_t parse_integer(std::string_view text, int64_t low, int64_t high, const st
   return value;
 }
 
-double parse_number(std::string_view text, double low, double high, const std::string& what) {
+double parse_number(std::string_view text, const Range& range, const std::string& what) {
   // strtod instead of from_chars: clang 14's library has no from_chars for double.
   const std::string copy(text);
   char* stop = nullptr;
   const bool plain = !copy.empty() && copy.find_first_not_of("0123456789+-.eE") == copy.npos;
   const double value = plain ? std::strtod(copy.c_str(), &stop) : 0;
-  if (!plain || *stop != '\0' || !std::isfinite(value) || value < low || value > high) {
-    throw UsageError(what + ": " + got(text) + ", expected a number from " + limit_text(low) +
-                     " to " + limit_text(high));
+  if (!plain || *stop != '\0' || !holds(range, value)) {
+    throw UsageError(what + ": " + got(text) + ", expected " + range_text(range));
   }
   return value;
 }
@@ -79,7 +91,7 @@ int64_t parse_size(std::string_view text, const std::string& what) {
   double value = -1;
   if (known && digits != 0) {
     try {
-      value = factor * parse_number(text.substr(0, digits), 0, 1e18, what);
+      value = factor * parse_number(text.substr(0, digits), {0, 1e18}, what);
     } catch (const UsageError&) {
       value = -1;
     }
@@ -108,10 +120,10 @@ CLI::Option* add_integer(CLI::App& command, const std::string& name,
   return command.add_option_function<std::string>(name, parse, description)->type_name("N");
 }
 
-CLI::Option* add_number(CLI::App& command, const std::string& name, double& value, double low,
-                        double high, const std::string& description) {
-  const auto parse = [=, &value](const std::string& text) {
-    value = while_parsing([&] { return parse_number(text, low, high, name); });
+CLI::Option* add_number(CLI::App& command, const std::string& name, std::function<void(double)> set,
+                        const Range& range, const std::string& description) {
+  const auto parse = [=, set = std::move(set)](const std::string& text) {
+    set(while_parsing([&] { return parse_number(text, range, name); }));
   };
   return command.add_option_function<std::string>(name, parse, description)->type_name("X");
 }
@@ -178,7 +190,7 @@ void print(std::string_view text) {
 }
 
 void flush_output() {
-  if (std::fflush(stdout) != 0) {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     throw FileError(std::string("stdout: cannot write: ") + std::strerror(errno));
   }
 }

@@ -27,7 +27,7 @@
 //   void add_locate_command(CLI::App& app) {
 //     auto options = std::make_shared<LocateOptions>();
 //     CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kHelp);
-//     command->add_option("MODEL", options->model, "...")->required();
+//     add_path(*command, "MODEL", options->model, "...")->required();
 //     add_integer(*command, "--limit", options->limit, 1, 1'000'000'000, "...");
 //     add_common_options(*command, options->common);
 //     command->callback([options] { run_locate(*options); });
@@ -77,13 +77,34 @@ CLI::Option* add_integer(CLI::App& command, const std::string& name, std::option
       command, name, [&value](int64_t parsed) { value = static_cast<T>(parsed); }, low, high,
       description);
 }
-/// The same for finite numbers in [low, high].
-CLI::Option* add_number(CLI::App& command, const std::string& name, double& value, double low,
-                        double high, const std::string& description);
+
+/// A range of numbers with or without its ends.
+struct Range {
+  double low = 0;
+  double high = 0;
+  bool above_low = false;   ///< `low` itself is not in it
+  bool below_high = false;  ///< `high` itself is not in it
+};
+/// The numbers above 0 up to `high`.
+constexpr Range above_zero(double high) { return {0, high, true, false}; }
+
+/// The same as add_integer for finite numbers.
+CLI::Option* add_number(CLI::App& command, const std::string& name, std::function<void(double)> set,
+                        const Range& range, const std::string& description);
+template <typename T>  // double or optional<double>
+CLI::Option* add_number(CLI::App& command, const std::string& name, T& value, const Range& range,
+                        const std::string& description) {
+  return add_number(command, name, [&value](double parsed) { value = parsed; }, range, description);
+}
+template <typename T>
+CLI::Option* add_number(CLI::App& command, const std::string& name, T& value, double low,
+                        double high, const std::string& description) {
+  return add_number(command, name, value, Range{low, high}, description);
+}
 
 /// Whole text as a number in the range, or UsageError that names `what` (for lists and the like).
 int64_t parse_integer(std::string_view text, int64_t low, int64_t high, const std::string& what);
-double parse_number(std::string_view text, double low, double high, const std::string& what);
+double parse_number(std::string_view text, const Range& range, const std::string& what);
 /// "4G", "512M", "1.5GiB", "1000000" -> bytes. Throws UsageError.
 int64_t parse_size(std::string_view text, const std::string& what);
 

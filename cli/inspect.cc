@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
+#include "cli/paths.h"
 #include "engram/model/config.h"
 #include "engram/model/device.h"
 #include "engram/model/safetensors.h"
@@ -18,7 +20,7 @@ tensors and how they are stored, what is missing or not used, the tokenizer and
 its special tokens, and the memory that the model takes.
 
 A folder that cannot be used is described as far as possible; the exit code is
-then 3.
+then what the other commands give for it: 3, or 4 where a file cannot be read.
 
 Example:
   engram inspect models/engram-base
@@ -41,7 +43,8 @@ struct TensorReport {
   std::vector<std::string> problems;       ///< wrong dtype or shape
 };
 
-TensorReport compare_tensors(const ModelConfig& config,
+/// Without a usable config.json only what is stored.
+TensorReport compare_tensors(const std::optional<ModelConfig>& config,
                              const std::map<std::string, StoredTensor>& stored) {
   TensorReport report;
   for (const auto& [name, tensor] : stored) {
@@ -49,14 +52,15 @@ TensorReport compare_tensors(const ModelConfig& config,
     ++report.storage[tensor.storage_name];
     report.bytes += static_cast<int64_t>(tensor.bytes);
   }
+  if (!config) return report;
   ModelWeights weights;
-  for (const TensorSpec& spec : tensor_table(config, weights)) {
+  for (const TensorSpec& spec : tensor_table(*config, weights)) {
     const StoredTensor* found = nullptr;
     for (const std::string& name : spec.names) {
       if (const auto at = stored.find(name); at != stored.end()) found = &at->second;
     }
     std::vector<int64_t> shape;
-    for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+    for (const Axis axis : spec.axes) shape.push_back(axis_size(*config, axis));
     if (found == nullptr) {
       if (spec.required) report.missing.push_back(spec.names.front() + " " + shape_text(shape));
     } else if (found->storage == Storage::kOther) {
@@ -103,12 +107,14 @@ TokenizerReport describe_tokenizer(const std::filesystem::path& folder) {
   return report;
 }
 
+/// Of each part what could be read; a part that could not is a problem.
 struct Report {
-  ModelConfig config;
-  TensorReport tensors;
-  LoadReport loaded;
-  TokenizerReport tokenizer;
+  std::optional<ModelConfig> config;
+  std::optional<TensorReport> tensors;
+  std::optional<LoadReport> loaded;
+  std::optional<TokenizerReport> tokenizer;
   std::vector<std::string> problems;  ///< why the folder cannot be used
+  ExitCode code = ExitCode::kDone;    ///< of the first of them
 };
 
 std::string joined(const std::vector<std::string>& items, size_t most) {
@@ -120,12 +126,10 @@ std::string joined(const std::vector<std::string>& items, size_t most) {
   return items.empty() ? "none" : text;
 }
 
-nlohmann::ordered_json to_json(const InspectOptions& options, const Report& report) {
-  const ModelConfig& c = report.config;
-  nlohmann::ordered_json out;
-  out["schema"] = "engram.inspect/1";
-  out["model"] = options.model;
-  out["usable"] = report.problems.empty();
+using Json = nlohmann::ordered_json;
+
+Json config_json(const ModelConfig& c) {
+  Json out;
   out["family"] = family_name(c.family);
   out["layers"] = c.layers;
   out["d_model"] = c.d_model;
@@ -143,82 +147,114 @@ nlohmann::ordered_json to_json(const InspectOptions& options, const Report& repo
   out["attention"] = c.attention == AttentionKind::kBidirectional ? "bidirectional" : "causal";
   out["gated_ffn"] = c.gated_ffn;
   out["tied_decoder"] = c.tied_decoder;
-  out["parameters"] = report.loaded.parameters;
-  out["tensors"] = {{"count", report.tensors.count},
-                    {"bytes", report.tensors.bytes},
-                    {"storage", report.tensors.storage},
-                    {"missing", report.tensors.missing},
-                    {"unexpected", report.loaded.unexpected}};
-  const TokenizerReport& t = report.tokenizer;
-  out["tokenizer"] = {{"file", t.file},       {"kind", t.kind}, {"vocabulary", t.vocabulary},
-                      {"mask_id", t.mask_id}, {"mask", t.mask}, {"special", t.special}};
-  out["memory"] = {{"weights_mapped", report.loaded.mapped_bytes},
-                   {"weights_copied", report.loaded.copied_bytes},
-                   {"forward_longest_prompt", forward_bytes(c, c.max_tokens())}};
+  return out;
+}
+
+Json to_json(const InspectOptions& options, const Report& report) {
+  Json out;
+  out["schema"] = "engram.inspect/1";
+  out["model"] = options.model;
+  out["usable"] = report.problems.empty();
+  Json config = config_json(report.config.value_or(ModelConfig{}));
+  for (const auto& [key, value] : config.items()) out[key] = report.config ? value : Json();
+  const std::optional<LoadReport>& loaded = report.loaded;
+  out["parameters"] = loaded ? Json(loaded->parameters) : Json();
+  out["tensors"] = nullptr;
+  if (report.tensors) {
+    out["tensors"] = {{"count", report.tensors->count},
+                      {"bytes", report.tensors->bytes},
+                      {"storage", report.tensors->storage},
+                      {"missing", report.config ? Json(report.tensors->missing) : Json()},
+                      {"unexpected", loaded ? Json(loaded->unexpected) : Json()}};
+  }
+  out["tokenizer"] = nullptr;
+  if (const auto& t = report.tokenizer) {
+    out["tokenizer"] = {{"file", t->file},       {"kind", t->kind}, {"vocabulary", t->vocabulary},
+                        {"mask_id", t->mask_id}, {"mask", t->mask}, {"special", t->special}};
+  }
+  out["memory"] = nullptr;
+  if (report.config && loaded) {
+    out["memory"] = {
+        {"weights_mapped", loaded->mapped_bytes},
+        {"weights_copied", loaded->copied_bytes},
+        {"forward_longest_prompt", forward_bytes(*report.config, report.config->max_tokens())}};
+  }
   out["problems"] = report.problems;
   return out;
 }
 
 std::string to_text(const InspectOptions& options, const Report& report) {
-  const ModelConfig& c = report.config;
   std::string out = printable(options.model) + "\n\n";
   const auto line = [&](const std::string& what, const std::string& value) {
     out += "  " + what + std::string(14 - what.size(), ' ') + value + "\n";
   };
-  line("family", std::string(family_name(c.family)) + ", masked LM");
-  line("sizes", std::to_string(c.layers) + " layers x " + format_count(c.d_ff) + " neurons = " +
-                    format_count(c.neurons()) + ", width " + std::to_string(c.d_model) + ", " +
-                    std::to_string(c.heads) + " heads of " + std::to_string(c.head_size));
-  line("input", format_count(c.vocabulary) + " tokens in the vocabulary, prompts up to " +
-                    format_count(c.max_tokens()) + " tokens");
-  line("activation", std::string(activation_name(c.activation)) + " (LM head " +
-                         std::string(activation_name(c.head_activation)) +
-                         "), layer norm epsilon " + format_number(c.norm_epsilon, 2) +
-                         (c.norm == NormPlacement::kPost ? ", post-norm" : ", pre-norm"));
-  line("decoder", c.tied_decoder ? "tied to the token embedding" : "of its own");
-  if (report.loaded.parameters > 0) line("parameters", format_count(report.loaded.parameters));
-  std::string storage;
-  for (const auto& [name, count] : report.tensors.storage) {
-    storage += (storage.empty() ? "" : ", ") + format_count(count) + " as " + name;
+  if (report.config) {
+    const ModelConfig& c = *report.config;
+    line("family", std::string(family_name(c.family)) + ", masked LM");
+    line("sizes", std::to_string(c.layers) + " layers x " + format_count(c.d_ff) + " neurons = " +
+                      format_count(c.neurons()) + ", width " + std::to_string(c.d_model) + ", " +
+                      std::to_string(c.heads) + " heads of " + std::to_string(c.head_size));
+    line("input", format_count(c.vocabulary) + " tokens in the vocabulary, prompts up to " +
+                      format_count(c.max_tokens()) + " tokens");
+    line("activation", std::string(activation_name(c.activation)) + " (LM head " +
+                           std::string(activation_name(c.head_activation)) +
+                           "), layer norm epsilon " + format_number(c.norm_epsilon, 2) +
+                           (c.norm == NormPlacement::kPost ? ", post-norm" : ", pre-norm"));
+    line("decoder", c.tied_decoder ? "tied to the token embedding" : "of its own");
   }
-  line("tensors", format_count(report.tensors.count) + " (" + storage + "), " +
-                      format_bytes(report.tensors.bytes));
-  line("missing", joined(report.tensors.missing, 8));
-  line("unexpected", joined(report.loaded.unexpected, 8));
-  const TokenizerReport& t = report.tokenizer;
-  if (!t.file.empty()) {
-    line("tokenizer", t.file + ", " + t.kind + ", " + format_count(t.vocabulary) + " tokens");
-    line("special",
-         joined(t.special, 12) + "; the mask is " + t.mask + ", id " + std::to_string(t.mask_id));
+  if (report.loaded) line("parameters", format_count(report.loaded->parameters));
+  if (report.tensors) {
+    std::string storage;
+    for (const auto& [name, count] : report.tensors->storage) {
+      storage += (storage.empty() ? "" : ", ") + format_count(count) + " as " + name;
+    }
+    line("tensors", format_count(report.tensors->count) + " (" + storage + "), " +
+                        format_bytes(report.tensors->bytes));
+    if (report.config) line("missing", joined(report.tensors->missing, 8));
   }
-  line("memory", format_bytes(report.loaded.mapped_bytes) + " of weights mapped from the file, " +
-                     format_bytes(report.loaded.copied_bytes) + " converted");
-  line("", format_bytes(forward_bytes(c, c.max_tokens())) +
-               " for a forward of the longest prompt; attribution takes what --memory allows");
+  if (report.loaded) line("unexpected", joined(report.loaded->unexpected, 8));
+  if (const auto& t = report.tokenizer) {
+    line("tokenizer", t->file + ", " + t->kind + ", " + format_count(t->vocabulary) + " tokens");
+    line("special", joined(t->special, 12) + "; the mask is " + t->mask + ", id " +
+                        std::to_string(t->mask_id));
+  }
+  if (report.config && report.loaded) {
+    line("memory", format_bytes(report.loaded->mapped_bytes) +
+                       " of weights mapped from the file, " +
+                       format_bytes(report.loaded->copied_bytes) + " converted");
+    line("", format_bytes(forward_bytes(*report.config, report.config->max_tokens())) +
+                 " for a forward of the longest prompt; attribution takes what --memory allows");
+  }
   for (const std::string& problem : report.problems) line("problem", printable(problem));
   return out;
 }
 
-void run_inspect(const InspectOptions& options) {
+/// Tries every part, whatever became of the others, in the order in which loading meets them.
+Report inspect(const InspectOptions& options) {
   const std::filesystem::path folder(options.model);
   Report report;
-  report.config = read_config(folder);
-  report.tensors = compare_tensors(report.config, open_checkpoint(folder));
-  for (const std::string& name : report.tensors.missing) {
-    report.problems.push_back("missing tensor " + name);
-  }
-  for (const std::string& problem : report.tensors.problems) report.problems.push_back(problem);
-  // The weights' values (NaN) and the tokenizer: each is tried, whatever became of the other.
+  const auto add_problem = [&](const std::string& text, ExitCode code) {
+    if (report.problems.empty()) report.code = code;
+    report.problems.push_back(text);
+  };
   const auto attempt = [&](const auto& part) {
     try {
       part();
     } catch (const InputError& error) {
-      report.problems.emplace_back(error.what());
+      add_problem(error.what(), error.exit_code());
     } catch (const FileError& error) {
-      report.problems.emplace_back(error.what());
+      add_problem(error.what(), error.exit_code());
     }
   };
-  if (report.problems.empty()) {
+  attempt([&] { report.config = read_config(folder); });
+  attempt([&] {
+    report.tensors = compare_tensors(report.config, open_checkpoint(folder));
+    for (const std::string& name : report.tensors->missing) {
+      add_problem("missing tensor " + name, ExitCode::kInput);
+    }
+    for (const std::string& text : report.tensors->problems) add_problem(text, ExitCode::kInput);
+  });
+  if (report.problems.empty()) {  // the weights' values, and layers beyond config.json's
     attempt([&] {
       const at::Device device = open_device(options.common.device);
       report.loaded = Model::load(folder, device).report();
@@ -226,24 +262,43 @@ void run_inspect(const InspectOptions& options) {
   }
   attempt([&] {
     report.tokenizer = describe_tokenizer(folder);
-    if (report.tokenizer.vocabulary > report.config.vocabulary) {
-      throw InputError("the tokenizer has " + std::to_string(report.tokenizer.vocabulary) +
-                       " tokens, expected at most the " + std::to_string(report.config.vocabulary) +
-                       " of config.json");
+    if (report.config && report.tokenizer->vocabulary > report.config->vocabulary) {
+      throw InputError("the tokenizer has " + std::to_string(report.tokenizer->vocabulary) +
+                       " tokens, expected at most the " +
+                       std::to_string(report.config->vocabulary) + " of config.json");
     }
   });
+  return report;
+}
+
+/// The first problem, with the folder named once.
+std::string failure_text(const InspectOptions& options, const Report& report) {
+  std::string first = report.problems.front();
+  std::string text = options.model + ": cannot be used: ";
+  if (first.starts_with(options.model + ": ")) {
+    first.erase(0, options.model.size() + 2);
+  } else if (first.starts_with(options.model)) {  // a file of the folder
+    text = "cannot be used: ";
+  }
+  const size_t more = report.problems.size() - 1;
+  return text + first + (more > 0 ? " (and " + std::to_string(more) + " more)" : "");
+}
+
+void run_inspect(const InspectOptions& options) {
+  std::error_code failed;
+  if (!std::filesystem::is_directory(options.model, failed)) {
+    read_config(options.model);  // nothing to describe: says what is there instead
+  }
+  const Report report = inspect(options);
   if (options.common.json) {
     print_json(to_json(options, report));
   } else {
     print(to_text(options, report));
   }
-  if (!report.problems.empty()) {
-    flush_output();
-    throw InputError(options.model + ": cannot be used: " + report.problems.front() +
-                     (report.problems.size() > 1
-                          ? " (and " + std::to_string(report.problems.size() - 1) + " more)"
-                          : ""));
-  }
+  if (report.problems.empty()) return;
+  flush_output();
+  if (report.code == ExitCode::kFile) throw FileError(failure_text(options, report));
+  throw InputError(failure_text(options, report));
 }
 
 }  // namespace
@@ -251,7 +306,7 @@ void run_inspect(const InspectOptions& options) {
 void add_inspect_command(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = add_command(app, "inspect", "what a model folder holds", kHelp);
-  command->add_option("MODEL", options->model, "Folder of the model.")->required();
+  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   add_common_options(*command, options->common);
   command->callback([options] { run_inspect(*options); });
 }

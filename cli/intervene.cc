@@ -8,6 +8,7 @@
 #include <set>
 #include <tuple>
 
+#include "cli/paths.h"
 #include "engram/base/file.h"
 #include "engram/evaluation/located.h"
 #include "engram/evaluation/prepare.h"
@@ -50,11 +51,32 @@ struct NeuronSource {
   bool list = false;
 };
 
+/// A list given by hand rather than a file: what is written like one, or could only be meant as
+/// one.
+bool is_list(const std::string& text) {
+  if (text.find_first_not_of("0123456789:, ") == std::string::npos) return true;
+  std::error_code failed;
+  return text.find_first_of(":,") != std::string::npos && text.find('/') == std::string::npos &&
+         !text.ends_with(".jsonl") && !std::filesystem::exists(text, failed);
+}
+
+std::vector<NeuronId> read_list(const std::string& given) {
+  std::string text;  // spaces are fine after a comma and around the whole
+  for (const char c : given.substr(0, given.find_last_not_of(' ') + 1)) {
+    if (c != ' ' || !(text.empty() || text.back() == ',')) text += c;
+  }
+  try {
+    return parse_neurons(text);
+  } catch (const UsageError& error) {
+    throw UsageError("--neurons: " + std::string(error.what()));
+  }
+}
+
 NeuronSource read_neurons(const InterveneCommandOptions& options) {
   NeuronSource source;
-  source.list = options.neurons.find_first_not_of("0123456789:,") == std::string::npos;
+  source.list = is_list(options.neurons);
   if (source.list) {
-    source.everywhere = parse_neurons(options.neurons);
+    source.everywhere = read_list(options.neurons);
     return source;
   }
   for (LocatedSet& set : read_located(options.neurons).facts) {
@@ -239,6 +261,11 @@ at::Tensor corpus_reference(const InterveneCommandOptions& options, const Loaded
   if (options.corpus.empty()) return {};
   CorpusPrompts corpus = read_corpus(options.corpus, loaded.tokenizer, loaded.model.config(),
                                      options.corpus_lines, options.common.seed);
+  if (corpus.skipped > 0) {
+    note(options.common, format_count(corpus.skipped) + " of " + format_count(corpus.lines) +
+                             " lines of " + options.corpus +
+                             " were not used: blank, too long, or without a word to mask");
+  }
   return mask_activations(loaded.model, corpus.prompts, options.effects.measure);
 }
 
@@ -251,7 +278,12 @@ void run_intervene(const InterveneCommandOptions& given) {
   if (!options.corpus.empty() && !needs_reference(options.effects.manipulation)) {
     throw UsageError("--corpus: serves --do mean and resample only, got --do " + options.operation);
   }
-  if (!options.out.empty()) AtomicFile::check_writable(options.out);
+  std::vector<NamedPath> inputs = fact_inputs(options.facts);
+  inputs.push_back({"MODEL", options.model});
+  inputs.push_back({"--corpus", options.corpus});
+  if (!is_list(options.neurons)) inputs.push_back({"--neurons", options.neurons});
+  check_outputs({{"--out", options.out}}, inputs);
+  if (!options.corpus.empty()) check_readable(options.corpus);
   const NeuronSource source = read_neurons(options);
   FactSetOptions reading;
   reading.strict = options.strict;
@@ -309,27 +341,22 @@ void add_intervene_command(CLI::App& app) {
   auto options = std::make_shared<InterveneCommandOptions>();
   CLI::App* command =
       add_command(app, "intervene", "what changes when neurons are switched off or doubled", kHelp);
-  command->add_option("MODEL", options->model, "Folder of the model.")->required();
-  command
-      ->add_option("--facts", options->facts,
-                   "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. "
-                   "Required.")
+  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_path(*command, "--facts", options->facts,
+           "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")
       ->type_name("FILE|DIR")
       ->required();
-  command
-      ->add_option(
-          "--neurons", options->neurons,
-          "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required.")
+  add_path(*command, "--neurons", options->neurons,
+           "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required.")
       ->type_name("FILE|LIST")
       ->required();
   command
       ->add_option("--do", options->operation, "zero, mean, resample, double or scale:X. Required.")
       ->type_name("WHAT")
       ->required();
-  command
-      ->add_option("--corpus", options->corpus,
-                   "Plain text, one sentence per line, for mean and resample. Default: prompts of "
-                   "other facts.")
+  add_path(*command, "--corpus", options->corpus,
+           "Plain text, one sentence per line, for mean and resample. Default: prompts of other "
+           "facts.")
       ->type_name("FILE");
   add_integer(*command, "--corpus-lines", options->corpus_lines, 1, 1'000'000,
               "Lines of --corpus to read at most. Default: 1000.");
@@ -353,7 +380,7 @@ void add_intervene_command(CLI::App& app) {
               "Manipulate N facts, seeded, by whole relations; all show side effects.");
   command->add_flag("--strict", options->strict,
                     "Stop at the first line or fact that cannot be used.");
-  command->add_option("--out", options->out, "Write the JSON report to this file.")
+  add_path(*command, "--out", options->out, "Write the JSON report to this file.")
       ->type_name("FILE");
   add_common_options(*command, options->common);
   command->callback([options] { run_intervene(*options); });

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/attribute.h"
+#include "cli/paths.h"
 #include "cli/score_file.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
@@ -220,12 +221,25 @@ std::string statistics_text(const LocateSummary& summary) {
   return out;
 }
 
-std::string problems_text(const std::vector<FactProblem>& problems, size_t most) {
+/// How many of the facts asked for were skipped, and how many lines made no fact at all. With
+/// --limit these need not be of the relations that were taken, so that they do not add up.
+std::string skipped_text(size_t facts, size_t lines) {
+  const auto count = [](size_t number, const std::string& what) {
+    return format_count(static_cast<int64_t>(number)) + " " + what + (number == 1 ? "" : "s");
+  };
+  std::string text;
+  if (facts > 0) text = count(facts, "fact") + " skipped";
+  if (lines > 0) {
+    text += (text.empty() ? "" : ", ") + count(lines, "line") + " of the fact set not usable";
+  }
+  return text;
+}
+
+std::string problems_text(const std::vector<FactProblem>& problems, size_t of_facts, size_t most) {
   if (problems.empty()) return "";
-  std::string out = "\n" + format_count(static_cast<int64_t>(problems.size())) + " skipped:\n";
+  std::string out = "\n" + skipped_text(of_facts, problems.size() - of_facts) + ":\n";
   for (size_t i = 0; i < problems.size() && i < most; ++i) {
-    out += "  " + printable(problems[i].file) + ":" + std::to_string(problems[i].line) + ": " +
-           printable(problems[i].message) + "\n";
+    out += "  " + printable(problem_text(problems[i])) + "\n";
   }
   if (problems.size() > most) {
     out += "  and " + format_count(static_cast<int64_t>(problems.size() - most)) +
@@ -265,12 +279,9 @@ void run_locate(const LocateCommandOptions& options) {
   how.attribution.memory_bytes = options.common.memory_bytes;
   how.selection = selection_of(options);
   how.strict = options.strict;
-  for (const std::string& path : {options.out, options.scores}) {
-    if (!path.empty()) AtomicFile::check_writable(path);
-  }
-  if (!options.out.empty() && options.out == options.scores) {
-    throw UsageError("--out and --scores name the same file");
-  }
+  std::vector<NamedPath> inputs = fact_inputs(options.facts);
+  inputs.push_back({"MODEL", options.model});
+  check_outputs({{"--out", options.out}, {"--scores", options.scores}}, inputs);
   FactSetOptions reading;
   reading.strict = options.strict;
   reading.limit = options.limit;
@@ -313,7 +324,9 @@ void run_locate(const LocateCommandOptions& options) {
       };
       summary = locate(loaded.model, loaded.tokenizer, set.facts, how, sink);
     }
-    summary.problems.insert(summary.problems.begin(), set.problems.begin(), set.problems.end());
+    // Those of the facts asked for first: they are what the lists and their cut are about.
+    const size_t skipped = summary.problems.size();
+    summary.problems.insert(summary.problems.end(), set.problems.begin(), set.problems.end());
     if (lines.wanted()) {
       for (const FactProblem& problem : summary.problems)
         lines.write(located_problem_line(problem));
@@ -331,7 +344,7 @@ void run_locate(const LocateCommandOptions& options) {
       for (const std::string& relation : set.unsplit_relations) {
         print("  " + printable(relation) + ": no prompt could be held out\n");
       }
-      print(problems_text(summary.problems, 20));
+      print(problems_text(summary.problems, skipped, 20));
     }
     flush_output();
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
@@ -340,8 +353,7 @@ void run_locate(const LocateCommandOptions& options) {
                              (options.out.empty() ? "" : "; wrote " + options.out) +
                              (options.scores.empty() ? "" : "; wrote " + options.scores));
     if (options.common.json && !summary.problems.empty()) {
-      note(options.common,
-           format_count(static_cast<int64_t>(summary.problems.size())) + " facts were skipped");
+      note(options.common, skipped_text(skipped, set.problems.size()));
     }
   } catch (const Interrupted&) {
     throw Interrupted("no file was written");
@@ -353,11 +365,9 @@ void run_locate(const LocateCommandOptions& options) {
 void add_locate_command(CLI::App& app) {
   auto options = std::make_shared<LocateCommandOptions>();
   CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kHelp);
-  command->add_option("MODEL", options->model, "Folder of the model.")->required();
-  command
-      ->add_option("--facts", options->facts,
-                   "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. "
-                   "Required.")
+  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_path(*command, "--facts", options->facts,
+           "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")
       ->type_name("FILE|DIR")
       ->required();
   command
@@ -365,19 +375,10 @@ void add_locate_command(CLI::App& app) {
                    "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
       ->type_name("NAME");
   add_attribution_options(*command, options->attribution);
-  const auto number = [&](const std::string& name, std::optional<double>& value, double low,
-                          double high, const std::string& text) {
-    command
-        ->add_option_function<std::string>(
-            name,
-            [&value, low, high, name](const std::string& given) {
-              value = parse_number(given, low, high, name);
-            },
-            text)
-        ->type_name("X");
-  };
-  number("--ratio", options->ratio, 1e-9, 1, "Share of a prompt's largest score that passes.");
-  number("--share", options->share, 0, 1, "Share of a fact's prompts that a neuron has to pass.");
+  add_number(*command, "--ratio", options->ratio, above_zero(1),
+             "Share of a prompt's largest score that passes.");
+  add_number(*command, "--share", options->share, 0, 1,
+             "Share of a fact's prompts that a neuron has to pass.");
   add_integer(*command, "--min-prompts", options->min_prompts, 1, 1'000'000,
               "Prompts that it has to pass at least.");
   add_integer(*command, "--min-bag", options->min_bag, 1, 1'000'000,
@@ -395,19 +396,21 @@ void add_locate_command(CLI::App& app) {
          "Neurons belong when in strictly more than the share of the prompts.");
   choice("--adapt", "--no-adapt", options->adapt,
          "Move the share per relation until the mean number of neurons fits.");
-  number("--step", options->step, 1e-9, 1, "By which the share moves. Default: 0.05.");
-  number("--fewest", options->fewest, 0, 1e6, "Wanted mean number of neurons, from. Default: 2.");
-  number("--most", options->most, 0, 1e6, "Wanted mean number of neurons, to. Default: 5.");
+  add_number(*command, "--step", options->step, above_zero(1),
+             "By which the share moves. Default: 0.05.");
+  add_number(*command, "--fewest", options->fewest, 0, 1e6,
+             "Wanted mean number of neurons, from. Default: 2.");
+  add_number(*command, "--most", options->most, 0, 1e6,
+             "Wanted mean number of neurons, to. Default: 5.");
   add_integer(*command, "--passes", options->passes, 1, 1000,
               "Selections per relation, at most; the last one's sets stand. Default: 6.");
   add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
               "Take N facts, seeded, by whole relations.");
   command->add_flag("--strict", options->strict,
                     "Stop at the first line or fact that cannot be used.");
-  command->add_option("--out", options->out, "Write JSON Lines to this file.")->type_name("FILE");
-  command
-      ->add_option("--scores", options->scores,
-                   "Write all scores to this NumPy file, float32 [prompts, layers, neurons].")
+  add_path(*command, "--out", options->out, "Write JSON Lines to this file.")->type_name("FILE");
+  add_path(*command, "--scores", options->scores,
+           "Write all scores to this NumPy file, float32 [prompts, layers, neurons].")
       ->type_name("FILE");
   add_integer(*command, "--show", options->show, 0, 1'000'000'000,
               "Facts to print in the table. Default: 10.");

@@ -6,6 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <tuple>
+#include <utility>
+
+#include "cli/paths.h"
 
 namespace engram::cli {
 namespace {
@@ -20,12 +23,23 @@ Example:
   engram predict models/engram-base "The capital of France is [MASK]."
 )";
 
+/// Rows of the decoder that only pad it to a round size have a share in the softmax and no token;
+/// they are no answers.
+std::vector<Prediction> top_tokens(const at::Tensor& probabilities, const Tokenizer& tokenizer,
+                                   int64_t top) {
+  std::vector<Prediction> answers = top_predictions(probabilities, probabilities.numel());
+  std::erase_if(answers, [&](const Prediction& row) { return !tokenizer.has_token(row.id); });
+  if (std::cmp_greater(answers.size(), top)) answers.resize(static_cast<size_t>(top));
+  return answers;
+}
+
 void run_predict(const PredictOptions& options) {
   const LoadedModel loaded = load_model(options.model, options.common);
   const Tokenizer& tokenizer = loaded.tokenizer;
   const TokenizedPrompt prompt =
       encode_prompt(tokenizer, options.text, 1, loaded.model.config().max_tokens(), "TEXT");
-  const auto predictions = top_predictions(answer_probabilities(loaded.model, prompt), options.top);
+  const auto predictions =
+      top_tokens(answer_probabilities(loaded.model, prompt), tokenizer, options.top);
 
   if (options.common.json) {
     nlohmann::ordered_json out;
@@ -84,7 +98,7 @@ std::vector<Prediction> top_predictions(const at::Tensor& probabilities, int64_t
 void add_predict_command(CLI::App& app) {
   auto options = std::make_shared<PredictOptions>();
   CLI::App* command = add_command(app, "predict", "the top answers at a mask", kHelp);
-  command->add_option("MODEL", options->model, "Folder of the model.")->required();
+  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   command->add_option("TEXT", options->text, "A sentence with one [MASK].")->required();
   add_integer(*command, "--top", options->top, 1, 1'000'000,
               "How many answers to show. Default: 10.");

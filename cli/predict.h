@@ -25,10 +25,11 @@ struct Prediction {
   double p = 0;
 };
 
-/// P of every token of the vocabulary at the first mask of `prompt`: [vocabulary] float64, CPU.
+/// P of every row of the decoder at the first mask of `prompt`: [vocabulary] float64, CPU. A row
+/// need not have a token.
 at::Tensor answer_probabilities(const Model& model, const TokenizedPrompt& prompt);
 
-/// The `top` likeliest tokens, largest P first, equals by id.
+/// The `top` likeliest rows, largest P first, equals by id.
 std::vector<Prediction> top_predictions(const at::Tensor& probabilities, int64_t top);
 
 }  // namespace engram::cli

@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
@@ -73,9 +75,125 @@ class BadModel : public ::testing::Test {
 };
 
 TEST_F(BadModel, FolderThatIsMissingOrNoModel) {
-  expect_error(run_engram({"predict", folder.file("nowhere"), kPrompt}), 4, {"nowhere"});
-  std::filesystem::create_directory(folder.file("empty"));
-  expect_error(run_engram({"inspect", folder.file("empty")}), 4, {"config.json"});
+  for (const char* command : {"predict", "inspect"}) {
+    const auto run = [&](const std::string& place) {
+      std::vector<std::string> arguments{command, place};
+      if (arguments.front() == "predict") arguments.push_back(kPrompt);
+      return run_engram(arguments);
+    };
+    expect_error(run(folder.file("nowhere")), 4, {"nowhere", "No such file"});
+    expect_error(run(model + "/config.json"), 4, {"got no folder"});
+    std::filesystem::create_directories(folder.file("empty"));
+    const Outcome empty = run(folder.file("empty"));
+    EXPECT_EQ(empty.code, 3);
+    EXPECT_NE(empty.err.find("config.json"), std::string::npos) << empty.err;
+  }
+}
+
+/// Ways to break a folder: what is left to describe must be described.
+struct Damage {
+  std::string what;
+  std::function<void(const std::string& model)> make;
+  std::string problem;  ///< a part of the first problem
+  bool config, tensors, tokenizer;
+};
+
+void change_config(const std::string& model, const std::string& key, const json& value) {
+  json config = json::parse(read_text(model + "/config.json"));
+  config[key] = value;
+  write_text(model + "/config.json", config.dump());
+}
+
+std::vector<Damage> damages() {
+  const auto halve = [](const std::string& model) {
+    const std::string file = model + "/model.safetensors";
+    std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
+  };
+  const auto remove = [](const char* name) {
+    return [name](const std::string& model) { std::filesystem::remove(model + "/" + name); };
+  };
+  return {
+      {"truncated weights", halve, "cut off", true, false, true},
+      {"no weights", remove("model.safetensors"), "no weights", true, false, true},
+      {"no tokenizer", remove("tokenizer.json"), "no tokenizer", true, true, false},
+      {"no config", remove("config.json"), "no config.json", false, true, true},
+      {"unknown type", [](const auto& model) { change_config(model, "model_type", "mamba"); },
+       "mamba", false, true, true},
+      {"bad number", [](const auto& model) { change_config(model, "hidden_size", -1); },
+       "hidden_size", false, true, true},
+      {"no JSON", [](const auto& model) { write_text(model + "/config.json", "{"); }, "JSON", false,
+       true, true},
+      {"tokenizer of nonsense",
+       [](const auto& model) { write_text(model + "/tokenizer.json", "[]"); }, "tokenizer", true,
+       true, false},
+      {"fewer layers", [](const auto& model) { change_config(model, "num_hidden_layers", 2); },
+       "got 3 layers", true, true, true},
+  };
+}
+
+TEST(BrokenModel, IsDescribedAsFarAsPossible) {
+  for (const Damage& damage : damages()) {
+    SCOPED_TRACE(damage.what);
+    const TemporaryFolder folder;
+    const std::string model = copy_of_model(folder);
+    damage.make(model);
+    const Outcome predicted = run_engram({"predict", model, kPrompt});
+    expect_error(predicted, 3, {damage.problem});
+    const Outcome told = run_engram({"inspect", model, "--json"});
+    EXPECT_EQ(told.code, 3);
+    const json report = json::parse(told.out);
+    EXPECT_EQ(report.at("usable"), false);
+    ASSERT_FALSE(report.at("problems").empty());
+    EXPECT_NE(report.at("problems").at(0).get<std::string>().find(damage.problem),
+              std::string::npos)
+        << report.at("problems");
+    EXPECT_EQ(report.at("family").is_string(), damage.config);
+    EXPECT_EQ(report.at("layers").is_number(), damage.config);
+    EXPECT_EQ(report.at("tensors").is_object(), damage.tensors);
+    EXPECT_EQ(report.at("tokenizer").is_object(), damage.tokenizer);
+    const Outcome text = run_engram({"inspect", model});
+    EXPECT_EQ(text.code, 3);
+    const auto has = [&](const char* part) { return text.out.find(part) != std::string::npos; };
+    EXPECT_EQ(has("\n  family "), damage.config) << text.out;
+    EXPECT_EQ(has("\n  tensors "), damage.tensors) << text.out;
+    EXPECT_EQ(has("\n  tokenizer "), damage.tokenizer) << text.out;
+    EXPECT_TRUE(has("\n  problem ")) << text.out;
+    EXPECT_EQ(lines_of(text.err).size(), 1U) << text.err;
+    EXPECT_NE(text.err.find("cannot be used"), std::string::npos) << text.err;
+    // The folder is named once.
+    EXPECT_EQ(text.err.find(model), text.err.rfind(model)) << text.err;
+  }
+}
+
+TEST(PaddedVocabulary, RowsWithoutATokenAreNoAnswers) {
+  const TemporaryFolder folder;
+  const std::string model = copy_of_model(folder);
+  json tokenizer = json::parse(read_text(model + "/tokenizer.json"));
+  json& vocabulary = tokenizer["model"]["vocab"];
+  const auto size = vocabulary.size();
+  const Outcome before = run_engram({"predict", model, kPrompt, "--top", "1000", "--json"});
+  ASSERT_EQ(before.code, 0) << before.err;
+  // Tokens that the prompt does not need: the last ten, and one in the middle.
+  std::vector<std::string> gone;
+  for (const auto& [token, id] : vocabulary.items()) {
+    if (id.get<size_t>() + 10 >= size || id.get<size_t>() == size - 20) gone.push_back(token);
+  }
+  ASSERT_EQ(gone.size(), 11U);
+  for (const std::string& token : gone) vocabulary.erase(token);
+  write_text(model + "/tokenizer.json", tokenizer.dump());
+  const Outcome after = run_engram({"predict", model, kPrompt, "--top", "1000", "--json"});
+  ASSERT_EQ(after.code, 0) << after.err;
+  ASSERT_EQ(json::parse(before.out).at("tokens"), json::parse(after.out).at("tokens"));
+  // The same answers with the same P: the softmax is over all rows.
+  json expected = json::array();
+  const json all = json::parse(before.out);
+  for (const json& answer : all.at("predictions")) {
+    if (std::ranges::find(gone, answer.at("token").get<std::string>()) == gone.end()) {
+      expected.push_back(answer);
+    }
+  }
+  EXPECT_EQ(json::parse(after.out).at("predictions"), expected);
+  EXPECT_EQ(run_engram({"predict", model, kPrompt, "--top", "1000"}).code, 0);
 }
 
 TEST_F(BadModel, UnknownArchitecture) {
@@ -215,7 +333,7 @@ class Interrupting : public ::testing::Test {
 };
 
 TEST_F(Interrupting, StopsWithinASecondAndLeavesNothing) {
-  for (const int number : {SIGINT, SIGTERM}) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     RunSetup setup;
     setup.signal_after = std::chrono::milliseconds(4000);
     setup.signals = {number};
@@ -227,6 +345,15 @@ TEST_F(Interrupting, StopsWithinASecondAndLeavesNothing) {
     EXPECT_LT(outcome.seconds, 4.0 + 3.0);
     EXPECT_FALSE(std::filesystem::exists(folder.file("picture.svg")));
   }
+}
+
+TEST_F(Interrupting, AClosedTerminalMaySaySoTwice) {
+  RunSetup setup;
+  setup.signal_after = std::chrono::milliseconds(3000);
+  setup.signals = {SIGHUP, SIGHUP};
+  const Outcome outcome = run(setup);
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+  EXPECT_NE(outcome.err.find("nothing was written"), std::string::npos) << outcome.err;
 }
 
 TEST_F(Interrupting, ASecondSignalStopsAtOnce) {

@@ -1,10 +1,12 @@
 // locate and intervene from outside: files in, files out, what is refused, interrupts.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "cli/program.h"
 
@@ -122,7 +124,9 @@ TEST_F(LocateCommand, ProblemsAreListedAndStrictStops) {
   write_text(facts_, some_facts(3) + "not json\n" + unknown.dump() + "\n");
   const Outcome outcome = locate({});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_NE(outcome.out.find("2 skipped"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("1 fact skipped, 1 line of the fact set not usable"),
+            std::string::npos)
+      << outcome.out;
   EXPECT_NE(outcome.out.find("facts.jsonl:7: "), std::string::npos);
   EXPECT_NE(outcome.out.find("facts.jsonl:8: "), std::string::npos);
   EXPECT_EQ(locate({"--strict"}).code, 3);
@@ -131,6 +135,125 @@ TEST_F(LocateCommand, ProblemsAreListedAndStrictStops) {
   EXPECT_EQ(none.code, 3);
   EXPECT_NE(none.err.find("facts.jsonl:1"), std::string::npos) << none.err;
   EXPECT_FALSE(std::filesystem::exists(folder_.file("none.jsonl")));
+}
+
+TEST_F(LocateCommand, ProblemsOfTheFactsAskedForComeFirst) {
+  // More broken lines than are listed, before two relations of which --limit takes one.
+  std::string text;
+  for (int i = 0; i < 30; ++i) text += "not json\n";
+  for (const char* relation : {"P36", "P1376"}) {
+    for (const char* object : {"Paris", "\xE6\xBC\xA2zebra"}) {
+      const json fact = {{"relation", relation},
+                         {"subject", "France"},
+                         {"object", object},
+                         {"prompts", {"The capital of France is [MASK]."}}};
+      text += fact.dump() + "\n";
+    }
+  }
+  write_text(facts_, text);
+  const Outcome outcome = locate({"--limit", "2"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const size_t heading =
+      outcome.out.find("1 fact skipped, 30 lines of the fact set not usable:\n  ");
+  ASSERT_NE(heading, std::string::npos) << outcome.out;
+  const size_t fact = outcome.out.find("zebra", heading);
+  EXPECT_LT(fact, outcome.out.find("not valid JSON", heading)) << outcome.out;
+  const Outcome machine = locate({"--limit", "2", "--json"});
+  EXPECT_NE(machine.err.find("1 fact skipped, 30 lines"), std::string::npos) << machine.err;
+  std::vector<json> problems;
+  for (const std::string& line : lines_of(machine.out)) {
+    if (json::parse(line).at("record") == "problem") problems.push_back(json::parse(line));
+  }
+  ASSERT_EQ(problems.size(), 31U);
+  EXPECT_NE(problems.front().at("message").get<std::string>().find("zebra"), std::string::npos);
+}
+
+TEST_F(LocateCommand, AProblemOfAWholeFileHasNoLine) {
+  const std::string set = folder_.file("pararel");
+  for (const char* part : {"facts", "patterns"}) {
+    std::filesystem::create_directories(set + "/" + part);
+  }
+  const std::string fact = R"({"sub_label":"France","obj_label":"Paris"})";
+  write_text(set + "/facts/P36.jsonl", fact);
+  write_text(set + "/facts/P31.jsonl", fact);
+  write_text(set + "/patterns/P36.jsonl",
+             R"({"pattern":"The capital of [X] is [Y].","extended_lemma":"is"})");
+  const Outcome outcome = run_engram({"locate", tiny_model(), "--facts", set});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("P31.jsonl: got no such file"), std::string::npos) << outcome.out;
+}
+
+TEST_F(LocateCommand, FactsFromWhatIsNoFile) {
+  for (const char* device : {"/dev/zero", "/dev/null", "/dev/tty"}) {
+    const Outcome outcome = run_engram({"locate", tiny_model(), "--facts", device});
+    EXPECT_EQ(outcome.code, 4) << outcome.err;
+    EXPECT_NE(outcome.err.find(device), std::string::npos) << outcome.err;
+    EXPECT_LT(outcome.seconds, 5.0);
+  }
+}
+
+TEST_F(LocateCommand, FactsFromAPipe) {
+  const std::string pipe = folder_.file("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { write_text(pipe, some_facts(5)); });
+  const Outcome piped = run_engram({"locate", tiny_model(), "--facts", pipe});
+  writer.join();
+  ASSERT_EQ(piped.code, 0) << piped.err;
+  EXPECT_EQ(piped.out, locate({}).out);
+  // Nobody writes: it waits, and Ctrl-C ends the wait, with nothing to say about what is kept.
+  RunSetup setup;
+  setup.signal_after = std::chrono::milliseconds(700);
+  setup.signals = {SIGINT};
+  const Outcome waiting = run_engram({"locate", tiny_model(), "--facts", pipe}, setup);
+  EXPECT_EQ(waiting.code, 130);
+  EXPECT_EQ(waiting.err, "engram: interrupted\n");
+  EXPECT_LT(waiting.seconds, 0.7 + 2.0);
+}
+
+TEST_F(LocateCommand, NeuronsThatAreNoList) {
+  for (const char* list :
+       {"1:", "a:b", "0:1,", ":1", "0:1 2:3", "0: 1", "0:1;1:2", "-1:2", ",", "7"}) {
+    SCOPED_TRACE(list);
+    const Outcome outcome = intervene({"--neurons", list, "--do", "zero"});
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_EQ(lines_of(outcome.err).size(), 1U);
+    EXPECT_EQ(outcome.err.rfind("engram: error: --neurons: ", 0), 0U) << outcome.err;
+    EXPECT_NE(outcome.err.find("3:17,5:201"), std::string::npos) << outcome.err;
+  }
+  for (const char* file : {"missing", "missing:1.jsonl", "./a:b"}) {
+    EXPECT_EQ(intervene({"--neurons", file, "--do", "zero"}).code, 4) << file;
+  }
+  const auto report = [&](const char* list) {
+    const Outcome outcome =
+        intervene({"--neurons", list, "--do", "zero", "--draws", "0", "--json"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    json out = json::parse(outcome.out);
+    out.erase("neurons");  // as given
+    return out;
+  };
+  const json plain = report("0:1,1:2,2:3");
+  for (const char* spaced : {"0:1, 1:2,   2:3", " 0:1,1:2,2:3 "}) EXPECT_EQ(report(spaced), plain);
+}
+
+TEST_F(LocateCommand, CorpusThatCannotBeReadOrFitsInPart) {
+  const auto with = [&](const std::string& corpus) {
+    return intervene({"--neurons", "0:1", "--do", "mean", "--draws", "0", "--corpus", corpus});
+  };
+  const Outcome missing = with(folder_.file("none.txt"));
+  EXPECT_EQ(missing.code, 4);
+  EXPECT_NE(missing.err.find("none.txt: cannot open: No such file"), std::string::npos)
+      << missing.err;
+  EXPECT_EQ(with(folder_.path().string()).code, 4);
+  EXPECT_EQ(with("/dev/zero").code, 4);
+  const std::string corpus = folder_.file("corpus.txt");
+  std::string longer;
+  for (int i = 0; i < 60; ++i) longer += "the ";
+  write_text(corpus, "The city is the capital.\n\n1234\n" + longer + "\nThe capital.\n");
+  const Outcome part = with(corpus);
+  EXPECT_EQ(part.code, 0) << part.err;
+  EXPECT_NE(part.err.find("3 of 5 lines of " + corpus), std::string::npos) << part.err;
+  write_text(corpus, "The city is the capital.\n");
+  EXPECT_EQ(with(corpus).err.find("were not used"), std::string::npos);
 }
 
 TEST_F(LocateCommand, RefusesBeforeAnyWork) {

@@ -17,9 +17,10 @@
 namespace engram::testing {
 namespace {
 
-std::string binary() {
+std::string binary(const std::string& program) {
   const char* named = std::getenv("ENGRAM_BINARY");
-  return named != nullptr ? named : ENGRAM_BIN_DIR "/engram";
+  const std::filesystem::path engram = named != nullptr ? named : ENGRAM_BIN_DIR "/engram";
+  return program == "engram" ? engram.string() : (engram.parent_path() / program).string();
 }
 
 /// Both ends of a pipe; what is still open closes with the object.
@@ -65,7 +66,7 @@ Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& se
   Pipe err;
   if (setup.reader_leaves) out.close_end(0);
   const auto start = std::chrono::steady_clock::now();
-  const std::string program = binary();
+  const std::string program = binary(setup.program);
   std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

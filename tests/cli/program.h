@@ -18,13 +18,15 @@ struct Outcome {
 
 /// How a run differs from the plain one.
 struct RunSetup {
+  std::string program = "engram";  ///< another of the build's programs
   std::string stdout_path;  ///< a file or device instead of a pipe; "-" closes stdout
   std::chrono::milliseconds signal_after{0};  ///< sends `signals` one after the other, from then on
   std::vector<int> signals;
   bool reader_leaves = false;  ///< stdout is a pipe that nobody reads
 };
 
-/// Runs `engram` with these arguments. $ENGRAM_BINARY names another binary than the build's.
+/// Runs `engram` with these arguments. $ENGRAM_BINARY names another binary than the build's, beside
+/// which the other programs lie.
 Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& setup = {});
 
 /// A folder that goes with the object.

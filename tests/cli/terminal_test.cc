@@ -108,10 +108,10 @@ TEST(Parsing, WholeNumbers) {
 }
 
 TEST(Parsing, Numbers) {
-  EXPECT_EQ(parse_number("0.25", 0, 1, "x"), 0.25);
-  EXPECT_EQ(parse_number("1e-3", 0, 1, "x"), 1e-3);
+  EXPECT_EQ(parse_number("0.25", {0, 1}, "x"), 0.25);
+  EXPECT_EQ(parse_number("1e-3", {0, 1}, "x"), 1e-3);
   for (const char* bad : {"", "nan", "inf", "0x1p-2", "1.5", "-1", "1,0", "e", "."}) {
-    EXPECT_THROW((void)parse_number(bad, 0, 1, "x"), UsageError) << bad;
+    EXPECT_THROW((void)parse_number(bad, {0, 1}, "x"), UsageError) << bad;
   }
 }
 

@@ -105,6 +105,62 @@ TEST(Usage, OptionsThatCannotBeMeant) {
   expect_error(run_engram({"predict", tiny_model()}), 2, "TEXT");
 }
 
+TEST(Usage, RangesSayWhetherTheirEndsBelongToThem) {
+  struct Case {
+    Arguments arguments;
+    std::string expected;
+  };
+  const Arguments locate{"locate", tiny_model(), "--facts", "none"};
+  const auto with = [](Arguments all, const Arguments& more) {
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  for (const char* outside : {"0", "1", "-0.5", "2"}) {
+    expect_error(
+        run_engram(attribute({"--answer", "paris", "--tolerance", outside})), 2,
+        "--tolerance: got \"" + std::string(outside) + "\", expected a number above 0 and below 1");
+  }
+  for (const char* option : {"--ratio", "--step"}) {
+    for (const char* outside : {"0", "-1", "1.01"}) {
+      expect_error(run_engram(with(locate, {option, outside})), 2,
+                   std::string(option) + ": got \"" + outside +
+                       "\", expected a number above 0 and at most 1");
+    }
+    // In the range: the missing file is what is wrong.
+    expect_error(run_engram(with(locate, {option, "1"})), 4, "none");
+  }
+  expect_error(run_engram(with(locate, {"--share", "1.5"})), 2, "expected a number from 0 to 1");
+}
+
+TEST(Usage, EmptyPaths) {
+  const Arguments locate{"locate", tiny_model(), "--facts", "none"};
+  const Arguments intervene{"intervene", tiny_model(), "--facts", "none",
+                            "--neurons", "0:1",        "--do",    "mean"};
+  const std::vector<std::pair<Arguments, std::string>> cases{
+      {{"inspect", ""}, "MODEL"},
+      {{"predict", "", kPrompt}, "MODEL"},
+      {{"attribute", "", "--prompt", kPrompt, "--predicted"}, "MODEL"},
+      {{"locate", "", "--facts", "none"}, "MODEL"},
+      {{"intervene", "", "--facts", "none", "--neurons", "0:1", "--do", "zero"}, "MODEL"},
+      {{"locate", tiny_model(), "--facts", ""}, "--facts"},
+      {{"intervene", tiny_model(), "--facts", "none", "--neurons", "", "--do", "zero"},
+       "--neurons"},
+      {attribute({"--predicted", "--picture", ""}), "--picture"},
+      {attribute({"--predicted", "--picture="}), "--picture"}};
+  for (const auto& [arguments, option] : cases) expect_error(run_engram(arguments), 2, option);
+  const auto with_empty = [](Arguments all, const std::string& option) {
+    all.push_back(option);
+    all.emplace_back();
+    return run_engram(all);
+  };
+  for (const char* option : {"--out", "--scores"}) {
+    expect_error(with_empty(locate, option), 2, std::string(option) + ": got \"\"");
+  }
+  for (const char* option : {"--out", "--corpus"}) {
+    expect_error(with_empty(intervene, option), 2, std::string(option) + ": got \"\"");
+  }
+}
+
 TEST(Usage, ControlCharactersOfArgumentsDoNotReachTheTerminal) {
   expect_error(run_engram({"\x1b[31mred"}), 2, "\\x1b[31mred");
 }

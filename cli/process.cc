@@ -1,0 +1,138 @@
+#include "cli/process.h"
+
+#include <c10/util/Exception.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <sstream>
+
+#include "cli/common.h"
+#include "engram/base/interrupt.h"
+
+namespace engram::cli {
+namespace {
+
+/// First Ctrl-C: finish in good order. Second: leave at once. A closed terminal sends its SIGHUP
+/// twice, by the system and by the shell, so that one never cuts the good order short.
+void on_signal(int number) {
+  if (Interrupt::requested() && number != SIGHUP) _exit(static_cast<int>(ExitCode::kInterrupted));
+  Interrupt::request();
+}
+
+void set_up_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  struct sigaction before {};
+  sigaction(SIGHUP, nullptr, &before);
+  const bool under_nohup = before.sa_handler == SIG_IGN;
+  if (!under_nohup) sigaction(SIGHUP, &action, nullptr);
+  // A reader that went away is an error of the write, with a message and a code of its own.
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, nullptr);
+}
+
+/// Where a standard stream is closed, the next file opened would take its number and be written
+/// into by mistake. What is put there instead refuses all reading and writing.
+void set_up_streams() {
+  for (int number = 0; number <= 2; ++number) {
+    if (::fcntl(number, F_GETFD) != -1) continue;
+    const int flags = number == 0 ? O_WRONLY : O_RDONLY;
+    if (::open("/dev/null", flags) != number) _exit(static_cast<int>(ExitCode::kFile));
+  }
+}
+
+/// The line that ends a program; `message` may be empty.
+int fail(const std::string& program, ExitCode code, const std::string& kind,
+         const std::string& message) {
+  const std::string line =
+      program + ": " + kind + (message.empty() ? "" : ": " + printable(message)) + "\n";
+  std::fputs(line.c_str(), stderr);
+  return static_cast<int>(code);
+}
+
+int fail_by_bug(const std::string& program, const std::string& what) {
+  return fail(program, ExitCode::kInternal, "internal error",
+              what + " (this is a bug of " + program +
+                  " " ENGRAM_VERSION ": please report it with this line and the command)");
+}
+
+/// CLI11's own exceptions: requests for help and the version, and usage errors.
+int on_parse_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  const std::string& name = app.get_name();
+  if (error.get_exit_code() == 0) {
+    std::ostringstream out;
+    std::ostringstream remarks;
+    app.exit(error, out, remarks);
+    print(out.str());
+    flush_output();
+    return static_cast<int>(ExitCode::kDone);
+  }
+  const bool teaches = std::ranges::any_of(
+      app.get_subcommands({}), [](const CLI::App* other) { return other->get_name() == "help"; });
+  const std::string all = "see `" + name + (teaches ? " help`" : " --help`");
+  const auto chosen = app.get_subcommands();
+  if (!chosen.empty()) {
+    const std::string& command = chosen.front()->get_name();
+    return fail(name, ExitCode::kUsage, "error",
+                std::string(error.what()) + " (see `" + name +
+                    (teaches ? " help " + command : " " + command + " --help") + "`)");
+  }
+  return fail(name, ExitCode::kUsage, "error",
+              argc < 2 ? "a command is required; " + all
+                       : "there is no command \"" + std::string(argv[1]) + "\"; " + all);
+}
+
+int run(const std::string& name, const std::string& description,
+        const std::function<void(CLI::App&)>& set_up, int argc, char** argv) {
+  CLI::App app(description, name);
+  app.require_subcommand(1);
+  set_up(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return on_parse_error(app, error, argc, argv);
+  }
+  std::cout.flush();
+  flush_output();
+  return static_cast<int>(ExitCode::kDone);
+}
+
+}  // namespace
+
+int run_program(const std::string& name, const std::string& description,
+                const std::function<void(CLI::App&)>& set_up, int argc, char** argv) {
+  set_up_streams();
+  set_up_signals();
+  try {
+    return run(name, description, set_up, argc, argv);
+  } catch (const Interrupted& error) {
+    // Where nothing is left to say about what is kept, the message is the word itself.
+    const std::string what = error.what();
+    return fail(name, error.exit_code(), "interrupted", what == "interrupted" ? "" : what);
+  } catch (const InternalError& error) {
+    return fail_by_bug(name, error.what());
+  } catch (const Error& error) {
+    return fail(name, error.exit_code(), "error", error.what());
+  } catch (const c10::Error& error) {
+    return fail_by_bug(name, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return fail(name, ExitCode::kInternal, "error",
+                "out of memory: a smaller --memory or fewer --threads may help");
+  } catch (const std::exception& error) {
+    return fail_by_bug(name, error.what());
+  } catch (...) {
+    return fail_by_bug(name, "an exception of an unknown type");
+  }
+}
+
+}  // namespace engram::cli
