@@ -15,8 +15,12 @@
 #include <thread>
 #include <vector>
 
+#include "cli/common.h"
+#include "cli/paths.h"
+#include "cli/process.h"
 #include "engram/attribution/attribution.h"
 #include "engram/attribution/cost.h"
+#include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
 #include "engram/text/facts.h"
@@ -148,6 +152,7 @@ void run_sgemm(const Options& options) {
   Json rates;
   double best = 0;
   for (const int64_t n : {1024, 2048, 4096}) {
+    Interrupt::check();
     const auto repeats = static_cast<int>(std::max<int64_t>(2, 40'000'000'000 / (n * n * n)));
     double rate = 0;
     for (int attempt = 0; attempt < 3; ++attempt) {
@@ -210,50 +215,38 @@ void run_load(const Options& options) {
             << "\n";
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("Measurements of Engram from inside; bench/README.md describes the fields");
-  app.require_subcommand(1);
-  Options options;
+void add_commands(CLI::App& app, Options& options) {
+  constexpr int64_t kMost = 1'000'000'000;
   const auto add = [&](const char* name, const char* what, void (*work)(const Options&), bool model,
                        bool facts) {
     CLI::App* command = app.add_subcommand(name, what);
-    if (model) command->add_option("model", options.model, "Model folder")->required();
+    if (model) cli::add_path(*command, "model", options.model, "Model folder")->required();
     if (facts) {
-      command->add_option("--facts", options.facts, "Fact set (JSON Lines)")->required();
-      command->add_option("--prompts", options.prompts, "How many prompts");
+      cli::add_path(*command, "--facts", options.facts, "Fact set (JSON Lines)")->required();
+      cli::add_integer(*command, "--prompts", options.prompts, 1, kMost, "How many prompts");
     }
-    command->add_option("--threads", options.threads, "Workers; 0: one per core");
+    cli::add_integer(*command, "--threads", options.threads, 0, 1024, "Workers; 0: one per core");
     command->callback([&options, work] { work(options); });
     return command;
   };
-  CLI::App* attribute_command =
-      add("attribute", "Time attribution of many prompts", run_attribute, true, true);
-  attribute_command->add_option("--rule", options.rule, "Quadrature rule");
-  attribute_command->add_option("--steps", options.steps, "Fixed number of nodes");
-  attribute_command->add_option("--tolerance", options.tolerance, "Of the adaptive rules");
-  attribute_command->add_option("--scores", options.scores, "Raw float32 [prompts, layers, d_ff]");
+  CLI::App& timed =
+      *add("attribute", "Time attribution of many prompts", run_attribute, true, true);
+  timed.add_option("--rule", options.rule, "Quadrature rule");
+  cli::add_integer(timed, "--steps", options.steps, 1, 10'000, "Fixed number of nodes");
+  cli::add_number(timed, "--tolerance", options.tolerance, cli::Range{0, 1, true, true},
+                  "Of the adaptive rules");
+  cli::add_path(timed, "--scores", options.scores, "Raw float32 [prompts, layers, d_ff]");
   add("sgemm", "Best rate of matrix products, all cores busy", run_sgemm, false, false);
   add("ablation", "Time exact ablation of all neurons", run_ablation, true, true);
   add("load", "Time model loading", run_load, true, false);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
-  return 0;
 }
 
 }  // namespace
 }  // namespace engram::bench
 
 int main(int argc, char** argv) {
-  try {
-    return engram::bench::run(argc, argv);
-  } catch (const engram::Error& error) {
-    std::cerr << "engram-bench: error: " << error.what() << "\n";
-    return static_cast<int>(error.exit_code());
-  } catch (const std::exception& error) {
-    std::cerr << "engram-bench: internal error: " << error.what() << "\n";
-    return static_cast<int>(engram::ExitCode::kInternal);
-  }
+  engram::bench::Options options;
+  return engram::cli::run_program(
+      "engram-bench", "Measurements of Engram from inside; bench/README.md describes the fields",
+      [&](CLI::App& app) { engram::bench::add_commands(app, options); }, argc, argv);
 }

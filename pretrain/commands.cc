@@ -5,9 +5,12 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "cli/common.h"
+#include "cli/paths.h"
 #include "pretrain/prepare.h"
 #include "pretrain/trainer.h"
 
@@ -54,6 +57,22 @@ class Screen {
   int reports_ = 0;
 };
 
+constexpr int64_t kMost = 1'000'000'000'000;
+
+/// A whole number from `low`, with its default in the help.
+template <typename T>
+void add_count(CLI::App& command, const std::string& name, T& value, int64_t low, int64_t high,
+               const std::string& help) {
+  cli::add_integer(command, name, value, low, high, help)->default_str(std::to_string(value));
+}
+
+void add_number(CLI::App& command, const std::string& name, double& value, const cli::Range& range,
+                const std::string& help) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  cli::add_number(command, name, value, range, help)->default_str(text);
+}
+
 }  // namespace
 
 void add_prepare(CLI::App& app) {
@@ -62,33 +81,23 @@ void add_prepare(CLI::App& app) {
   auto o = std::make_shared<PrepareOptions>();
   auto quiet = std::make_shared<bool>(false);
   auto json = std::make_shared<bool>(false);
-  command->add_option("SOURCE", o->source, "Folder with facts/ and wiki/")->required();
-  command->add_option("--out", o->out, "Folder to be made")->required();
-  command->add_option("--phrasings", o->phrasings, "Our phrasings of the relations")
-      ->default_val("pretrain/phrasings.json");
-  command->add_option("--vocabulary", o->vocabulary,
-                      "Folder of a ready tokenizer, instead of training one");
-  command->add_option("--vocabulary-size", o->vocabulary_size, "Tokens")
-      ->capture_default_str()
-      ->check(CLI::Range(200, 65535));
-  command->add_option("--text-bytes", o->text_bytes, "General text to read, in bytes")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--max-tokens", o->max_tokens, "Longest sequence, special tokens included")
-      ->capture_default_str()
-      ->check(CLI::Range(16, 512));
-  command->add_option("--min-sentences", o->min_sentences, "Sentences that a fact needs")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--facts-per-relation", o->facts_per_relation, "At most")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--facts-per-object", o->facts_per_object, "At most, in one relation")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--min-facts", o->min_facts, "A relation with fewer facts is left out")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  cli::add_path(*command, "SOURCE", o->source, "Folder with facts/ and wiki/")->required();
+  cli::add_path(*command, "--out", o->out, "Folder to be made")->required();
+  o->phrasings = "pretrain/phrasings.json";
+  cli::add_path(*command, "--phrasings", o->phrasings, "Our phrasings of the relations")
+      ->default_str(o->phrasings.string());
+  cli::add_path(*command, "--vocabulary", o->vocabulary,
+                "Folder of a ready tokenizer, instead of training one");
+  add_count(*command, "--vocabulary-size", o->vocabulary_size, 200, 65535, "Tokens");
+  add_count(*command, "--text-bytes", o->text_bytes, 1, kMost, "General text to read, in bytes");
+  add_count(*command, "--max-tokens", o->max_tokens, 16, 512,
+            "Longest sequence, special tokens included");
+  add_count(*command, "--min-sentences", o->min_sentences, 1, kMost, "Sentences that a fact needs");
+  add_count(*command, "--facts-per-relation", o->facts_per_relation, 1, kMost, "At most");
+  add_count(*command, "--facts-per-object", o->facts_per_object, 1, kMost,
+            "At most, in one relation");
+  add_count(*command, "--min-facts", o->min_facts, 1, kMost,
+            "A relation with fewer facts is left out");
   command->add_flag("--json", *json, "Print the counts as JSON");
   command->add_flag("--quiet", *quiet, "Say nothing on the way");
   command->callback([o, quiet, json] {
@@ -122,13 +131,13 @@ void add_train(CLI::App& app) {
       app.add_subcommand("train", "Train a model, or go on with the training that lies in --out");
   auto o = std::make_shared<TrainOptions>();
   auto quiet = std::make_shared<bool>(false);
-  command->add_option("DATA", o->data, "Folder that `prepare` made")->required();
-  command->add_option("--out", o->out, "Folder for checkpoint and exports")->required();
+  cli::add_path(*command, "DATA", o->data, "Folder that `prepare` made")->required();
+  cli::add_path(*command, "--out", o->out, "Folder for checkpoint and exports")->required();
   const auto size = [&](const char* name, int64_t& value, const char* help) {
-    command->add_option(name, value, help)->capture_default_str()->check(CLI::PositiveNumber);
+    add_count(*command, name, value, 1, kMost, help);
   };
   const auto share = [&](const char* name, double& value, const char* help) {
-    command->add_option(name, value, help)->capture_default_str()->check(CLI::Range(0.0, 1.0));
+    add_number(*command, name, value, {0, 1}, help);
   };
   size("--layers", o->layers, "Layers");
   size("--width", o->d_model, "Width of the residual stream");
@@ -139,38 +148,30 @@ void add_train(CLI::App& app) {
   size("--steps", o->steps, "Steps in all");
   size("--sequences", o->sampler.sequences_per_step, "Sequences per step");
   size("--batch-tokens", o->sampler.batch_tokens, "Tokens of a micro-batch, about");
-  command->add_option("--learning-rate", o->learning_rate, "At its highest")->capture_default_str();
+  add_number(*command, "--learning-rate", o->learning_rate, cli::above_zero(10), "At its highest");
   share("--warm-up", o->warm_up, "Share of the steps in which the rate rises");
   share("--decay", o->decay, "Share of the steps, at the end, in which the rate falls to zero");
-  command->add_option("--weight-decay", o->weight_decay, "Of matrices")->capture_default_str();
-  command->add_option("--clip", o->clip, "Largest norm of the gradient")->capture_default_str();
+  add_number(*command, "--weight-decay", o->weight_decay, {0, 1000}, "Of matrices");
+  add_number(*command, "--clip", o->clip, cli::above_zero(1e9), "Largest norm of the gradient");
   share("--sentences", o->sampler.sentence_share, "Share of the sequences: sentences with a fact");
   share("--prompts", o->sampler.prompt_share, "Share of the sequences: trained phrasings");
   share("--sentence-masked", o->sampler.sentence_masked, "Share of those sentences: object masked");
   share("--masked", o->sampler.masked, "Share of the tokens of text to be predicted");
-  command
-      ->add_option("--answer-weight", o->sampler.answer_weight,
-                   "Weight of a fact's answer in the loss, against 1 for a token of text")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--seed", o->sampler.seed, "Of the weights and the order of the data")
-      ->capture_default_str();
+  share("--few-masked", o->sampler.few_masked,
+        "Share of the texts in which only 1 to 3 tokens are to be predicted");
+  add_number(*command, "--answer-weight", o->sampler.answer_weight, cli::above_zero(1e6),
+             "Weight of a fact's answer in the loss, against 1 for a token of text");
+  add_count(*command, "--seed", o->sampler.seed, 0, std::numeric_limits<int64_t>::max(),
+            "Of the weights and the order of the data");
   command->add_option("--device", o->device, "cpu, cuda or auto; cuda needs `make cuda` once")
       ->capture_default_str()
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
-  command->add_option("--threads", o->threads, "Workers on the CPU; 0: one per core")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
-  command->add_option("--checkpoint-seconds", o->checkpoint_seconds, "Time between checkpoints")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command
-      ->add_option("--export-steps", o->export_steps, "Steps between exports; 0: at the end only")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--stop-after", o->stop_after, "Stop behind this step; 0: never")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  add_count(*command, "--threads", o->threads, 0, 1024, "Workers on the CPU; 0: one per core");
+  add_number(*command, "--checkpoint-seconds", o->checkpoint_seconds, {0, 1e9},
+             "Time between checkpoints");
+  add_count(*command, "--export-steps", o->export_steps, 0, kMost,
+            "Steps between exports; 0: at the end only");
+  add_count(*command, "--stop-after", o->stop_after, 0, kMost, "Stop behind this step; 0: never");
   auto json = std::make_shared<bool>(false);
   command->add_flag("--json", *json, "Print what the training ended with as JSON");
   command->add_flag("--quiet", *quiet, "No progress");

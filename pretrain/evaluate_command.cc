@@ -2,10 +2,13 @@
 
 #include <cstdio>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/common.h"
+#include "cli/paths.h"
 #include "engram/error.h"
 #include "engram/model/device.h"
 #include "pretrain/commands.h"
@@ -139,28 +142,25 @@ void add_evaluate(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("evaluate", "Measure how well a model knows its facts and ordinary text");
   auto o = std::make_shared<EvaluateOptions>();
-  command->add_option("MODEL", o->model, "Model folder")->required();
-  command->add_option("--facts", o->facts, "Facts (default: MODEL/facts.jsonl)");
-  command->add_option("--patterns", o->patterns, "ParaRel's folder patterns/");
-  command->add_option("--wikitext", o->wikitext, "WikiText-2's folder, with valid.txt, test.txt");
-  command->add_option("--limit", o->limit, "At most so many facts, by whole relations; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--window", o->window, "Tokens of a window of WikiText-2")
-      ->capture_default_str()
-      ->check(CLI::Range(8, 4096));
-  command
-      ->add_option("--perplexity-tokens", o->perplexity_tokens,
-                   "Tokens of a file to be masked, a seeded sample; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--seed", o->seed, "Of the samples")->capture_default_str();
+  constexpr int64_t kMost = 1'000'000'000'000;
+  const auto count = [&](const char* name, auto& value, int64_t low, int64_t high,
+                         const char* help) {
+    cli::add_integer(*command, name, value, low, high, help)->default_str(std::to_string(value));
+  };
+  cli::add_path(*command, "MODEL", o->model, "Model folder")->required();
+  cli::add_path(*command, "--facts", o->facts, "Facts (default: MODEL/facts.jsonl)");
+  cli::add_path(*command, "--patterns", o->patterns, "ParaRel's folder patterns/");
+  cli::add_path(*command, "--wikitext", o->wikitext,
+                "WikiText-2's folder, with valid.txt, test.txt");
+  count("--limit", o->limit, 0, kMost, "At most so many facts, by whole relations; 0: all");
+  count("--window", o->window, 8, 4096, "Tokens of a window of WikiText-2");
+  count("--perplexity-tokens", o->perplexity_tokens, 0, kMost,
+        "Tokens of a file to be masked, a seeded sample; 0: all");
+  count("--seed", o->seed, 0, std::numeric_limits<int64_t>::max(), "Of the samples");
   command->add_option("--device", o->device, "cpu, cuda or auto; cuda needs `make cuda` once")
       ->capture_default_str()
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
-  command->add_option("--threads", o->threads, "Workers; 0: one per core")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
+  count("--threads", o->threads, 0, 1024, "Workers; 0: one per core");
   command->add_flag("--relations", o->relations, "Also each relation by itself");
   command->add_flag("--json", o->json, "Print one JSON object");
   command->callback([o] { evaluate(*o); });
