@@ -31,6 +31,11 @@ std::vector<std::string> prompts_field(const json& object, const char* key) {
       throw LineError{"got " + (masks == 0 ? "no [MASK]" : std::to_string(masks) + " masks") +
                       " in the prompt " + in_quotes(prompt) + ", expected one [MASK]"};
     }
+    // A prompt that counts twice would make neurons agree with themselves.
+    if (std::ranges::find(prompts, prompt) != prompts.end()) {
+      throw LineError{"got the prompt " + in_quotes(prompt) + " twice in " + name +
+                      ", expected each prompt once"};
+    }
     prompts.push_back(std::move(prompt));
   }
   return prompts;
@@ -121,6 +126,7 @@ void finish(FactSet& set, const std::string& source, const FactSetOptions& optio
   if (set.facts.empty()) refuse_empty(source, set);
   group_by_relation(set.facts);
   if (options.limit > 0) set.facts = limit_facts(std::move(set.facts), options.limit, options.seed);
+  set.unsplit_relations = unsplit_relations(set.facts);
 }
 
 }  // namespace
@@ -169,30 +175,44 @@ std::vector<Fact> limit_facts(std::vector<Fact> facts, int64_t limit, uint64_t s
   }
   std::ranges::sort(order);
 
-  std::unordered_set<std::string> taken;
+  std::unordered_set<std::string> whole;
   int64_t left = limit;
-  for (const auto& [number, relation] : order) {
-    if (sizes.at(relation) > left) break;
-    left -= sizes.at(relation);
-    taken.insert(relation);
+  auto next = order.begin();
+  for (; next != order.end() && sizes.at(next->second) <= left; ++next) {
+    left -= sizes.at(next->second);
+    whole.insert(next->second);
   }
-  if (!taken.empty()) {
-    std::erase_if(facts, [&](const Fact& fact) { return !taken.contains(fact.relation); });
-    return facts;
-  }
-  const std::string& first = order.front().second;
-  std::erase_if(facts, [&](const Fact& fact) { return fact.relation != first; });
-  std::vector<std::pair<uint64_t, size_t>> chosen;
+  // Facts fewer than the limit were given back above, so there is a next relation.
+  const std::string& last = next->second;
+  std::vector<std::pair<uint64_t, size_t>> sample;
   for (size_t i = 0; i < facts.size(); ++i) {
     const Fact& fact = facts[i];
-    chosen.emplace_back(seeded_number(seed, fact_key(fact.relation, fact.subject, fact.object)), i);
+    if (fact.relation != last) continue;
+    sample.emplace_back(seeded_number(seed, fact_key(fact.relation, fact.subject, fact.object)), i);
   }
-  std::ranges::sort(chosen);
-  chosen.resize(static_cast<size_t>(limit));
-  std::ranges::sort(chosen, {}, &std::pair<uint64_t, size_t>::second);
-  std::vector<Fact> sample;
-  for (const auto& [number, index] : chosen) sample.push_back(std::move(facts[index]));
-  return sample;
+  std::ranges::sort(sample);
+  std::vector<bool> sampled(facts.size(), false);
+  for (int64_t i = 0; i < left; ++i) sampled[sample[static_cast<size_t>(i)].second] = true;
+  std::vector<Fact> taken;
+  for (size_t i = 0; i < facts.size(); ++i) {
+    if (sampled[i] || whole.contains(facts[i].relation)) taken.push_back(std::move(facts[i]));
+  }
+  return taken;
+}
+
+std::vector<std::string> unsplit_relations(std::span<const Fact> facts) {
+  std::unordered_set<std::string_view> split;
+  for (const Fact& fact : facts) {
+    if (!fact.held_out.empty()) split.insert(fact.relation);
+  }
+  std::vector<std::string> unsplit;
+  std::unordered_set<std::string_view> seen;
+  for (const Fact& fact : facts) {
+    if (!split.contains(fact.relation) && seen.insert(fact.relation).second) {
+      unsplit.push_back(fact.relation);
+    }
+  }
+  return unsplit;
 }
 
 std::string fact_to_json(const Fact& fact) {

@@ -138,31 +138,34 @@ std::vector<size_t> group_patterns(const std::vector<Pattern>& patterns) {
 }
 
 /// Which patterns are held out: whole groups in seeded order, as long as they stay within the
-/// share; the smallest when none does; never all. Empty when there is only one group.
+/// share, or else the smallest one; and as long as enough patterns remain to locate on. Empty when
+/// there is no such group.
 std::vector<bool> hold_out(const std::vector<Pattern>& patterns, double share, uint64_t seed) {
   const std::vector<size_t> group = group_patterns(patterns);
   std::map<size_t, int64_t> sizes;
   for (const size_t g : group) ++sizes[g];
-  if (sizes.size() < 2) return {};
 
   std::vector<std::pair<uint64_t, size_t>> order;
   for (const auto& [g, size] : sizes) {
     order.emplace_back(seeded_number(seed, patterns[g].extended_lemma), g);
   }
   std::ranges::sort(order);
-  const double wanted = share * static_cast<double>(patterns.size());
+  const auto all = static_cast<int64_t>(patterns.size());
+  const auto wanted = share * static_cast<double>(all) * (1 + 1e-9);  // 0.3 of 10 is 3
   std::vector<size_t> held;
   int64_t total = 0;
   for (const auto& [number, g] : order) {
-    if (held.size() + 1 == sizes.size()) break;
-    if (static_cast<double>(total + sizes[g]) > wanted) continue;
-    total += sizes[g];
+    const int64_t more = total + sizes[g];
+    if (static_cast<double>(more) > wanted || all - more < kLocatingPrompts) continue;
+    total = more;
     held.push_back(g);
   }
   if (held.empty()) {
-    held.push_back(std::ranges::min_element(order, {}, [&](const auto& entry) {
-                     return sizes[entry.second];
-                   })->second);
+    const size_t smallest = std::ranges::min_element(order, {}, [&](const auto& entry) {
+                              return sizes[entry.second];
+                            })->second;
+    if (all - sizes[smallest] < kLocatingPrompts) return {};
+    held.push_back(smallest);
   }
   std::vector<bool> out;
   for (const size_t g : group) out.push_back(std::ranges::find(held, g) != held.end());
@@ -235,7 +238,6 @@ void read_relation(const fs::path& folder, const std::string& relation,
   std::vector<bool> held_out;
   if (options.held_out_share > 0.0) {
     held_out = hold_out(patterns, options.held_out_share, seeded_number(options.seed, relation));
-    if (held_out.empty()) set.unsplit_relations.push_back(relation);
   }
   for (Fact& fact : facts) {
     for (size_t i = 0; i < patterns.size(); ++i) {

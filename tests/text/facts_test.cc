@@ -125,6 +125,8 @@ TEST(Facts, MalformedLinesAreToldByLine) {
       line(R"(,"held_out":"[MASK] x")"),
       line(R"(,"held_out":["no mask"])"),
       line(R"(,"held_out":["[MASK]"])"),  // is located on
+      line(R"(,"held_out":["a [MASK]","a [MASK]"])"),
+      R"({"relation":"P1","subject":"s","object":"o","prompts":["[MASK]","a [MASK]","[MASK]"]})",
       line(R"(,"x":1e999)"),
       std::string(100'000, '['),
   };
@@ -193,22 +195,31 @@ std::vector<std::string> keys(const std::vector<Fact>& facts) {
   return found;
 }
 
-TEST(LimitFacts, TakesWholeRelationsOrASampleOfOne) {
+TEST(Facts, RepeatedPromptsNameThePrompt) {
+  FactSetOptions strict;
+  strict.strict = true;
+  const std::string text =
+      R"({"relation":"P1","subject":"s","object":"o","prompts":["a [MASK]","a [MASK]"]})";
+  EXPECT_TRUE(
+      contains(message_of(text, strict), "got the prompt \"a [MASK]\" twice in \"prompts\""))
+      << message_of(text, strict);
+}
+
+TEST(LimitFacts, TakesWholeRelationsAndASampleOfTheNext) {
   const std::vector<Fact> all = staircase(12);
   const std::vector<std::string> every = keys(all);
   std::set<std::vector<std::string>> choices;
+  std::set<std::string> sampled;
   for (int64_t limit = 1; limit < static_cast<int64_t>(all.size()) + 3; ++limit) {
     for (uint64_t seed = 0; seed < 5; ++seed) {
       const std::vector<Fact> some = limit_facts(all, limit, seed);
-      ASSERT_FALSE(some.empty());
-      ASSERT_LE(static_cast<int64_t>(some.size()), limit);
+      ASSERT_EQ(some.size(), std::min(all.size(), static_cast<size_t>(limit)));
       std::map<std::string, size_t> sizes;
       for (const Fact& fact : some) ++sizes[fact.relation];
-      const bool whole = std::ranges::all_of(sizes, [](const auto& entry) {
-        return entry.second == std::stoul(entry.first.substr(1));
+      const auto parts = std::ranges::count_if(sizes, [](const auto& entry) {
+        return entry.second != std::stoul(entry.first.substr(1));
       });
-      const bool sample = sizes.size() == 1 && static_cast<int64_t>(some.size()) == limit;
-      EXPECT_TRUE(whole || sample) << limit << " " << seed;
+      EXPECT_LE(parts, 1) << limit << " " << seed;
       // The order of the file is kept, nothing is taken twice.
       const std::vector<std::string> chosen = keys(some);
       auto at = every.begin();
@@ -219,10 +230,26 @@ TEST(LimitFacts, TakesWholeRelationsOrASampleOfOne) {
       }
       EXPECT_EQ(keys(limit_facts(all, limit, seed)), chosen) << "the same seed, the same choice";
       if (limit == 20) choices.insert(chosen);
+      if (limit == 1) sampled.insert(chosen.front());
+      // A smaller limit takes a part of what a larger one takes.
+      std::vector<std::string> more = keys(limit_facts(all, limit + 1, seed));
+      std::vector<std::string> fewer = chosen;
+      std::ranges::sort(more);
+      std::ranges::sort(fewer);
+      EXPECT_TRUE(std::ranges::includes(more, fewer));
     }
   }
   EXPECT_GT(choices.size(), 1U) << "other seeds, other choices";
+  EXPECT_GT(sampled.size(), 1U);
   EXPECT_EQ(keys(limit_facts(all, 0, 1)), every);
+}
+
+TEST(UnsplitRelations, AreThoseWithoutAHeldOutPrompt) {
+  std::vector<Fact> facts = staircase(3);  // P1, P2, P2, P3, P3, P3
+  facts[2].held_out = {"a [MASK]"};
+  EXPECT_EQ(unsplit_relations(facts), (std::vector<std::string>{"P1", "P3"}));
+  const FactSet set = parse_facts(kFrench + "\n" + kMadrid, "facts.jsonl");
+  EXPECT_EQ(set.unsplit_relations, unsplit_relations(set.facts));
 }
 
 TEST(LimitFacts, TheOrderOfTheRelationsDoesNotMatter) {
@@ -337,7 +364,7 @@ TEST_F(ParaRel, LemmasAreHeldOutWhole) {
   none.held_out_share = 0;
   const FactSet set = read_facts(folder_, none);
   EXPECT_TRUE(set.facts[0].held_out.empty());
-  EXPECT_TRUE(set.unsplit_relations.empty());
+  EXPECT_EQ(set.unsplit_relations, std::vector<std::string>{"P1"});
 }
 
 TEST_F(ParaRel, MalformedLinesAndMissingPatternsAreTold) {
@@ -379,7 +406,7 @@ TEST(ParaRelItself, IsReadAsItIs) {
   EXPECT_TRUE(unsplit("P279"));
   EXPECT_FALSE(unsplit("P19"));
   for (const Fact& fact : set.facts) {
-    EXPECT_FALSE(fact.prompts.empty());
+    EXPECT_TRUE(fact.prompts.size() >= 3 || fact.held_out.empty()) << fact.relation;
     EXPECT_EQ(fact.held_out.empty(), unsplit(fact.relation.c_str())) << fact.relation;
   }
 }

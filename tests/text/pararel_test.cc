@@ -116,13 +116,56 @@ TEST_F(PararelTest, NearCopiesAreOneGroup) {
   }
 }
 
+TEST_F(PararelTest, ThreePromptsRemainToLocateOn) {
+  // Groups of one pattern each: with 3 nothing can be held out, with 4 one of them.
+  const std::vector<std::string> verbs = {"works", "lives", "sleeps", "sings", "dances"};
+  for (size_t patterns = 2; patterns <= 5; ++patterns) {
+    const std::string relation = "P" + std::to_string(patterns);
+    add_fact(relation, "A", "b");
+    for (size_t i = 0; i < patterns; ++i) {
+      add_pattern(relation, "[X] " + verbs[i] + " at [Y]", verbs[i], verbs[i]);
+    }
+  }
+  // Two of two: either would leave two.
+  add_fact("P6", "A", "b");
+  for (size_t i = 0; i < 4; ++i) {
+    add_pattern("P6", "[X] " + verbs[i] + " at [Y]", "l", i < 2 ? "a" : "b");
+  }
+  for (const double share : {0.1, 0.3, 1.0}) {
+    for (uint64_t seed = 0; seed < 10; ++seed) {
+      const FactSet set = read_facts(folder_, {.seed = seed, .held_out_share = share});
+      EXPECT_EQ(set.unsplit_relations, (std::vector<std::string>{"P2", "P3", "P6"}));
+      for (const Fact& fact : set.facts) {
+        const size_t held_out = fact.relation == "P4"   ? 1
+                                : fact.relation == "P5" ? (share == 1.0 ? 2 : 1)
+                                                        : 0;
+        EXPECT_EQ(fact.held_out.size(), held_out) << fact.relation << " " << share;
+      }
+    }
+  }
+}
+
+TEST_F(PararelTest, AShareOnTheBoundaryCounts) {
+  // 0.29 * 100 is a little less than 29 in doubles.
+  add_fact("P1", "A", "b");
+  for (int i = 0; i < 100; ++i) {
+    const std::string word = "w" + std::string(1, static_cast<char>('a' + i / 10)) +
+                             std::string(1, static_cast<char>('a' + i % 10)) + "q";
+    add_pattern("P1", "[X] " + word + " [Y]", word, word);
+  }
+  const FactSet set = read_facts(folder_, {.held_out_share = 0.29});
+  EXPECT_EQ(set.facts[0].held_out.size(), 29U);
+}
+
 TEST_F(PararelTest, ShareZeroHoldsNothingOut) {
   add_fact("P1", "A", "b");
-  add_pattern("P1", "[X] works at [Y]", "work", "work");
-  add_pattern("P1", "[X] lives by [Y]", "live", "live");
+  for (const char* verb : {"works", "lives", "sleeps", "sings", "dances"}) {
+    add_pattern("P1", std::string("[X] ") + verb + " at [Y]", verb, verb);
+  }
+  EXPECT_FALSE(read_facts(folder_).facts[0].held_out.empty());
   const FactSet set = read_facts(folder_, {.held_out_share = 0.0});
-  EXPECT_EQ(set.facts[0].prompts.size(), 2U);
-  EXPECT_TRUE(set.unsplit_relations.empty());
+  EXPECT_EQ(set.facts[0].prompts.size(), 5U);
+  EXPECT_EQ(set.unsplit_relations, std::vector<std::string>{"P1"});
 }
 
 TEST_F(PararelTest, FlawsAreListedAndTheRestIsUsed) {
@@ -177,23 +220,29 @@ TEST(RealPararel, CountsAndSplit) {
   // 29,394 different triples, less the 879 and 922 facts of P31 and P527, which lack patterns.
   EXPECT_EQ(set.facts.size(), 29394U - 879U - 922U);
   EXPECT_EQ(set.problems.size(), 17U + 2U);
-  std::map<std::string, std::pair<size_t, size_t>> split;
-  for (const Fact& fact : set.facts) {
-    split[fact.relation] = {fact.prompts.size(), fact.held_out.size()};
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    const FactSet some = read_facts(folder, {.seed = seed});
+    std::map<std::string, std::pair<size_t, size_t>> split;
+    for (const Fact& fact : some.facts) {
+      split[fact.relation] = {fact.prompts.size(), fact.held_out.size()};
+    }
+    ASSERT_EQ(split.size(), 39U);
+    size_t prompts = 0;
+    for (const auto& [relation, sizes] : split) {
+      const auto [locating, held_out] = sizes;
+      prompts += locating + held_out;
+      EXPECT_GE(locating, held_out > 0 ? 3U : 1U) << relation;
+      const bool unsplit =
+          std::ranges::find(some.unsplit_relations, relation) != some.unsplit_relations.end();
+      EXPECT_EQ(unsplit, held_out == 0) << relation;
+      // Within the share, or the smallest group there is: four patterns of P1412.
+      EXPECT_LE(held_out, std::max<size_t>(4, (locating + held_out) * 3 / 10)) << relation;
+    }
+    EXPECT_EQ(prompts, 329U);
+    EXPECT_EQ(split["P36"].second, 0U) << "its two lemmas are near-copies";
+    EXPECT_EQ(split["P103"].second, 0U) << "two of its four patterns would remain";
+    EXPECT_GE(split.size() - some.unsplit_relations.size(), 15U);
   }
-  EXPECT_EQ(split.size(), 39U);
-  size_t prompts = 0;
-  for (const auto& [relation, sizes] : split) {
-    EXPECT_GE(sizes.first, 1U) << relation;
-    prompts += sizes.first + sizes.second;
-    const bool unsplit =
-        std::ranges::find(set.unsplit_relations, relation) != set.unsplit_relations.end();
-    EXPECT_EQ(unsplit, sizes.second == 0) << relation;
-  }
-  EXPECT_EQ(prompts, 329U);
-  EXPECT_EQ(split["P36"].second, 0U) << "its two lemmas are near-copies";
-  EXPECT_GT(split["P103"].second, 0U) << "native language, mother tongue";
-  EXPECT_GE(split.size() - set.unsplit_relations.size(), 15U);
 }
 
 }  // namespace

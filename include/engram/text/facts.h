@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,17 +32,22 @@ std::string problem_text(const FactProblem& problem);
 
 struct FactSetOptions {
   bool strict = false;  ///< throw InputError at the first malformed line instead of listing it
-  int64_t limit = 0;    ///< at most so many facts, whole relations, seeded; 0: all
+  int64_t limit = 0;    ///< so many facts, as limit_facts() takes them; 0: all
   uint64_t seed = 0;    ///< of the choices that `limit` and the ParaRel split make
-  double held_out_share = 0.3;  ///< ParaRel: share of the patterns held out, in whole groups of
-                                ///< one extended_lemma and its near-copies; 0: none
+  /// ParaRel: share of the patterns held out at most, in whole groups of one extended_lemma and its
+  /// near-copies, as long as kLocatingPrompts remain; 0: none.
+  double held_out_share = 0.3;
 };
+
+/// So few prompts of a fact can be refined to neurons that they agree on (METHOD section 3).
+inline constexpr int64_t kLocatingPrompts = 3;
 
 struct FactSet {
   std::vector<Fact> facts;            ///< grouped by relation, in the order of the files
   std::vector<FactProblem> problems;  ///< skipped: malformed lines, and facts that come again
                                       ///< (which are no error with `strict` either)
-  std::vector<std::string> unsplit_relations;  ///< ParaRel: one group; all prompts locate
+  /// Those of `facts` without a held-out prompt: all their prompts locate.
+  std::vector<std::string> unsplit_relations;
 };
 
 /// Reads a .jsonl file of facts (docs/formats.md) or a ParaRel folder with facts/ and patterns/.
@@ -55,9 +61,12 @@ FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& opti
 FactSet parse_facts(std::string_view text, const std::string& source,
                     const FactSetOptions& options = {});
 
-/// `facts` cut to `limit` facts by whole relations: relations in seeded order are taken whole while
-/// they fit; when not even the first fits, a seeded sample of that relation's facts.
+/// `limit` of `facts` (all if there are fewer, or if it is 0): relations in seeded order, whole
+/// while they fit, then a seeded sample of the next one. The order of `facts` is kept.
 std::vector<Fact> limit_facts(std::vector<Fact> facts, int64_t limit, uint64_t seed);
+
+/// The relations of `facts`, by first appearance, none of whose facts has a held-out prompt.
+std::vector<std::string> unsplit_relations(std::span<const Fact> facts);
 
 /// One line of our own format (no newline). Throws InputError for text that is not UTF-8.
 std::string fact_to_json(const Fact& fact);
