@@ -5,17 +5,17 @@
 #include <limits>
 
 #include "engram/error.h"
+#include "neurons/share.h"
 
 namespace engram {
 namespace {
 
 /// Neurons of the bag that enough of its prompts agree on.
 std::vector<CountedNeuron> refine(const Bag& bag, double share, const SelectionOptions& options) {
-  const double wanted = share * static_cast<double>(bag.prompts);
   std::vector<CountedNeuron> kept;
   for (const CountedNeuron& neuron : bag.neurons) {
-    const auto count = static_cast<double>(neuron.prompts);
-    const bool enough = options.above_share ? count > wanted : count >= wanted;
+    const bool enough = options.above_share ? above_share(neuron.prompts, share, bag.prompts)
+                                            : reaches_share(neuron.prompts, share, bag.prompts);
     if (enough && neuron.prompts >= options.min_prompts) kept.push_back(neuron);
   }
   return kept;
@@ -131,7 +131,6 @@ RelationSelection select_neurons(std::span<const Bag> bags, const SelectionOptio
     result.within =
         !options.adapt || (result.mean >= options.fewest && result.mean <= options.most);
     if (result.within) break;
-    // The same sums as the released code's, so that a share on a boundary falls on the same side.
     if (result.mean < options.fewest) share -= options.step;
     if (result.mean > options.most) share += options.step;
   }

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "engram/error.h"
+#include "neurons/share.h"
 
 namespace engram {
 namespace {
@@ -45,7 +46,7 @@ RelationNeurons relation_neurons(std::span<const FactNeurons> facts, int64_t mos
   for (const NeuronFacts& one : all) {
     if (static_cast<int64_t>(result.most_frequent.size()) < most)
       result.most_frequent.push_back(one);
-    if (static_cast<double>(one.facts) >= share * static_cast<double>(facts.size())) {
+    if (reaches_share(one.facts, share, static_cast<int64_t>(facts.size()))) {
       result.common.push_back(one);
     }
   }

@@ -78,6 +78,38 @@ TEST(MatchedSampler, DrawsMatchNeuronByNeuron) {
   }
 }
 
+TEST(MatchedSampler, DrawsMatchTheGradientToo) {
+  // Cells of a thousandth of a layer: it takes a wide one to fill them.
+  const Model model = random_model(2, 1, 8, 20'000);
+  at::Generator generator = at::detail::createCPUGenerator(6);
+  const at::Tensor activation = at::rand({1, 20'000}, generator);
+  const at::Tensor gradient = at::rand({1, 20'000}, generator);
+  const std::vector<NeuronId> neurons = {{0, 50}, {0, 7000}, {0, 19'999}};
+  const MatchedSampler sampler(model, {neurons.begin(), neurons.end()});
+  const MatchedSets sets =
+      sampler.draw(neurons, MatchStrength::kGradient, activation, gradient, 30, 3);
+  ASSERT_EQ(sets.draws.size(), 30U);
+  EXPECT_EQ(sets.weakened + sets.missing, 0);
+  const at::Tensor value = deciles(model.weights().layers[0].ffn_out_weight.norm(2, 0)[None]);
+  const at::Tensor by_activation = deciles(activation);
+  const at::Tensor by_gradient = deciles(gradient);
+  const auto cell = [&](NeuronId id) {
+    std::vector<int64_t> key;
+    for (const at::Tensor& decile : {value, by_activation, by_gradient}) {
+      key.push_back(decile[0][id.neuron].item<int64_t>());
+    }
+    return key;
+  };
+  std::multiset<std::vector<int64_t>> expected;
+  for (const NeuronId id : neurons) expected.insert(cell(id));
+  for (const std::vector<NeuronId>& draw : sets.draws) {
+    std::multiset<std::vector<int64_t>> found;
+    for (const NeuronId id : draw) found.insert(cell(id));
+    EXPECT_EQ(found, expected);
+  }
+  EXPECT_GT(std::set<std::vector<NeuronId>>(sets.draws.begin(), sets.draws.end()).size(), 20U);
+}
+
 TEST(MatchedSampler, CandidatesAreNested) {
   const Setting s;
   const MatchedSampler sampler(s.model, s.located);

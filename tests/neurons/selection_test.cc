@@ -93,6 +93,27 @@ TEST(SelectNeurons, ShareOfThePromptsAtTheBoundary) {
   EXPECT_EQ(select_neurons(four, options).neurons[0].size(), 2U);  // strictly more than 2
 }
 
+TEST(SelectNeurons, SharesAreCountedExactly) {
+  SelectionOptions options = selection_preset("dai2022", Score::kIntegratedGradients);
+  options.passes = 5;
+  // No share finds few enough neurons: 0.7 moves to 0.9 by four sums, which end above it.
+  std::vector<int32_t> counts(20, 10);
+  counts.push_back(9);
+  const std::vector<Bag> ten = {bag_of(10, counts)};
+  const RelationSelection found = select_neurons(ten, options);
+  EXPECT_NEAR(found.share, 0.9, 1e-9);
+  EXPECT_EQ(found.neurons[0].size(), 21U) << "9 of 10 are 0.9";
+  // In doubles 0.07 * 100 is above 7, 0.29 * 100 is below 29.
+  options.adapt = false;
+  options.min_prompts = 1;
+  options.share = 0.07;
+  const std::vector<Bag> hundred = {bag_of(100, {6, 7, 8, 28, 29, 30})};
+  EXPECT_EQ(select_neurons(hundred, options).neurons[0].size(), 5U);
+  options.share = 0.29;
+  options.above_share = true;
+  EXPECT_EQ(select_neurons(hundred, options).neurons[0].size(), 1U);
+}
+
 TEST(SelectNeurons, SmallBagsAreNotRefined) {
   for (const char* preset : {"dai2022", "eleuther"}) {
     const SelectionOptions options = selection_preset(preset, Score::kIntegratedGradients);
@@ -128,7 +149,8 @@ struct SlowRelation {
         }
         std::set<NeuronId> kept;
         for (const auto& [id, n] : count) {
-          if (n >= std::max(p * static_cast<double>(prompts.size()), 3.0)) kept.insert(id);
+          const double wanted = p * static_cast<double>(prompts.size());
+          if (n >= std::max(wanted - 1e-6, 3.0)) kept.insert(id);
         }
         total += static_cast<double>(kept.size());
         sets.push_back(kept);
@@ -255,6 +277,11 @@ TEST(RelationNeurons, MostFrequentAndCommon) {
   EXPECT_EQ(found.most_frequent[0].id, (NeuronId{0, 1}));
   EXPECT_EQ(found.most_frequent[1].facts, 2);
   EXPECT_EQ(found.common.size(), 2U);  // 2 of 20 is 10 %, 1 is not
+  // 7 of 70 are 10 % too, though 0.1 * 70 is above 7 in doubles.
+  std::vector<FactNeurons> seventy(70, {"P1", {}});
+  for (size_t i = 0; i < 7; ++i) seventy[i].neurons = {{0, 1}};
+  for (size_t i = 0; i < 6; ++i) seventy[i].neurons.push_back({0, 2});
+  EXPECT_EQ(relation_neurons(seventy, 20, 0.1).common.size(), 1U);
 }
 
 }  // namespace
