@@ -10,8 +10,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<const char*, kScopes> kScopeTitles = {
-    "own prompts",    "held-out prompts", "same relation", "  same object",
-    "  other object", "other relations",  "  same object", "  other object"};
+    "own prompts",     "held-out prompts", "same relation",  "  same object", "  other object",
+    "other relations", "  same object",    "  other object", "ordinary text"};
 constexpr std::array<const char*, kSources> kSourceTitles = {"located", "random: layer",
                                                              "+ activation, value", "+ gradient"};
 
@@ -36,11 +36,34 @@ Json state(const EffectRow::State& s) {
           {"rank", number(s.rank)}};
 }
 
-std::string signed_percent(double value) { return (value > 0 ? "+" : "") + format_percent(value); }
+/// A number that is rounded to nothing has no sign: "0.0 %", not "-0.0 %".
+std::string without_lone_sign(std::string text) {
+  if (text.find_first_of("123456789") == std::string::npos && text.find_first_of("+-") == 0 &&
+      text.size() > 1) {
+    text.erase(0, 1);
+  }
+  return text;
+}
+
+std::string signed_percent(double value) {
+  return without_lone_sign((value > 0 ? "+" : "") + format_percent(value));
+}
+
+std::string signed_number(double value, int digits) {
+  return std::isnan(value) ? "-" : format_signed(value, digits);
+}
+
+/// Where nothing could be resampled, the interval's place has a dash (see kNoInterval).
+bool has_interval(const Interval& i) { return !std::isnan(i.low) && !std::isnan(i.high); }
+
+constexpr const char* kNoInterval =
+    "[-]: no interval, for there are fewer than two groups of facts (a relation's facts with one "
+    "object) to resample\n";
 
 /// "-9.4 % [-11.0, -7.9]".
 std::string percent_text(const Interval& i) {
   if (std::isnan(i.value)) return "-";
+  if (!has_interval(i)) return signed_percent(i.value) + " [-]";
   const auto bare = [](double value) {
     std::string text = signed_percent(value);
     return text.substr(0, text.size() - 2);
@@ -50,8 +73,9 @@ std::string percent_text(const Interval& i) {
 
 std::string number_text(const Interval& i) {
   if (std::isnan(i.value)) return "-";
-  return format_signed(i.value, 3) + " [" + format_signed(i.low, 2) + ", " +
-         format_signed(i.high, 2) + "]";
+  if (!has_interval(i)) return signed_number(i.value, 3) + " [-]";
+  return signed_number(i.value, 3) + " [" + signed_number(i.low, 2) + ", " +
+         signed_number(i.high, 2) + "]";
 }
 
 std::string value_text(double value, int digits = 3) {
@@ -70,13 +94,17 @@ std::string metric_table(const EffectReport& report, Metric metric, bool random,
   const auto m = static_cast<size_t>(metric);
   // Known prompts are others than those whose mean P the other tables show.
   const bool known = metric == Metric::kMeanOfRatios;
-  std::vector<Table::Column> columns{{"", Table::Align::kLeft}, {known ? "known facts" : "facts"}};
+  const bool by_relation = metric == Metric::kRatioOfMeans;
+  std::vector<Table::Column> columns{{"", Table::Align::kLeft}};
+  if (by_relation) columns.push_back({"relations"});
+  columns.push_back({known ? "known facts" : "facts"});
   if (!known) columns.insert(columns.end(), {{"prompts"}, {"before"}});
   Table table(source_columns(columns, random));
   for (const EffectRow& row : report.rows) {
     if (row.facts == 0) continue;
-    std::vector<std::string> cells = {kScopeTitles[static_cast<size_t>(row.scope)],
-                                      format_count(known ? row.known : row.facts)};
+    std::vector<std::string> cells = {kScopeTitles[static_cast<size_t>(row.scope)]};
+    if (by_relation) cells.push_back(format_count(row.relations));
+    cells.push_back(format_count(known ? row.known : row.facts));
     if (!known) {
       cells.push_back(format_count(row.prompts));
       cells.push_back(metric == Metric::kLogP       ? value_text(row.before.log_p)
@@ -136,10 +164,14 @@ std::string verdict(const EffectReport& report) {
   for (size_t s = 0; s + 1 < kSources; ++s) {
     const Interval& difference = row.difference[s][0];
     if (std::isnan(difference.value) || std::isnan(difference.low)) continue;
+    // Not even one of them does anything that is more than rounding: nothing to compare.
     const double located = row.change[0][0].value;
+    const double random = row.change[s + 1][0].value;
+    if (std::abs(located) <= kNoChange && std::abs(random) <= kNoChange) continue;
     std::string word = "do no more and no less than";
-    if (difference.low > 0 || difference.high < 0) {
-      word = (difference.value < 0) == (located < 0) ? "do more than" : "do less than";
+    if (difference.low > kNoChange || difference.high < -kNoChange) {
+      const bool along = (difference.value < 0) == (located < 0);
+      word = along && std::abs(located) > kNoChange ? "do more than" : "do less than";
     }
     out += where + " the located neurons " + word + " random ones of equal " +
            (s == 0   ? "layer"
@@ -154,10 +186,10 @@ std::string verdict(const EffectReport& report) {
 
 std::string effect_tables(const EffectReport& report, const EffectOptions& options) {
   const bool random = options.draws > 0;
-  std::string out = "Change of P: ratio of means per relation, mean over " +
-                    format_count(static_cast<int64_t>(report.relations.size())) +
-                    " relations, empty sets included\n" +
-                    metric_table(report, Metric::kRatioOfMeans, random, percent_text);
+  std::string out =
+      "Change of P: ratio of means per relation, mean over the relations, "
+      "empty sets included\n" +
+      metric_table(report, Metric::kRatioOfMeans, random, percent_text);
   if (random) {
     out += "\nThe same, located minus matched random neurons\n" + difference_table(report) + "\n" +
            verdict(report);
@@ -169,7 +201,8 @@ std::string effect_tables(const EffectReport& report, const EffectOptions& optio
   out += "\nChange of accuracy (the answer is the top one)\n" +
          metric_table(report, Metric::kAccuracy, random, percent_text);
   out += "\nRank of the answer, geometric mean\n" + rank_table(report, random);
-  return out;
+  const bool no_interval = out.find("[-]") != std::string::npos;
+  return no_interval ? out + "\n" + kNoInterval : out;
 }
 
 Json effect_json(const EffectReport& report, const EffectOptions& options) {
@@ -181,6 +214,7 @@ Json effect_json(const EffectReport& report, const EffectOptions& options) {
   Json& rows = out["scopes"] = Json::array();
   for (const EffectRow& row : report.rows) {
     Json line = {{"scope", scope_name(row.scope)},
+                 {"relations", row.relations},
                  {"facts", row.facts},
                  {"prompts", row.prompts},
                  {"known", row.known},

@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
-#include <tuple>
 
+#include "cli/intervene_facts.h"
 #include "cli/paths.h"
 #include "engram/base/file.h"
-#include "engram/evaluation/located.h"
 #include "engram/evaluation/prepare.h"
 #include "engram/text/facts.h"
 
@@ -19,11 +16,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int64_t kTextLines = 200;
+
 constexpr const char* kHelp =
     R"(What happens when knowledge neurons are switched off, doubled or replaced: the effect
 on the answers to a fact's own prompts, to its held-out prompts, to other facts of
-its relation and to facts of other relations, beside the same for random neurons
-that match the located ones, with bootstrap intervals.
+its relation, to facts of other relations and to ordinary text (--text), beside the
+same for random neurons that match the located ones, with bootstrap intervals.
+
+--neurons FILE says for each fact which prompts located its neurons and which were
+held out; the fact set has the other facts, which show side effects. With a list,
+the held-out prompts are those of the fact set.
 
 --do: zero (suppress), double (amplify), scale:X, mean (the neuron's mean over
 --corpus, or over prompts of other facts), resample (its value on another prompt:
@@ -42,134 +45,6 @@ Examples:
   engram intervene MODEL --facts facts.jsonl --neurons 3:17,5:201 --do scale:0.5 --limit 50
 )";
 
-using FactKey = std::tuple<std::string, std::string, std::string>;
-
-/// Which neurons belong to which fact.
-struct NeuronSource {
-  std::vector<NeuronId> everywhere;                  ///< of a list given by hand
-  std::map<FactKey, std::vector<NeuronId>> by_fact;  ///< of a file
-  bool list = false;
-};
-
-/// A list given by hand rather than a file: what is written like one, or could only be meant as
-/// one.
-bool is_list(const std::string& text) {
-  if (text.find_first_not_of("0123456789:, ") == std::string::npos) return true;
-  std::error_code failed;
-  return text.find_first_of(":,") != std::string::npos && text.find('/') == std::string::npos &&
-         !text.ends_with(".jsonl") && !std::filesystem::exists(text, failed);
-}
-
-std::vector<NeuronId> read_list(const std::string& given) {
-  std::string text;  // spaces are fine after a comma and around the whole
-  for (const char c : given.substr(0, given.find_last_not_of(' ') + 1)) {
-    if (c != ' ' || !(text.empty() || text.back() == ',')) text += c;
-  }
-  try {
-    return parse_neurons(text);
-  } catch (const UsageError& error) {
-    throw UsageError("--neurons: " + std::string(error.what()));
-  }
-}
-
-NeuronSource read_neurons(const InterveneCommandOptions& options) {
-  NeuronSource source;
-  source.list = is_list(options.neurons);
-  if (source.list) {
-    source.everywhere = read_list(options.neurons);
-    return source;
-  }
-  for (LocatedSet& set : read_located(options.neurons).facts) {
-    source.by_fact[{set.relation, set.subject, set.object}] = std::move(set.neurons);
-  }
-  return source;
-}
-
-void check_neurons(const NeuronSource& source, const ModelConfig& config) {
-  const auto check = [&](const std::vector<NeuronId>& neurons) {
-    for (const NeuronId id : neurons) {
-      if (id.layer < config.layers && id.neuron < config.d_ff) continue;
-      throw InputError("--neurons: " + std::to_string(id.layer) + ":" + std::to_string(id.neuron) +
-                       " does not exist, the model has layers 0.." +
-                       std::to_string(config.layers - 1) + " of neurons 0.." +
-                       std::to_string(config.d_ff - 1));
-    }
-  };
-  check(source.everywhere);
-  for (const auto& [fact, neurons] : source.by_fact) check(neurons);
-}
-
-FactKey key_of(const Fact& fact) { return {fact.relation, fact.subject, fact.object}; }
-
-/// The facts as they go into the evaluation, and what was left out.
-struct Selection {
-  std::vector<EffectFact> facts;
-  std::vector<FactProblem> problems;
-  int64_t copies = 0;   ///< subject holds object
-  int64_t without = 0;  ///< no line in the neurons file; witnesses only
-};
-
-Selection select_facts(const std::vector<Fact>& all, const NeuronSource& source,
-                       const LoadedModel& loaded, const InterveneCommandOptions& options) {
-  Selection selection;
-  std::vector<Fact> usable;
-  std::vector<Fact> candidates;
-  for (const Fact& fact : all) {
-    if (subject_holds_object(fact)) {
-      ++selection.copies;
-      continue;
-    }
-    usable.push_back(fact);
-    if (source.list || source.by_fact.contains(key_of(fact))) {
-      candidates.push_back(fact);
-    } else {
-      ++selection.without;
-    }
-  }
-  if (candidates.empty()) {
-    throw InputError("--neurons: none of the " + format_count(static_cast<int64_t>(usable.size())) +
-                     " usable facts of " + options.facts + " is in " + options.neurons);
-  }
-  std::set<FactKey> chosen;
-  for (const Fact& fact : limit_facts(std::move(candidates), options.limit, options.common.seed)) {
-    chosen.insert(key_of(fact));
-  }
-  std::set<FactKey> seen;
-  for (const Fact& fact : usable) {
-    const FactKey key = key_of(fact);
-    if (!seen.insert(key).second) continue;  // a repeated line is one fact
-    const ModelConfig& config = loaded.model.config();
-    std::optional<PreparedFact> prepared;
-    if (options.strict) {
-      prepared = prepare_fact(fact, loaded.tokenizer, config);
-    } else {
-      prepared = prepare_fact(fact, loaded.tokenizer, config, selection.problems);
-    }
-    if (!prepared) continue;
-    EffectFact effect{fact.relation,
-                      fact.subject,
-                      fact.object,
-                      std::move(prepared->prompts),
-                      std::move(prepared->held_out),
-                      chosen.contains(key),
-                      {}};
-    if (effect.evaluated) {
-      effect.neurons = source.list ? source.everywhere : source.by_fact.at(key);
-    }
-    selection.facts.push_back(std::move(effect));
-  }
-  if (std::ranges::none_of(selection.facts, &EffectFact::evaluated)) {
-    std::string message = "no fact can be used";
-    if (!selection.problems.empty()) {
-      const FactProblem& first = selection.problems.front();
-      message += ", the first problem is " + first.file + ":" + std::to_string(first.line) + ": " +
-                 first.message;
-    }
-    throw InputError(message);
-  }
-  return selection;
-}
-
 std::string reference_text(const InterveneCommandOptions& options, const EffectReport& report) {
   if (!needs_reference(options.effects.manipulation)) return "";
   return options.corpus.empty() ? format_count(report.reference) + " prompts of other facts"
@@ -180,6 +55,7 @@ std::string reference_text(const InterveneCommandOptions& options, const EffectR
 Json report_json(const InterveneCommandOptions& options, const Selection& selection,
                  const EffectReport& report) {
   const EffectOptions& e = options.effects;
+  const double held_out_share = options.held_out_share.value_or(FactSetOptions().held_out_share);
   Json out;
   out["schema"] = "engram.intervene/1";
   out["version"] = ENGRAM_VERSION;
@@ -189,19 +65,25 @@ Json report_json(const InterveneCommandOptions& options, const Selection& select
   out["do"] = manipulation_name(e.manipulation);
   const std::string reference = reference_text(options, report);
   out["reference"] = reference.empty() ? Json(nullptr) : Json(reference);
+  out["text"] = options.text.empty() ? Json(nullptr) : Json(options.text);
   out["options"] = {{"limit", options.limit},
+                    {"held_out_share", selection.from_file ? Json(nullptr) : Json(held_out_share)},
                     {"seed", options.common.seed},
                     {"draws", e.draws},
                     {"side_draws", std::min(e.side_draws, e.draws)},
                     {"same_relation", e.same_relation},
                     {"other_relations", e.other_relations},
+                    {"text_lines", options.text_lines.value_or(kTextLines)},
+                    {"sentences", e.sentences},
                     {"known_p", e.known_p},
                     {"known_rank", e.known_rank},
                     {"bootstrap_draws", e.bootstrap.draws},
                     {"level", e.bootstrap.level}};
   out["left_out"] = {{"subject_holds_object", selection.copies},
                      {"not_in_neurons", selection.without},
+                     {"not_in_facts", selection.missing},
                      {"problems", selection.problems.size()}};
+  out["unsplit_relations"] = selection.unsplit;
   out.update(effect_json(report, e));
   Json& problems = out["problems"] = Json::array();
   for (const FactProblem& problem : selection.problems) {
@@ -221,7 +103,8 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
   if (!reference.empty()) out += "values: " + reference + "\n";
   if (e.draws > 0) {
     out += "random neurons: " + format_count(e.draws) + " draws (" +
-           format_count(std::min(e.side_draws, e.draws)) + " on other facts)";
+           format_count(std::min(e.side_draws, e.draws)) +
+           (options.text.empty() ? " on other facts)" : " on other facts and text)");
     for (size_t s = 0; s + 1 < kSources; ++s) {
       if (report.weakened[s] + report.missing[s] == 0) continue;
       out += "; " + std::string(source_name(s + 1)) + ": " + format_count(report.weakened[s]) +
@@ -238,6 +121,17 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
   if (selection.without > 0) {
     out +=
         "not in --neurons, for side effects only: " + format_count(selection.without) + " facts\n";
+  }
+  if (selection.missing > 0) {
+    out += "not in --facts, not used: " + format_count(selection.missing) + " facts of " +
+           printable(options.neurons) + "\n";
+  }
+  if (!selection.unsplit.empty()) {
+    out += "no held-out prompts in " +
+           format_count(static_cast<int64_t>(selection.unsplit.size())) + " of " +
+           format_count(static_cast<int64_t>(report.relations.size())) + " relations:";
+    for (const std::string& relation : selection.unsplit) out += " " + printable(relation);
+    out += "\n";
   }
   return out + "\n";
 }
@@ -269,6 +163,14 @@ at::Tensor corpus_reference(const InterveneCommandOptions& options, const Loaded
   return mask_activations(loaded.model, corpus.prompts, options.effects.measure);
 }
 
+/// Sentences with a masked word, if there is a text.
+std::vector<Probe> read_text(const InterveneCommandOptions& options, const LoadedModel& loaded) {
+  if (options.text.empty()) return {};
+  return sample_corpus(options.text, loaded.tokenizer, loaded.model.config(),
+                       options.text_lines.value_or(kTextLines), options.common.seed)
+      .prompts;
+}
+
 void run_intervene(const InterveneCommandOptions& given) {
   InterveneCommandOptions options = given;
   options.effects.manipulation = parse_manipulation(options.operation);
@@ -278,39 +180,52 @@ void run_intervene(const InterveneCommandOptions& given) {
   if (!options.corpus.empty() && !needs_reference(options.effects.manipulation)) {
     throw UsageError("--corpus: serves --do mean and resample only, got --do " + options.operation);
   }
+  if (options.text_lines && options.text.empty()) {
+    throw UsageError("--text-lines: serves --text only");
+  }
+  if (options.held_out_share && !is_list(options.neurons)) {
+    throw UsageError("--held-out-share: serves a list of neurons only, " + options.neurons +
+                     " says itself which prompts are held out");
+  }
   std::vector<NamedPath> inputs = fact_inputs(options.facts);
   inputs.push_back({"MODEL", options.model});
   inputs.push_back({"--corpus", options.corpus});
+  inputs.push_back({"--text", options.text});
   if (!is_list(options.neurons)) inputs.push_back({"--neurons", options.neurons});
   check_outputs({{"--out", options.out}}, inputs);
-  if (!options.corpus.empty()) check_readable(options.corpus);
+  for (const std::string& path : {options.corpus, options.text}) {
+    if (!path.empty()) check_readable(path);
+  }
   const NeuronSource source = read_neurons(options);
   FactSetOptions reading;
   reading.strict = options.strict;
   reading.seed = options.common.seed;
+  if (options.held_out_share) reading.held_out_share = *options.held_out_share;
+  // The file says which prompts of its facts are held out; the others show side effects only.
+  if (!source.list) reading.held_out_share = 0;
   FactSet set = read_facts(options.facts, reading);
   try {
     const auto start = std::chrono::steady_clock::now();
     const LoadedModel loaded = load_model(options.model, options.common);
-    check_neurons(source, loaded.model.config());
-    Selection selection = select_facts(set.facts, source, loaded, options);
+    check_neurons(source, loaded.model.config(), options);
+    Selection selection = select_facts(std::move(set.facts), source, loaded, options);
     selection.problems.insert(selection.problems.begin(), set.problems.begin(), set.problems.end());
     if (options.effects.draws > 0 && options.effects.draws < 20) {
       note(options.common, "fewer than 20 random draws tell little about what random neurons do");
     }
-    const at::Tensor reference = corpus_reference(options, loaded);
+    const EffectContext context = {source.all, read_text(options, loaded),
+                                   corpus_reference(options, loaded)};
     std::unique_ptr<Progress> progress;
     int64_t shown = 0;
-    const EffectReport report =
-        measure_effects(loaded.model, selection.facts, options.effects, reference,
-                        [&](int64_t done, int64_t total) {
-                          if (!progress) {
-                            progress = std::make_unique<Progress>(options.common.quiet,
-                                                                  "intervening", total, "runs");
-                          }
-                          progress->advance(done - shown);
-                          shown = done;
-                        });
+    const EffectReport report = measure_effects(
+        loaded.model, selection.facts, options.effects, context, [&](int64_t done, int64_t total) {
+          if (!progress) {
+            progress =
+                std::make_unique<Progress>(options.common.quiet, "intervening", total, "runs");
+          }
+          progress->advance(done - shown);
+          shown = done;
+        });
     progress.reset();
     if (!options.out.empty() || options.common.json) {
       const Json json = report_json(options, selection, report);
@@ -360,12 +275,18 @@ void add_intervene_command(CLI::App& app) {
       ->type_name("FILE");
   add_integer(*command, "--corpus-lines", options->corpus_lines, 1, 1'000'000,
               "Lines of --corpus to read at most. Default: 1000.");
+  add_path(*command, "--text", options->text,
+           "Plain text, one sentence per line: the effect on it, one random word masked in each. "
+           "Default: none.")
+      ->type_name("FILE");
+  add_integer(*command, "--text-lines", options->text_lines, 1, 1'000'000,
+              "Lines of --text to take, a seeded sample; 20 of them per fact. Default: 200.");
   EffectOptions& e = options->effects;
   add_integer(*command, "--draws", e.draws, 0, 10'000,
               "Random sets per fact and strength, on own and held-out prompts; 0: none. "
               "Default: 20.");
   add_integer(*command, "--side-draws", e.side_draws, 0, 10'000,
-              "The same on other facts' prompts. Default: 1.");
+              "The same on other facts' prompts and on text. Default: 1.");
   add_integer(*command, "--same-relation", e.same_relation, 0, 1'000'000,
               "Other facts of the relation per fact. Default: 20.");
   add_integer(*command, "--other-relations", e.other_relations, 0, 1'000'000,
@@ -377,7 +298,11 @@ void add_intervene_command(CLI::App& app) {
   add_integer(*command, "--bootstrap", e.bootstrap.draws, 1, 1'000'000,
               "Draws of the bootstrap. Default: 2000.");
   add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
-              "Manipulate N facts, seeded, by whole relations; all show side effects.");
+              "Manipulate N facts: whole relations in seeded order and a sample of the next; all "
+              "show side effects.");
+  add_number(*command, "--held-out-share", options->held_out_share, 0, 1,
+             "ParaRel with a list of neurons: share of a relation's patterns held out, in whole "
+             "groups; 0: none. Default: 0.3.");
   command->add_flag("--strict", options->strict,
                     "Stop at the first line or fact that cannot be used.");
   add_path(*command, "--out", options->out, "Write the JSON report to this file.")

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "cli/common.h"
@@ -17,6 +18,9 @@ struct InterveneCommandOptions {
   std::string operation;  ///< zero, mean, resample, double, scale:X
   std::string corpus;     ///< plain text for mean and resample, empty: prompts of other facts
   int64_t corpus_lines = 1000;
+  std::string text;  ///< plain text to see the effect on, empty: none
+  std::optional<int64_t> text_lines;
+  std::optional<double> held_out_share;  ///< of a ParaRel folder, with a list of neurons
   EffectOptions effects;
   int64_t limit = 0;  ///< facts to manipulate
   bool strict = false;

@@ -63,7 +63,7 @@ SelectionOptions selection_of(const LocateCommandOptions& options) {
 }
 
 std::string run_line(const LocateCommandOptions& options, const LocateOptions& how,
-                     const ModelConfig& config) {
+                     const ModelConfig& config, const FactSet& set) {
   const bool integrated = how.attribution.score == Score::kIntegratedGradients;
   Json line = {{"schema", "engram.locate/1"}, {"record", "run"}};
   line["version"] = ENGRAM_VERSION;
@@ -73,6 +73,8 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
   line["facts"] = options.facts;
   line["limit"] = options.limit;
   line["seed"] = options.common.seed;
+  line["held_out_share"] = options.held_out_share;
+  line["unsplit_relations"] = set.unsplit_relations;
   line["score"] = score_name(how.attribution.score);
   line["rule"] = integrated ? Json(rule_name(how.attribution.rule)) : Json(nullptr);
   line["steps"] = how.attribution.steps ? Json(*how.attribution.steps) : Json(nullptr);
@@ -194,6 +196,10 @@ std::string statistics_text(const LocateSummary& summary) {
       " facts without; " + format_count(s.distinct) +
       " different neurons\nneurons that two facts share: " + number(s.intersection_within) +
       " within a relation, " + number(s.intersection_across) + " across\n";
+  if (summary.several_tokens > 0) {
+    out += format_count(summary.several_tokens) +
+           " facts have answers of several tokens: there mean log P is attributed, not P\n";
+  }
   const int64_t largest = s.layers.empty() ? 0 : *std::ranges::max_element(s.layers);
   const int64_t total = [&] {
     int64_t sum = 0;
@@ -219,6 +225,14 @@ std::string statistics_text(const LocateSummary& summary) {
     out += hubs.str();
   }
   return out;
+}
+
+std::string unsplit_text(const std::vector<std::string>& relations) {
+  if (relations.empty()) return "";
+  std::string out = "\nno held-out prompts in " +
+                    format_count(static_cast<int64_t>(relations.size())) + " relations:";
+  for (const std::string& relation : relations) out += " " + printable(relation);
+  return out + "\n";
 }
 
 /// How many of the facts asked for were skipped, and how many lines made no fact at all. With
@@ -286,6 +300,7 @@ void run_locate(const LocateCommandOptions& options) {
   reading.strict = options.strict;
   reading.limit = options.limit;
   reading.seed = options.common.seed;
+  reading.held_out_share = options.held_out_share;
   FactSet set = read_facts(options.facts, reading);
   int64_t total = 0;
   for (const Fact& fact : set.facts) total += static_cast<int64_t>(fact.prompts.size());
@@ -299,7 +314,7 @@ void run_locate(const LocateCommandOptions& options) {
     if (!options.scores.empty()) {
       scores = std::make_unique<ScoreFile>(options.scores, config.layers, config.d_ff);
     }
-    if (lines.wanted()) lines.write(run_line(options, how, config));
+    if (lines.wanted()) lines.write(run_line(options, how, config, set));
     std::vector<LocatedRelation> relations;
     std::vector<LocatedFact> shown;
     LocateSummary summary;
@@ -341,9 +356,7 @@ void run_locate(const LocateCommandOptions& options) {
         print("\nFacts (" + format_count(static_cast<int64_t>(shown.size())) + " of " +
               format_count(summary.facts) + ")\n" + fact_text(shown, options.prompts));
       }
-      for (const std::string& relation : set.unsplit_relations) {
-        print("  " + printable(relation) + ": no prompt could be held out\n");
-      }
+      print(unsplit_text(set.unsplit_relations));
       print(problems_text(summary.problems, skipped, 20));
     }
     flush_output();
@@ -405,7 +418,10 @@ void add_locate_command(CLI::App& app) {
   add_integer(*command, "--passes", options->passes, 1, 1000,
               "Selections per relation, at most; the last one's sets stand. Default: 6.");
   add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
-              "Take N facts, seeded, by whole relations.");
+              "Take N facts: whole relations in seeded order and a sample of the next.");
+  add_number(*command, "--held-out-share", options->held_out_share, 0, 1,
+             "ParaRel: share of a relation's patterns held out, in whole groups; 0: none. "
+             "Default: 0.3.");
   command->add_flag("--strict", options->strict,
                     "Stop at the first line or fact that cannot be used.");
   add_path(*command, "--out", options->out, "Write JSON Lines to this file.")->type_name("FILE");

@@ -7,6 +7,7 @@
 
 #include "cli/common.h"
 #include "engram/evaluation/locate.h"
+#include "engram/text/facts.h"
 
 namespace engram::cli {
 
@@ -21,6 +22,7 @@ struct LocateCommandOptions {
   std::optional<bool> above_ratio, above_share, adapt;
   std::optional<int64_t> min_prompts, min_bag, passes;
   int64_t limit = 0;
+  double held_out_share = FactSetOptions().held_out_share;  ///< of a ParaRel folder
   bool strict = false;
   std::string out;       ///< JSON Lines file, empty: none
   std::string scores;    ///< .npy file of all scores, empty: none

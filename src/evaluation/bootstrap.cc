@@ -44,6 +44,8 @@ std::vector<Interval> bootstrap(const ClusteredSums& data, size_t estimates,
   std::vector<double> values(estimates, kNone);
   statistic(sums, values);
   for (size_t i = 0; i < estimates; ++i) intervals[i].value = values[i];
+  // One cluster drawn again and again is always the same: that is no interval of width zero.
+  if (relations.size() < 2 && relations.front()->size() < 2) return intervals;
 
   Random random(options.seed);
   std::vector<std::vector<double>> seen(estimates);

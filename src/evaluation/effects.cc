@@ -2,160 +2,33 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
-#include <unordered_map>
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "evaluation/effects_plan.h"
+#include "evaluation/effects_sums.h"
 
 namespace engram {
 namespace {
 
 constexpr size_t kItemsPerCall = 512;  // bounds what is kept of trials
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-/// Sums over the prompts of one (fact, scope).
-struct Sums {
-  struct After {
-    double p = 0, log_p = 0, top = 0, log_rank = 0, known_p = 0;
-    double prompts = 0;  ///< 0 where this source was not tried
-  };
-  double prompts = 0, p = 0, log_p = 0, top = 0, log_rank = 0;
-  double known = 0, known_p = 0;
-  std::array<After, kSources> after;
-
-  void add(const Sums& other) {
-    prompts += other.prompts;
-    p += other.p;
-    log_p += other.log_p;
-    top += other.top;
-    log_rank += other.log_rank;
-    known += other.known;
-    known_p += other.known_p;
-    for (size_t s = 0; s < kSources; ++s) {
-      After& a = after[s];
-      const After& b = other.after[s];
-      a.p += b.p;
-      a.log_p += b.log_p;
-      a.top += b.top;
-      a.log_rank += b.log_rank;
-      a.known_p += b.known_p;
-      a.prompts += b.prompts;
-    }
-  }
-};
-
-/// Columns of the clustered sums, per scope.
-enum Column : size_t { kPrompts, kFacts, kSumP, kP, kLogP, kTop, kLogRank, kKnown, kSourceColumns };
-enum SourceColumn : size_t {
-  kTried,
-  kAfterSumP,
-  kAfterP,
-  kAfterLogP,
-  kAfterTop,
-  kAfterLogRank,
-  kRatio,
-  kTriedKnown,
-  kSourceWidth
-};
-constexpr size_t kWidth = kSourceColumns + kSources * kSourceWidth;
-
-double column(const std::vector<double>& sums, size_t scope, size_t index) {
-  return sums[scope * kWidth + index];
-}
-constexpr size_t source_column(size_t source, size_t index) {
-  return kSourceColumns + source * kSourceWidth + index;
-}
-
-void add_fact(std::vector<double>& cluster, size_t scope, const Sums& sums) {
-  if (sums.prompts == 0) return;
-  double* to = cluster.data() + scope * kWidth;
-  to[kPrompts] += sums.prompts;
-  to[kFacts] += 1;
-  to[kSumP] += sums.p;
-  to[kP] += sums.p / sums.prompts;
-  to[kLogP] += sums.log_p / sums.prompts;
-  to[kTop] += sums.top / sums.prompts;
-  to[kLogRank] += sums.log_rank / sums.prompts;
-  if (sums.known > 0) to[kKnown] += 1;
-  for (size_t s = 0; s < kSources; ++s) {
-    const Sums::After& after = sums.after[s];
-    if (after.prompts == 0) continue;
-    to[source_column(s, kTried)] += 1;
-    to[source_column(s, kAfterSumP)] += after.p;
-    to[source_column(s, kAfterP)] += after.p / sums.prompts;
-    to[source_column(s, kAfterLogP)] += after.log_p / sums.prompts;
-    to[source_column(s, kAfterTop)] += after.top / sums.prompts;
-    to[source_column(s, kAfterLogRank)] += after.log_rank / sums.prompts;
-    if (sums.known > 0) {
-      to[source_column(s, kRatio)] += after.known_p / sums.known_p - 1;
-      to[source_column(s, kTriedKnown)] += 1;
-    }
-  }
-}
-
-/// The metrics of one scope and source.
-std::array<double, kMetrics> metrics(std::span<const std::vector<double>> relations, size_t scope,
-                                     size_t source) {
-  double ratios = 0, with_ratio = 0;
-  std::array<double, kSourceColumns> before{};
-  std::array<double, kSourceWidth> after{};
-  for (const std::vector<double>& relation : relations) {
-    for (size_t i = 0; i < kSourceColumns; ++i) before[i] += column(relation, scope, i);
-    for (size_t i = 0; i < kSourceWidth; ++i) {
-      after[i] += column(relation, scope, source_column(source, i));
-    }
-    if (column(relation, scope, source_column(source, kTried)) > 0 &&
-        column(relation, scope, kSumP) > 0) {
-      ratios += column(relation, scope, source_column(source, kAfterSumP)) /
-                    column(relation, scope, kSumP) -
-                1;
-      with_ratio += 1;
-    }
-  }
-  std::array<double, kMetrics> values;
-  values.fill(kNone);
-  const auto set = [&](Metric metric, double value) {
-    values[static_cast<size_t>(metric)] = value;
-  };
-  if (with_ratio > 0) set(Metric::kRatioOfMeans, ratios / with_ratio);
-  if (after[kTriedKnown] > 0) set(Metric::kMeanOfRatios, after[kRatio] / after[kTriedKnown]);
-  if (after[kTried] > 0) {
-    set(Metric::kLogP, (after[kAfterLogP] - before[kLogP]) / after[kTried]);
-    set(Metric::kAccuracy, (after[kAfterTop] - before[kTop]) / after[kTried]);
-    set(Metric::kLogRank, (after[kAfterLogRank] - before[kLogRank]) / after[kTried]);
-  }
-  return values;
-}
-
-/// Where an estimate stands: changes of all sources, then differences, metric by metric.
-constexpr size_t kPerScope = (kSources + kSources - 1) * kMetrics;
-
-void estimate(std::span<const std::vector<double>> relations, std::span<double> out) {
-  for (size_t scope = 0; scope < kScopes; ++scope) {
-    double* to = out.data() + scope * kPerScope;
-    std::array<double, kMetrics> located{};
-    for (size_t s = 0; s < kSources; ++s) {
-      const std::array<double, kMetrics> values = metrics(relations, scope, s);
-      if (s == 0) located = values;
-      for (size_t m = 0; m < kMetrics; ++m) {
-        to[s * kMetrics + m] = values[m];
-        if (s > 0) to[(kSources + s - 1) * kMetrics + m] = located[m] - values[m];
-      }
-    }
-  }
+/// The answer after an intervention, or the one before where nothing but rounding moved it.
+Answered settled(const Answered& before, const Answered& after) {
+  const double slack = kRounding * std::max(1.0, std::abs(before.log_p));
+  return std::abs(after.log_p - before.log_p) <= slack ? before : after;
 }
 
 class Evaluation {
  public:
   Evaluation(const Model& model, std::span<const EffectFact> facts, const EffectOptions& options,
-             const at::Tensor& reference)
+             const EffectContext& context)
       : model_(model),
         facts_(facts),
         options_(options),
-        values_(model, facts, options, reference),
+        context_(context),
+        values_(model, facts, options, context.reference),
         sums_(facts.size()) {
     for (const EffectFact& fact : facts) {
       ++report_.witnesses;
@@ -177,8 +50,8 @@ class Evaluation {
   }
 
   EffectReport run(const EffectProgress& progress) {
-    random_ = plan_random_sets(model_, facts_, options_, report_);
-    const std::vector<EffectItem> items = plan_items(facts_, options_);
+    random_ = plan_random_sets(model_, facts_, context_.located, options_, report_);
+    const std::vector<EffectItem> items = plan_items(facts_, context_.text, options_);
     int64_t total = 0;
     for (const EffectItem& item : items) {
       for (const EffectItem::Job& job : item.jobs) total += trials_of(job);
@@ -232,13 +105,30 @@ class Evaluation {
     const Measured measured = measure(model_, probes, sets, trials, options_.measure);
     size_t next = 0;
     for (size_t i = 0; i < items.size(); ++i) {
+      require_finite(measured.before[i], items[i], "");
       for (const EffectItem::Job& job : items[i].jobs) {
         const auto count = static_cast<size_t>(trials_of(job));
-        record(job, measured.before[i], std::span(measured.after).subspan(next, count));
+        const auto after = std::span(measured.after).subspan(next, count);
+        for (const Answered& answer : after) {
+          require_finite(answer, items[i], manipulation_name(options_.manipulation) + ": ");
+        }
+        record(job, measured.before[i], after);
         next += count;
       }
     }
     report_.trials += static_cast<int64_t>(trials.size());
+  }
+
+  /// Throws InputError; `what` names the operation, empty: without one.
+  void require_finite(const Answered& answer, const EffectItem& item,
+                      const std::string& what) const {
+    if (std::isfinite(answer.log_p)) return;
+    const std::string where = item.fact == kNoFact ? "a sentence of the text"
+                                                   : "a prompt of " + facts_[item.fact].relation +
+                                                         " \"" + facts_[item.fact].subject + "\"";
+    throw InputError(what + "the model's output is " + (what.empty() ? "not" : "no longer") +
+                     " finite on " + where +
+                     (what.empty() ? ", expected finite weights" : ", expected smaller values"));
   }
 
   void record(const EffectItem::Job& job, const Answered& before, std::span<const Answered> after) {
@@ -257,24 +147,29 @@ class Evaluation {
     for (size_t s = 0; s < kSources; ++s) {
       const int64_t tries = s == 0 ? 1 : draws;
       if (tries == 0) continue;
-      Sums::After& to = sums.after[s];
+      Sums::Change& to = sums.change[s];
       to.prompts += 1;
+      Sums::Change draw;  // over the draws, then their mean
       for (int64_t d = 0; d < tries; ++d) {
         // Without neurons nothing changes: empty sets count.
         const size_t at =
             s == 0 ? 0 : 1 + (s - 1) * static_cast<size_t>(draws) + static_cast<size_t>(d);
-        const Answered& now = after.empty() ? before : after[at];
-        const double share = 1.0 / static_cast<double>(tries);
-        to.p += share * now.p;
-        to.log_p += share * now.log_p;
-        to.top += share * (now.top() ? 1 : 0);
-        to.log_rank += share * std::log(static_cast<double>(now.rank));
-        if (known) to.known_p += share * now.p;
+        const Answered now = after.empty() ? before : settled(before, after[at]);
+        draw.p += now.p - before.p;
+        draw.log_p += now.log_p - before.log_p;
+        draw.top += (now.top() ? 1 : 0) - (before.top() ? 1 : 0);
+        draw.log_rank += std::log(static_cast<double>(now.rank) / static_cast<double>(before.rank));
         if (s > 0 && static_cast<size_t>(job.scope) < draw_sums_.size()) {
           draw_sums_[static_cast<size_t>(job.scope)][s - 1][relation_of_[facts_[job.fact].relation]]
-                    [static_cast<size_t>(d)] += now.p;
+                    [static_cast<size_t>(d)] += now.p - before.p;
         }
       }
+      const auto count = static_cast<double>(tries);
+      to.p += draw.p / count;
+      to.log_p += draw.log_p / count;
+      to.top += draw.top / count;
+      to.log_rank += draw.log_rank / count;
+      if (known) to.known_p += draw.p / count;
     }
   }
 
@@ -288,7 +183,7 @@ class Evaluation {
       const size_t r = relation_of_[facts_[f].relation];
       const auto [it, fresh] =
           cluster_of[r].try_emplace(facts_[f].object, clustered.relations[r].size());
-      if (fresh) clustered.relations[r].emplace_back(kScopes * kWidth, 0.0);
+      if (fresh) clustered.relations[r].emplace_back(sum_columns(), 0.0);
       std::vector<double>& cluster = clustered.relations[r][it->second];
       std::array<Sums, kScopes>& sums = sums_[f];
       for (const auto& [whole, first, second] :
@@ -302,83 +197,53 @@ class Evaluation {
       for (size_t scope = 0; scope < kScopes; ++scope) add_fact(cluster, scope, sums[scope]);
     }
     const std::vector<Interval> intervals =
-        bootstrap(clustered, kScopes * kPerScope, estimate, options_.bootstrap);
-    for (size_t scope = 0; scope < kScopes; ++scope) {
-      report_.rows.push_back(make_row(clustered, scope, intervals));
-    }
+        bootstrap(clustered, estimate_count(), estimate_effects, options_.bootstrap);
+    std::vector<std::vector<double>> total;  // per relation
     for (size_t r = 0; r < report_.relations.size(); ++r) {
-      std::vector<double> total(kScopes * kWidth, 0.0);
+      total.emplace_back(sum_columns(), 0.0);
       for (const std::vector<double>& cluster : clustered.relations[r]) {
-        for (size_t i = 0; i < total.size(); ++i) total[i] += cluster[i];
+        for (size_t i = 0; i < cluster.size(); ++i) total[r][i] += cluster[i];
       }
       for (size_t s = 0; s < kSources; ++s) {
-        const std::span<const std::vector<double>> one(&total, 1);
-        report_.relations[r].own[s] = metrics(one, static_cast<size_t>(Scope::kOwn), s)[0];
-        report_.relations[r].held_out[s] = metrics(one, static_cast<size_t>(Scope::kHeldOut), s)[0];
+        report_.relations[r].own[s] = ratio_of_means(total[r], Scope::kOwn, s);
+        report_.relations[r].held_out[s] = ratio_of_means(total[r], Scope::kHeldOut, s);
       }
+    }
+    for (size_t scope = 0; scope < kScopes; ++scope) {
+      if (static_cast<Scope>(scope) == Scope::kText && context_.text.empty()) continue;
+      report_.rows.push_back(make_row(clustered, static_cast<Scope>(scope), intervals));
+      if (scope < draw_sums_.size()) count_strong_draws(total, report_.rows.back());
     }
   }
 
-  EffectRow make_row(const ClusteredSums& clustered, size_t scope,
-                     const std::vector<Interval>& intervals) const {
-    EffectRow row;
-    row.scope = static_cast<Scope>(scope);
-    std::array<double, kWidth> total{};
-    std::vector<double> sum_p(clustered.relations.size(), 0.0);
-    for (size_t r = 0; r < clustered.relations.size(); ++r) {
-      for (const std::vector<double>& cluster : clustered.relations[r]) {
-        for (size_t i = 0; i < kWidth; ++i) total[i] += column(cluster, scope, i);
-        sum_p[r] += column(cluster, scope, kSumP);
-      }
-    }
-    row.facts = static_cast<int64_t>(total[kFacts]);
-    row.prompts = static_cast<int64_t>(total[kPrompts]);
-    row.known = static_cast<int64_t>(total[kKnown]);
-    const auto mean = [](double sum, double count) { return count > 0 ? sum / count : kNone; };
-    const double n = total[kFacts];
-    row.before = {mean(total[kP], n), mean(total[kLogP], n), mean(total[kTop], n),
-                  std::exp(mean(total[kLogRank], n))};
-    const auto at = [&](size_t block, size_t m) {
-      return intervals[scope * kPerScope + block * kMetrics + m];
-    };
-    for (size_t s = 0; s < kSources; ++s) {
-      const double tried = total[source_column(s, kTried)];
-      row.after[s] = {mean(total[source_column(s, kAfterP)], tried),
-                      mean(total[source_column(s, kAfterLogP)], tried),
-                      mean(total[source_column(s, kAfterTop)], tried),
-                      std::exp(mean(total[source_column(s, kAfterLogRank)], tried))};
-      for (size_t m = 0; m < kMetrics; ++m) {
-        row.change[s][m] = at(s, m);
-        if (s > 0) row.difference[s - 1][m] = at(kSources + s - 1, m);
-      }
-    }
-    if (scope < draw_sums_.size() && row.facts > 0 && options_.draws > 0) {
-      const double located = row.change[0][0].value;
-      for (size_t s = 0; s + 1 < kSources; ++s) {
-        row.draws_as_strong[s] = 0;
-        for (size_t d = 0; d < static_cast<size_t>(options_.draws); ++d) {
-          double ratios = 0, relations = 0;
-          for (size_t r = 0; r < sum_p.size(); ++r) {
-            if (sum_p[r] <= 0) continue;
-            ratios += draw_sums_[scope][s][r][d] / sum_p[r] - 1;
-            relations += 1;
-          }
-          const double change = ratios / relations;
-          if (located < 0 ? change <= located : change >= located) ++row.draws_as_strong[s];
+  void count_strong_draws(const std::vector<std::vector<double>>& total, EffectRow& row) const {
+    const double located = row.change[0][0].value;
+    // No change has no direction; without facts it is not a number.
+    if (options_.draws == 0 || !(std::abs(located) > kNoChange)) return;
+    for (size_t s = 0; s + 1 < kSources; ++s) {
+      row.draws_as_strong[s] = 0;
+      for (size_t d = 0; d < static_cast<size_t>(options_.draws); ++d) {
+        double ratios = 0;
+        for (size_t r = 0; r < total.size(); ++r) {
+          const double before = prompts_p(total[r], row.scope);
+          if (before > 0) ratios += draw_sums_[static_cast<size_t>(row.scope)][s][r][d] / before;
         }
+        const double change = ratios / static_cast<double>(row.relations);
+        const double along = located < 0 ? -change : change;
+        if (along >= std::abs(located) - kNoChange) ++row.draws_as_strong[s];
       }
     }
-    return row;
   }
 
   const Model& model_;
   std::span<const EffectFact> facts_;
   const EffectOptions& options_;
+  const EffectContext& context_;
   ReferenceValues values_;
   std::vector<RandomSets> random_;
   std::vector<std::array<Sums, kScopes>> sums_;  ///< per fact
   std::map<std::string, size_t> relation_of_;
-  /// P after, summed over prompts: [own, held-out][strength][relation][draw].
+  /// Change of P, summed over prompts: [own, held-out][strength][relation][draw].
   std::array<std::array<std::vector<std::vector<double>>, kSources - 1>, 2> draw_sums_;
   EffectReport report_;
 };
@@ -393,7 +258,8 @@ const char* scope_name(Scope scope) {
                                                        "same-relation-other-object",
                                                        "other-relations",
                                                        "other-relations-same-object",
-                                                       "other-relations-other-object"};
+                                                       "other-relations-other-object",
+                                                       "text"};
   return kNames.at(static_cast<size_t>(scope));
 }
 
@@ -410,7 +276,7 @@ const char* metric_name(Metric metric) {
 }
 
 EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
-                             const EffectOptions& options, const at::Tensor& reference,
+                             const EffectOptions& options, const EffectContext& context,
                              const EffectProgress& progress) {
   if (std::ranges::none_of(facts, &EffectFact::evaluated)) {
     throw InputError("there is no fact whose neurons could be manipulated");
@@ -421,10 +287,11 @@ EffectReport measure_effects(const Model& model, std::span<const EffectFact> fac
     }
   }
   if (options.draws < 0 || options.side_draws < 0 || options.same_relation < 0 ||
-      options.other_relations < 0 || options.bootstrap.draws < 1 || options.reference < 2) {
+      options.other_relations < 0 || options.sentences < 0 || options.bootstrap.draws < 1 ||
+      options.reference < 2) {
     throw UsageError("numbers of draws and of facts must not be negative");
   }
-  return Evaluation(model, facts, options, reference).run(progress);
+  return Evaluation(model, facts, options, context).run(progress);
 }
 
 }  // namespace engram

@@ -41,7 +41,7 @@ uint64_t fact_seed(const EffectFact& fact, uint64_t seed) {
          (seed * 0x9E3779B97F4A7C15ULL);
 }
 
-std::vector<EffectItem> plan_items(std::span<const EffectFact> facts,
+std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<const Probe> text,
                                    const EffectOptions& options) {
   std::vector<EffectItem> items;
   std::vector<size_t> side_item(facts.size());  // the one prompt that stands for a fact elsewhere
@@ -58,6 +58,8 @@ std::vector<EffectItem> plan_items(std::span<const EffectFact> facts,
       items.push_back({id, &probe, {{id, Scope::kHeldOut}}});
     }
   }
+  const size_t first_sentence = items.size();
+  for (const Probe& sentence : text) items.push_back({kNoFact, &sentence, {}});
   const RelationIndex index = index_relations(facts);
   for (size_t f = 0; f < facts.size(); ++f) {
     if (!facts[f].evaluated) continue;
@@ -84,6 +86,9 @@ std::vector<EffectItem> plan_items(std::span<const EffectFact> facts,
          random.sample(elsewhere, static_cast<uint64_t>(options.other_relations))) {
       add(index.by_relation[i < begin ? i : i + (end - begin)], false);
     }
+    for (const uint64_t i : random.sample(text.size(), static_cast<uint64_t>(options.sentences))) {
+      items[first_sentence + i].jobs.push_back({static_cast<uint32_t>(f), Scope::kText});
+    }
   }
   std::erase_if(items, [](const EffectItem& item) { return item.jobs.empty(); });
   std::ranges::stable_sort(items, [](const EffectItem& a, const EffectItem& b) {
@@ -94,12 +99,13 @@ std::vector<EffectItem> plan_items(std::span<const EffectFact> facts,
 }
 
 std::vector<RandomSets> plan_random_sets(const Model& model, std::span<const EffectFact> facts,
+                                         const std::unordered_set<NeuronId>& located,
                                          const EffectOptions& options, EffectReport& report) {
   std::vector<RandomSets> sets(facts.size());
   if (options.draws == 0) return sets;
-  std::unordered_set<NeuronId> located;
-  for (const EffectFact& fact : facts) located.insert(fact.neurons.begin(), fact.neurons.end());
-  const MatchedSampler sampler(model, located);
+  std::unordered_set<NeuronId> never = located;
+  for (const EffectFact& fact : facts) never.insert(fact.neurons.begin(), fact.neurons.end());
+  const MatchedSampler sampler(model, std::move(never));
 
   std::vector<size_t> todo;
   for (size_t f = 0; f < facts.size(); ++f) {

@@ -13,9 +13,11 @@
 
 namespace engram {
 
-/// A prompt of a fact, and what is tried on it.
+constexpr uint32_t kNoFact = UINT32_MAX;
+
+/// A prompt of a fact or a sentence of the text, and what is tried on it.
 struct EffectItem {
-  uint32_t fact = 0;  ///< whose prompt it is
+  uint32_t fact = 0;  ///< whose prompt it is; kNoFact: a sentence
   const Probe* probe = nullptr;
   struct Job {
     uint32_t fact = 0;  ///< whose neurons are manipulated
@@ -25,13 +27,17 @@ struct EffectItem {
 };
 
 /// All prompts with their jobs, ordered so that prompts of equal length stand together.
-std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, const EffectOptions& options);
+/// `facts` and `text` must outlive them.
+std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<const Probe> text,
+                                   const EffectOptions& options);
 
 /// Random sets of one fact, by strength.
 using RandomSets = std::array<std::vector<std::vector<NeuronId>>, kSources - 1>;
 
-/// Draws the random sets of all facts; counts into `report`.
+/// Draws the random sets of all facts, without the neurons of any fact and without `located`;
+/// counts into `report`.
 std::vector<RandomSets> plan_random_sets(const Model& model, std::span<const EffectFact> facts,
+                                         const std::unordered_set<NeuronId>& located,
                                          const EffectOptions& options, EffectReport& report);
 
 /// The values that mean and resample set neurons to.

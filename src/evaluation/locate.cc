@@ -112,6 +112,7 @@ class Locator {
     located.object = fact.object;
     located.origin = fact.origin;
     located.answer_tokens = static_cast<int64_t>(prepared.prompts.front().answer.size());
+    if (located.answer_tokens > 1) ++summary_.several_tokens;
     located.held_out = fact.held_out;
     for (size_t i = 0; i < prompts.size(); ++i) {
       prompts[i].prompt = fact.prompts[i];

@@ -67,6 +67,14 @@ std::string string_of(const Json& line, const char* key, const std::string& wher
   return it->get<std::string>();
 }
 
+const Json& list_of(const Json& line, const char* key, const std::string& where) {
+  const auto it = line.find(key);
+  if (it == line.end() || !it->is_array()) {
+    malformed(where, std::string("has no list \"") + key + "\"");
+  }
+  return *it;
+}
+
 LocatedSet parse_fact(const Json& line, const std::string& where) {
   LocatedSet fact;
   fact.relation = string_of(line, "relation", where);
@@ -75,9 +83,16 @@ LocatedSet parse_fact(const Json& line, const std::string& where) {
   if (const auto it = line.find("refined"); it != line.end() && it->is_boolean()) {
     fact.refined = it->get<bool>();
   }
-  const auto neurons = line.find("neurons");
-  if (neurons == line.end() || !neurons->is_array()) malformed(where, "has no list \"neurons\"");
-  for (const Json& neuron : *neurons) {
+  for (const Json& prompt : list_of(line, "prompts", where)) {
+    if (!prompt.is_object()) malformed(where, "\"prompts\" holds something that is no object");
+    fact.prompts.push_back(string_of(prompt, "prompt", where));
+  }
+  if (fact.prompts.empty()) malformed(where, "has no prompt in \"prompts\"");
+  for (const Json& prompt : list_of(line, "held_out", where)) {
+    if (!prompt.is_string()) malformed(where, "\"held_out\" holds something that is no text");
+    fact.held_out.push_back(prompt.get<std::string>());
+  }
+  for (const Json& neuron : list_of(line, "neurons", where)) {
     if (!neuron.is_object()) malformed(where, "\"neurons\" holds something that is no object");
     fact.neurons.push_back({index_of(neuron, "layer", where), index_of(neuron, "neuron", where)});
   }
@@ -147,6 +162,7 @@ std::string located_summary_line(const LocateSummary& summary) {
   Json line = record("summary");
   line["facts"] = summary.facts;
   line["prompts"] = summary.prompts;
+  line["several_tokens"] = summary.several_tokens;
   line["problems"] = summary.problems.size();
   line["empty"] = s.empty;
   line["neurons_per_fact"] = number(s.per_fact);

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <charconv>
 #include <fstream>
+#include <utility>
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
@@ -57,9 +58,11 @@ struct Word {
   size_t end = 0;
 };
 
-/// Runs of ASCII letters that no digit and no other letter touches.
+/// Runs of ASCII letters that no digit and no other letter touches; none in a line that holds a
+/// mask already.
 std::vector<Word> maskable_words(const std::string& line) {
   std::vector<Word> words;
+  if (line.find("[MASK]") != std::string::npos) return words;
   for (size_t i = 0; i < line.size();) {
     if (!is_word_byte(static_cast<unsigned char>(line[i]))) {
       ++i;
@@ -73,6 +76,44 @@ std::vector<Word> maskable_words(const std::string& line) {
     if (letters) words.push_back({begin, i});
   }
   return words;
+}
+
+std::ifstream open_corpus(const std::filesystem::path& path) {
+  if (!std::filesystem::is_regular_file(path)) {
+    throw FileError(path.string() + ": is no regular file, expected lines of plain text");
+  }
+  std::ifstream file(path);
+  if (!file) throw FileError(path.string() + ": cannot be read");
+  return file;
+}
+
+void finish_corpus(const std::filesystem::path& path, const std::ifstream& file,
+                   const CorpusPrompts& corpus) {
+  if (file.bad()) throw FileError(path.string() + ": cannot be read to its end");
+  if (corpus.prompts.empty()) {
+    throw InputError(path.string() + ": has no line with a word that can be masked (" +
+                     std::to_string(corpus.lines) + " lines read), expected one sentence per line");
+  }
+}
+
+/// `line` with a random word masked that is one token; none: no such word, or too long.
+std::optional<Probe> mask_one_token(const std::string& line, const Tokenizer& tokenizer,
+                                    const ModelConfig& config, Random& random) {
+  std::vector<Word> words = maskable_words(line);
+  random.shuffle(words);
+  for (const Word& word : words) {
+    const std::string answer = line.substr(word.begin, word.end - word.begin);
+    std::string prompt = line;
+    prompt.replace(word.begin, word.end - word.begin, "[MASK]");
+    try {
+      TokenizedPrompt encoded = encode_prompt(tokenizer, prompt, answer, config.max_tokens(), "");
+      if (encoded.answer.size() != 1) continue;
+      return Probe{std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)};
+    } catch (const InputError&) {
+      // A word that the vocabulary does not hold; another one may do.
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -125,11 +166,7 @@ bool subject_holds_object(const Fact& fact) {
 
 CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
                           const ModelConfig& config, int64_t limit, uint64_t seed) {
-  if (!std::filesystem::is_regular_file(path)) {
-    throw FileError(path.string() + ": is no regular file, expected lines of plain text");
-  }
-  std::ifstream file(path);
-  if (!file) throw FileError(path.string() + ": cannot be read");
+  std::ifstream file = open_corpus(path);
   CorpusPrompts corpus;
   Random random(seed);
   std::string line;
@@ -137,12 +174,11 @@ CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& to
     Interrupt::check();
     ++corpus.lines;
     const std::vector<Word> words = maskable_words(line);
-    if (words.empty() || line.find("[MASK]") != std::string::npos) {
+    if (words.empty()) {
       ++corpus.skipped;
       continue;
     }
     const Word word = words[random.below(words.size())];
-    const std::string answer = line.substr(word.begin, word.end - word.begin);
     line.replace(word.begin, word.end - word.begin, "[MASK]");
     try {
       // Only the activations count: one mask stands for the word, whatever tokens it has.
@@ -154,11 +190,44 @@ CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& to
       ++corpus.skipped;
     }
   }
-  if (file.bad()) throw FileError(path.string() + ": cannot be read to its end");
-  if (corpus.prompts.empty()) {
-    throw InputError(path.string() + ": has no line with a word that can be masked (" +
-                     std::to_string(corpus.lines) + " lines read), expected one sentence per line");
+  finish_corpus(path, file, corpus);
+  return corpus;
+}
+
+CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                            const ModelConfig& config, int64_t limit, uint64_t seed) {
+  std::ifstream file = open_corpus(path);
+  CorpusPrompts corpus;
+  Random random(seed);
+  std::vector<std::pair<int64_t, Probe>> kept;
+  uint64_t usable = 0;
+  std::string line;
+  while (std::getline(file, line)) {
+    Interrupt::check();
+    ++corpus.lines;
+    // Reservoir sampling: of all lines with a word only those that are drawn are encoded.
+    if (maskable_words(line).empty()) {
+      ++corpus.skipped;
+      continue;
+    }
+    const bool free = std::cmp_less(kept.size(), limit);
+    const uint64_t place = free ? kept.size() : random.below(usable + 1);
+    if (!std::cmp_less(place, limit)) {
+      ++usable;
+      continue;
+    }
+    std::optional<Probe> probe = mask_one_token(line, tokenizer, config, random);
+    if (!probe) {
+      ++corpus.skipped;
+      continue;
+    }
+    ++usable;
+    if (free) kept.emplace_back();
+    kept[place] = {corpus.lines, std::move(*probe)};
   }
+  std::ranges::sort(kept, {}, &std::pair<int64_t, Probe>::first);
+  for (auto& [number, probe] : kept) corpus.prompts.push_back(std::move(probe));
+  finish_corpus(path, file, corpus);
   return corpus;
 }
 

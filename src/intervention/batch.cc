@@ -1,6 +1,7 @@
 #include "intervention/batch.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string>
 
@@ -114,7 +115,10 @@ std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,
   std::vector<Answered> answers(static_cast<size_t>(final.size(0)));
   for (size_t i = 0; i < answers.size(); ++i) {
     const double value = mean.const_data_ptr<double>()[i];
-    answers[i] = {value, std::exp(value), 1 + worst.const_data_ptr<int64_t>()[i]};
+    // No logit is larger than one that is no number, which is no reason to call it the top one.
+    const int64_t rank =
+        std::isfinite(value) ? 1 + worst.const_data_ptr<int64_t>()[i] : model.config().vocabulary;
+    answers[i] = {value, std::exp(value), rank};
   }
   return answers;
 }

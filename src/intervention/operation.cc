@@ -74,6 +74,8 @@ std::vector<NeuronChange> changes_of(const Manipulation& manipulation,
         changes.push_back({id, 2.0F, 0.0F});
         break;
       case Operation::kScale:
+        // By one: nothing to run, and no rounding that looks like an effect.
+        if (manipulation.factor == 1.0) break;
         changes.push_back({id, static_cast<float>(manipulation.factor), 0.0F});
         break;
     }

@@ -80,6 +80,20 @@ TEST(Bootstrap, SeedDecidesAndUndefinedIsNotANumber) {
   EXPECT_TRUE(std::isnan(bootstrap({}, 1, mean_of_facts)[0].high));
 }
 
+TEST(Bootstrap, OneClusterHasNoInterval) {
+  std::mt19937 random(6);
+  const ClusteredSums one = random_data(random, 1, 1, 1);
+  const Interval found = bootstrap(one, 1, mean_of_facts).front();
+  EXPECT_FALSE(std::isnan(found.value));
+  EXPECT_TRUE(std::isnan(found.low));
+  EXPECT_TRUE(std::isnan(found.high));
+  for (const auto& [relations, clusters] : {std::pair{1, 2}, std::pair{2, 1}}) {
+    const Interval some =
+        bootstrap(random_data(random, relations, clusters, 1), 1, mean_of_facts).front();
+    EXPECT_LT(some.low, some.high);
+  }
+}
+
 TEST(Bootstrap, StopsWhenAsked) {
   std::mt19937 random(5);
   const ClusteredSums data = random_data(random, 5, 5, 1);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
 
 #include "engram/error.h"
 #include "engram/evaluation/prepare.h"
@@ -63,7 +64,10 @@ TEST_F(Located, LinesCanBeReadAgain) {
   ASSERT_EQ(file.facts.size(), 1U);
   EXPECT_EQ(file.facts[0].subject, some_fact().subject);
   EXPECT_EQ(file.facts[0].neurons, (std::vector<NeuronId>{{1, 17}, {2, 30}}));
+  EXPECT_EQ(file.facts[0].prompts, std::vector<std::string>{"a [MASK]."});
+  EXPECT_EQ(file.facts[0].held_out, std::vector<std::string>{"b [MASK]."});
   EXPECT_EQ(file.model, "m");
+  EXPECT_EQ(file.layers, 3);
   EXPECT_EQ(file.d_ff, 40);
   EXPECT_EQ(located_fact_line(some_fact()).find('\n'), std::string::npos);
 }
@@ -87,6 +91,14 @@ TEST_F(Located, ProblemsNameTheLine) {
   EXPECT_NE(changed("\"neuron\":30", "\"neuron\":3.5").find("no whole number"), std::string::npos);
   EXPECT_NE(changed("{\"layer\":2,\"neuron\":30", "{\"layer\":1,\"neuron\":17").find("twice"),
             std::string::npos);
+  EXPECT_NE(changed("\"prompts\":[{\"prompt\"", "\"prompt\":[{\"prompt\"")
+                .find("has no list \"prompts\""),
+            std::string::npos);
+  EXPECT_NE(changed("{\"prompt\":", "{\"text\":").find("has no text \"prompt\""),
+            std::string::npos);
+  EXPECT_NE(changed("[\"b [MASK].\"]", "[3]").find("no text"), std::string::npos);
+  EXPECT_NE(changed("\"held_out\"", "\"held\"").find("has no list \"held_out\""),
+            std::string::npos);
   EXPECT_THROW(read_located(folder_ / "missing.jsonl"), FileError);
 }
 
@@ -97,6 +109,44 @@ TEST(ParseNeurons, ListsGivenByHand) {
        {"", "3", "3:", ":3", "3:1,", "3:1;4:2", "-1:2", "1:-2", "a:b", "99999999999:1"}) {
     EXPECT_THROW(parse_neurons(wrong), UsageError) << wrong;
   }
+}
+
+using Corpus = Folder;
+
+TEST_F(Corpus, SentencesAreASeededSampleWithOneTokenMasked) {
+  const std::filesystem::path model = ENGRAM_SOURCE_DIR "/tests/data/oracle/bert-tiny";
+  const Tokenizer tokenizer = Tokenizer::load(model);
+  const ModelConfig config = Model::load(model).config();
+  const std::vector<std::string> words = {"capital", "city", "germany", "river", "company"};
+  std::set<int64_t> allowed;
+  for (const std::string& word : words) allowed.insert(*tokenizer.id_of(word));
+  std::string text = "\n1234 5\nzzqx\nthe capital is [MASK]\n";
+  std::string too_long;
+  for (int i = 0; i < 50; ++i) too_long += "city ";
+  text += too_long + "\n";
+  for (int i = 0; i < 300; ++i) text += words[static_cast<size_t>(i) % 5] + " zzqx 7.\n";
+  const std::filesystem::path path = write(text);
+  std::set<std::vector<std::vector<int64_t>>> samples;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const CorpusPrompts found = sample_corpus(path, tokenizer, config, 20, seed);
+    EXPECT_EQ(found.lines, 305);
+    ASSERT_EQ(found.prompts.size(), 20U);
+    std::vector<std::vector<int64_t>> answers;
+    for (const Probe& probe : found.prompts) {
+      ASSERT_EQ(probe.positions.size(), 1U);
+      ASSERT_EQ(probe.answer.size(), 1U);
+      EXPECT_EQ(probe.ids[static_cast<size_t>(probe.positions[0])], tokenizer.mask_id());
+      EXPECT_TRUE(allowed.contains(probe.answer[0])) << "zzqx is several tokens";
+      answers.push_back(probe.answer);
+    }
+    samples.insert(answers);
+    const CorpusPrompts again = sample_corpus(path, tokenizer, config, 20, seed);
+    EXPECT_EQ(again.prompts.front().answer, found.prompts.front().answer);
+  }
+  EXPECT_EQ(samples.size(), 4U) << "the seed decides";
+  EXPECT_EQ(sample_corpus(path, tokenizer, config, 1000, 0).prompts.size(), 300U);
+  EXPECT_THROW(sample_corpus(write("\n12\n"), tokenizer, config, 20, 0), InputError);
+  EXPECT_THROW(sample_corpus(folder_, tokenizer, config, 20, 0), FileError);
 }
 
 TEST(SubjectHoldsObject, AsAWholeWord) {

@@ -122,6 +122,18 @@ TEST(Measure, AnEmptySetChangesNothingAndScaleOneNeither) {
   EXPECT_NEAR(measured.after[1].log_p, measured.before[0].log_p, 1e-6);
 }
 
+TEST(Measure, AnAnswerThatIsNoNumberIsNeverTheTopOne) {
+  const Model model = random_model(4);
+  const std::vector<Probe> probes = {random_probe(1, 8)};
+  const std::vector<std::vector<NeuronChange>> sets = {
+      {{{1, 1}, 0.0F, std::numeric_limits<float>::infinity()}}};
+  const std::vector<Trial> trials = {{0, 0}};
+  const Answered after = measure(model, probes, sets, trials).after[0];
+  EXPECT_FALSE(std::isfinite(after.log_p));
+  EXPECT_FALSE(after.top());
+  EXPECT_EQ(after.rank, model.config().vocabulary);
+}
+
 TEST(Measure, RefusesWhatTheModelDoesNotHave) {
   const Model model = random_model(5);
   const std::vector<Probe> probes = {random_probe(1, 8)};
@@ -224,6 +236,7 @@ TEST(Manipulation, SetsWhatItSays) {
   EXPECT_EQ(change("zero").summand, 0.0F);
   EXPECT_EQ(change("double").factor, 2.0F);
   EXPECT_EQ(change("scale:0.25").factor, 0.25F);
+  EXPECT_TRUE(changes_of(parse_manipulation("scale:1"), neurons, values).empty());
   EXPECT_EQ(change("mean").factor, 0.0F);
   EXPECT_EQ(change("mean").summand, 45.0F);
   EXPECT_EQ(change("resample").summand, 45.0F);

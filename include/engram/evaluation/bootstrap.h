@@ -34,8 +34,8 @@ struct BootstrapOptions {
 
 /// The estimates on the data, and percentile intervals by resampling with replacement relations,
 /// then within each the clusters (METHOD section 4). Draws in which an estimate is not defined are
-/// left out for it. All estimates see the same draws, so differences are paired. Checks for an
-/// interrupt.
+/// left out for it. All estimates see the same draws, so differences are paired. With fewer than
+/// two clusters in all there is nothing to resample: no interval. Checks for an interrupt.
 std::vector<Interval> bootstrap(const ClusteredSums& data, size_t estimates,
                                 const Statistic& statistic, const BootstrapOptions& options = {});
 

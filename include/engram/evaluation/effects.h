@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "engram/evaluation/bootstrap.h"
@@ -36,8 +37,9 @@ enum class Scope {
   kOtherRelations,  ///< facts of other relations
   kOtherRelationsSameObject,
   kOtherRelationsOtherObject,
+  kText,  ///< sentences of ordinary text
 };
-constexpr size_t kScopes = 8;
+constexpr size_t kScopes = 9;
 const char* scope_name(Scope scope);  ///< "own", "held-out", "same-relation", ...
 
 /// Which neurons are manipulated: the located ones, or random ones of a MatchStrength.
@@ -62,6 +64,7 @@ struct EffectOptions {
   int64_t side_draws = 1;      ///< the same on the prompts of other facts; at most `draws`
   int64_t same_relation = 20;  ///< other facts of the relation per fact
   int64_t other_relations = 100;  ///< facts of other relations per fact
+  int64_t sentences = 20;         ///< of the text per fact
   double known_p = 0.1;           ///< a prompt is known before when its P is at least this
   int64_t known_rank = 1;         ///< and the answer's rank at most this
   int64_t reference = 256;        ///< prompts of the reference of mean and resample, at most
@@ -70,12 +73,30 @@ struct EffectOptions {
   MeasureOptions measure;
 };
 
+/// What an evaluation needs beside its facts.
+struct EffectContext {
+  /// Neurons that were located for any fact, also for facts that are not here: no random set holds
+  /// one of them. Those of the facts themselves need not be named.
+  std::unordered_set<NeuronId> located;
+  std::vector<Probe> text;  ///< sentences of ordinary text with a masked word; empty: no kText
+  /// [prompts, layers, d_ff] (mask_activations of a corpus) for mean and resample; undefined:
+  /// activations on prompts of other facts, never the fact's own.
+  at::Tensor reference;
+};
+
+/// A change of log P, relative to its size or to 1, that float32 rounding can make: two runs in
+/// batches of different shapes differ by as much. An answer that moves by no more has not moved.
+constexpr double kRounding = 4e-6;
+/// The same for a mean change of P: what is smaller is no more and no less than none.
+constexpr double kNoChange = 1e-6;
+
 /// One scope's effects. Values are means over facts (each the mean over its prompts).
 struct EffectRow {
   Scope scope = Scope::kOwn;
-  int64_t facts = 0;    ///< manipulated facts with a prompt in the scope
-  int64_t prompts = 0;  ///< pairs of a manipulated fact and a prompt
-  int64_t known = 0;    ///< manipulated facts with a known prompt in the scope
+  int64_t facts = 0;      ///< manipulated facts with a prompt in the scope
+  int64_t prompts = 0;    ///< pairs of a manipulated fact and a prompt
+  int64_t known = 0;      ///< manipulated facts with a known prompt in the scope
+  int64_t relations = 0;  ///< over which the ratio of means is averaged
   struct State {
     double p = 0;
     double log_p = 0;
@@ -88,7 +109,8 @@ struct EffectRow {
   /// Located minus random, by strength: same draws of the bootstrap for both.
   std::array<std::array<Interval, kMetrics>, kSources - 1> difference;
   /// Own and held-out prompts: random draws (of the whole set of facts) whose ratio of means moves
-  /// at least as far in the same direction as that of the located neurons; -1 elsewhere.
+  /// at least as far in the same direction as that of the located neurons; -1 elsewhere, and where
+  /// the located neurons change nothing, which has no direction.
   std::array<int64_t, kSources - 1> draws_as_strong = {-1, -1, -1};
 };
 
@@ -102,7 +124,7 @@ struct RelationEffect {
 };
 
 struct EffectReport {
-  std::vector<EffectRow> rows;                   ///< one per Scope, in its order
+  std::vector<EffectRow> rows;  ///< one per Scope, in its order; kText only where there is text
   std::vector<RelationEffect> relations;         ///< by first appearance
   int64_t facts = 0;                             ///< manipulated
   int64_t empty = 0;                             ///< of them without neurons
@@ -117,14 +139,13 @@ struct EffectReport {
 using EffectProgress = std::function<void(int64_t done, int64_t total)>;
 
 /// Manipulates every evaluated fact's neurons, and matched random ones, and measures the effect on
-/// its own prompts, its held-out prompts, and one prompt each of a seeded sample of other facts.
-/// `reference` [prompts, layers, d_ff] (mask_activations of a corpus) serves mean and resample; if
-/// undefined, activations on prompts of other facts do, never the fact's own.
+/// its own prompts, its held-out prompts, one prompt each of a seeded sample of other facts, and a
+/// seeded sample of the text.
 /// Facts whose subject holds the object must be left out by the caller. Throws InputError (nothing
-/// to evaluate, a neuron that does not exist, no other fact for a reference), UsageError,
-/// Interrupted.
+/// to evaluate, a neuron that does not exist, no other fact for a reference, an output that is not
+/// finite), UsageError, Interrupted.
 EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
-                             const EffectOptions& options, const at::Tensor& reference = {},
+                             const EffectOptions& options, const EffectContext& context = {},
                              const EffectProgress& progress = {});
 
 }  // namespace engram

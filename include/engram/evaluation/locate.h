@@ -74,6 +74,7 @@ struct LocateSink {
 struct LocateSummary {
   int64_t facts = 0;
   int64_t prompts = 0;
+  int64_t several_tokens = 0;  ///< facts whose answer has several tokens: mean log P is attributed
   std::vector<FactProblem> problems;  ///< facts that could not be used
   NeuronStatistics statistics;
 };

@@ -16,9 +16,11 @@ std::string located_relation_line(const LocatedRelation& relation);
 std::string located_problem_line(const FactProblem& problem);
 std::string located_summary_line(const LocateSummary& summary);
 
-/// A fact's neurons out of such a file.
+/// A fact's neurons out of such a file, and the prompts that they come from.
 struct LocatedSet {
   std::string relation, subject, object;
+  std::vector<std::string> prompts;   ///< on which they were located
+  std::vector<std::string> held_out;  ///< that were not looked at
   std::vector<NeuronId> neurons;
   bool refined = true;
 };

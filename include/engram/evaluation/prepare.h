@@ -35,16 +35,23 @@ std::optional<PreparedFact> prepare_fact(const Fact& fact, const Tokenizer& toke
 /// such an answer.
 bool subject_holds_object(const Fact& fact);
 
-/// Prompts for the mean activation over ordinary text.
+/// Sentences of ordinary text with one masked word.
 struct CorpusPrompts {
-  std::vector<Probe> prompts;  ///< one per usable line; the answer is the mask token, unused
-  int64_t lines = 0;           ///< read
-  int64_t skipped = 0;         ///< blank, without a maskable word, or too long
+  std::vector<Probe> prompts;
+  int64_t lines = 0;    ///< read
+  int64_t skipped = 0;  ///< blank, without a word that can be masked, or too long
 };
 
-/// Reads up to `limit` lines of plain text, one sentence each, and masks one random word (letters
-/// only) of each. Seeded. Throws FileError; InputError when no line can be used.
+/// For mean activations: up to `limit` lines from the start of plain text, one sentence each, with
+/// one random word (letters only) of each masked. The answer is the mask token, unused. Seeded.
+/// Throws FileError; InputError when no line can be used.
 CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
                           const ModelConfig& config, int64_t limit, uint64_t seed);
+
+/// For effects on ordinary text: a seeded sample of up to `limit` lines of all, in the order of the
+/// file, each with one random word masked that is one token of the vocabulary: the answer. Throws
+/// as read_corpus().
+CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                            const ModelConfig& config, int64_t limit, uint64_t seed);
 
 }  // namespace engram

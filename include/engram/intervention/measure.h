@@ -33,9 +33,12 @@ struct Trial {
 
 /// How the model answers.
 struct Answered {
-  double log_p = 0;  ///< of the answer at its mask; the mean over the masks for several tokens
+  /// Of the answer at its mask; the mean over the masks for several tokens. Not finite where the
+  /// changes were too large for float32; the answer is then never the top one.
+  double log_p = 0;
   double p = 0;      ///< exp of log_p
-  int64_t rank = 1;  ///< 1 + tokens with a larger logit; the worst of the masks for several tokens
+  int64_t rank = 1;  ///< 1 + tokens with a larger logit; the worst of the masks for several
+                     ///< tokens; the last one where log_p is not finite
   [[nodiscard]] bool top() const { return rank == 1; }
 };
 
