@@ -157,6 +157,8 @@ void add_train(CLI::App& app) {
   share("--prompts", o->sampler.prompt_share, "Share of the sequences: trained phrasings");
   share("--sentence-masked", o->sampler.sentence_masked, "Share of those sentences: object masked");
   share("--masked", o->sampler.masked, "Share of the tokens of text to be predicted");
+  share("--few-masked", o->sampler.few_masked,
+        "Share of the texts in which only 1 to 3 tokens are to be predicted");
   add_number(*command, "--answer-weight", o->sampler.answer_weight, cli::above_zero(1e6),
              "Weight of a fact's answer in the loss, against 1 for a token of text");
   add_count(*command, "--seed", o->sampler.seed, 0, std::numeric_limits<int64_t>::max(),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "engram/error.h"
 #include "pretrain/random.h"
@@ -45,10 +46,7 @@ Sampler::Sampler(const Dataset& data, const SamplerOptions& options)
 
 void Sampler::mask_tokens(Item& item, uint64_t bits) const {
   // As BERT does: of the chosen tokens 80 % become [MASK], 10 % another token, 10 % stay.
-  for (size_t i = 1; i + 1 < item.ids.size(); ++i) {
-    if (item.ids[i] == data_.unknown) continue;
-    const uint64_t here = hash(bits, i);
-    if (uniform(here) >= options_.masked) continue;
+  const auto mask = [&](size_t i, uint64_t here) {
     item.targets.push_back(static_cast<int64_t>(i));
     item.expected.push_back(item.ids[i]);
     item.weights.push_back(1);
@@ -61,6 +59,25 @@ void Sampler::mask_tokens(Item& item, uint64_t bits) const {
           static_cast<int64_t>(
               below(hash(here, 1), static_cast<uint64_t>(data_.vocabulary - data_.first_ordinary)));
     }
+  };
+  const size_t inner = item.ids.size() - 2;  // without [CLS] and [SEP]
+  const uint64_t form = hash(bits, item.ids.size());
+  if (inner > 0 && uniform(form) < options_.few_masked) {
+    // Were every text full of masks, a mask that stands alone would only ever be a fact's answer,
+    // and the model would answer every such blank with a name.
+    const uint64_t most = 1 + below(hash(form, 1), 3);
+    std::set<size_t> chosen;
+    for (uint64_t k = 0; k < most; ++k) {
+      const size_t i = 1 + below(hash(form, 2, k), inner);
+      if (item.ids[i] != data_.unknown) chosen.insert(i);
+    }
+    for (const size_t i : chosen) mask(i, hash(bits, i));
+    return;
+  }
+  for (size_t i = 1; i <= inner; ++i) {
+    if (item.ids[i] == data_.unknown) continue;
+    const uint64_t here = hash(bits, i);
+    if (uniform(here) < options_.masked) mask(i, here);
   }
 }
 

@@ -14,6 +14,7 @@ struct SamplerOptions {
   double prompt_share = 0.35;     ///< of the sequences: our phrasings; the rest is general text
   double sentence_masked = 0.70;  ///< of the sentences: the object is masked, else like text
   double masked = 0.15;           ///< of the tokens of text: to be predicted
+  double few_masked = 0.3;        ///< of the texts: only 1 to 3 tokens are to be predicted
   double answer_weight = 3;       ///< of a fact's answer in the loss, against 1 for other tokens
   double prompt_dressed = 0.25;   ///< of the prompts: with an opener or closer
   double prompt_paired = 0.25;    ///< of the prompts: two different facts in one sequence

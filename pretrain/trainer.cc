@@ -111,11 +111,6 @@ Json kept(const TrainOptions& o, const Dataset& data) {
           {"beta2", o.beta2},
           {"epsilon", o.epsilon},
           {"clip", o.clip},
-          {"sentence_share", s.sentence_share},
-          {"prompt_share", s.prompt_share},
-          {"sentence_masked", s.sentence_masked},
-          {"masked", s.masked},
-          {"answer_weight", s.answer_weight},
           {"prompt_dressed", s.prompt_dressed},
           {"prompt_paired", s.prompt_paired},
           {"sequences", s.sequences_per_step},
@@ -125,10 +120,17 @@ Json kept(const TrainOptions& o, const Dataset& data) {
 }
 
 Json schedule(const TrainOptions& o) {
+  const SamplerOptions& s = o.sampler;
   return {{"steps", o.steps},
           {"learning_rate", o.learning_rate},
           {"warm_up", o.warm_up},
-          {"decay", o.decay}};
+          {"decay", o.decay},
+          {"sentence_share", s.sentence_share},
+          {"prompt_share", s.prompt_share},
+          {"sentence_masked", s.sentence_masked},
+          {"masked", s.masked},
+          {"few_masked", s.few_masked},
+          {"answer_weight", s.answer_weight}};
 }
 
 void write_checkpoint(const fs::path& file, const Json& header,

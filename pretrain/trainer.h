@@ -27,8 +27,8 @@ struct TrainOptions {
   double weight_decay = 0.01;   ///< kept; of matrices
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-8;  ///< kept; of AdamW
   double clip = 1.0;                                 ///< kept; largest norm of the gradient
-  SamplerOptions sampler;                            ///< kept
-  std::string device = "cpu";                        ///< "cpu", "cuda" or "auto"; see open_device()
+  SamplerOptions sampler;          ///< shares, masking and weights: schedule; sizes and seed: kept
+  std::string device = "cpu";      ///< "cpu", "cuda" or "auto"; see open_device()
   int threads = 0;                 ///< workers, one BLAS thread each; 0: one per core; CPU only
   double checkpoint_seconds = 60;  ///< time between checkpoints
   int64_t export_steps = 0;        ///< steps between exports of the model; 0: only at the end

@@ -82,8 +82,8 @@ double attribution_flops(const ModelConfig& config, int64_t tokens, int64_t targ
     const Cost::Parts exact = cost.exact(l);
     const Cost::Parts cheap = cost.cheap(l);
     sum += exact.forward() + cost.head();  // F(0)
-    sum +=
-        static_cast<double>(report.nodes) * (exact.forward() + exact.backward() + 2 * cost.head());
+    sum += static_cast<double>(report.nodes - report.shared_nodes) *
+           (exact.forward() + exact.backward() + 2 * cost.head());
     sum += static_cast<double>(report.cheap_nodes) *
            (cheap.forward() + cheap.backward() + 2 * cost.head());
     sum += 2 * cost.values();

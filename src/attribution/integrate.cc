@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <optional>
 
 #include "arc.h"
@@ -22,7 +23,8 @@ constexpr std::array<double, 5> kGapPerReach{3.5e-3, 2.8e-4, 2.2e-5, 2e-6, 2e-7}
 constexpr double kControlledShare = 1.5;
 constexpr int64_t kFewestPlain = 2;  ///< one node alone gives no estimate of its error
 constexpr int64_t kLargestExtension = 12;
-constexpr int64_t kFixedSteps = 20;  ///< of the rules that do not adapt
+constexpr int64_t kLargestInterpolated = 24;  ///< nodes; more are summed with their weights
+constexpr int64_t kFixedSteps = 20;           ///< of the rules that do not adapt
 
 bool is_gauss(Rule rule) {
   return rule == Rule::kGaussLegendre || rule == Rule::kGaussRadau || rule == Rule::kGaussLobatto;
@@ -36,7 +38,8 @@ struct Cell {
   std::vector<double> compared;    ///< of the rule that it is compared with, empty: none
   double compared_power = 1;       ///< error estimate = movement to this power (of largest score)
   double compared_factor = 1;
-  int64_t nodes = 0;
+  int64_t nodes = 0;  ///< own ones
+  int64_t shared_nodes = 0;
   int64_t cheap_nodes = 0;
   int64_t level = 0;      ///< exact nodes of the last rule
   bool extended = false;  ///< that rule, or one before it, was a Kronrod extension
@@ -138,17 +141,21 @@ class Integration {
 
   // ---- rules in t -------------------------------------------------------------------------------
 
-  /// Integrates the given cells with a rule in t.
-  void apply_rule(const std::vector<size_t>& which, int64_t n) {
-    const Quadrature rule = quadrature(options_.rule, n);
+  /// Integrates the given cells with a rule in t, or with `on_arc` in the arc's variable.
+  void apply_rule(const std::vector<size_t>& which, const Quadrature& rule, bool on_arc) {
     const auto size = static_cast<size_t>(k_ * config_.d_model);
     for (const size_t index : which) {
       Cell& cell = cells_[index];
       cell.compared = std::move(cell.integrated);
+      cell.compared_power = 1;
+      cell.compared_factor = 1;
       cell.integrated.assign(size, 0.0);
-      cell.level = n;
     }
-    // Nodes in portions, so that memory does not grow with n.
+    const auto add = [&](Cell& cell, double s, double weight, std::span<const float> gradient) {
+      const double w = on_arc ? weight * cell.arc->slope(s) : weight;
+      for (size_t j = 0; j < size; ++j) cell.integrated[j] += w * static_cast<double>(gradient[j]);
+    };
+    // Nodes in portions, so that memory does not grow with their number.
     constexpr size_t kPortion = 16;
     for (size_t begin = 0; begin < rule.nodes.size(); begin += kPortion) {
       std::vector<Want> wants;
@@ -158,41 +165,39 @@ class Integration {
       }
       for (const size_t index : which) {
         Cell& cell = cells_[index];
-        for (const auto& [t, w] : weight) {
-          if (t == 1) {
-            const std::vector<float> shared = to_host(rows_of(cell, layer_of(cell).gradient));
-            for (size_t j = 0; j < size; ++j) {
-              cell.integrated[j] += w * static_cast<double>(shared[j]);
-            }
+        for (const auto& [s, w] : weight) {
+          if (s == 1) {
+            add(cell, s, w, to_host(rows_of(cell, layer_of(cell).gradient)));
+            ++cell.shared_nodes;
           } else {
-            wants.push_back({index, t, t});
+            wants.push_back({index, s, on_arc ? cell.arc->t(s) : s});
             ++cell.nodes;
           }
         }
       }
       gradients(std::move(wants), Reach::kExact, [&](const Want& want, std::span<const float> g) {
-        Cell& cell = cells_[want.cell];
-        const double w = weight.at(want.s);
-        for (size_t j = 0; j < size; ++j) cell.integrated[j] += w * static_cast<double>(g[j]);
+        add(cells_[want.cell], want.s, weight.at(want.s), g);
       });
     }
   }
 
   void run_plain_rule() {
-    std::vector<size_t> all(cells_.size());
-    for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+    std::vector<size_t> open(cells_.size());
+    std::iota(open.begin(), open.end(), size_t{0});
     if (options_.steps || !is_gauss(options_.rule)) {
-      apply_rule(all, options_.steps.value_or(kFixedSteps));
+      apply_rule(open, quadrature(options_.rule, options_.steps.value_or(kFixedSteps)), false);
       judge();
       return;
     }
-    std::vector<size_t> open = all;
-    for (int64_t n = 3;; n = std::min(2 * n, options_.max_steps)) {
-      n = std::min(n, options_.max_steps);
-      apply_rule(open, n);
+    // Rules of twice the nodes, as long as all of them together stay under the cap.
+    int64_t left = options_.max_steps;
+    const int64_t fewest = options_.rule == Rule::kGaussLobatto ? 2 : 1;
+    for (int64_t n = std::max(fewest, std::min<int64_t>(3, left)); !open.empty(); n *= 2) {
+      apply_rule(open, quadrature(options_.rule, n), false);
       judge();
       std::erase_if(open, [&](size_t i) { return cells_[i].done; });
-      if (open.empty() || n == options_.max_steps) break;
+      left -= n;
+      if (2 * n > left) break;
     }
   }
 
@@ -237,24 +242,44 @@ class Integration {
     });
   }
 
-  /// F alone at `nodes`; compared with the rule before, or at first with the same nodes less one,
+  /// F alone with n nodes; compared with the rule before, or at first with the same nodes less one,
   /// whose error is known to be about the square root of the whole rule's.
-  void plain_level(const std::vector<size_t>& which, const std::vector<double>& nodes) {
+  void plain_level(const std::vector<size_t>& which, int64_t n) {
+    for (const size_t index : which) cells_[index].level = n;
+    if (n > kLargestInterpolated) {
+      apply_rule(which, quadrature(Rule::kControlVariate, n), true);
+      return;
+    }
+    const std::vector<double> nodes = arc_nodes(n);
     fetch(which, nodes, Reach::kExact);
     for (const size_t index : which) {
       Cell& cell = cells_[index];
       const bool first = cell.integrated.empty();
-      cell.compared = std::move(cell.integrated);
-      cell.compared_power = 1;
-      cell.compared_factor = 1;
-      cell.integrated = arc_integral(cell, nodes, true);
-      cell.level = static_cast<int64_t>(nodes.size());
+      replace_integral(cell, arc_integral(cell, nodes, true));
       if (first) {
         cell.compared = arc_integral(cell, {nodes.begin() + 1, nodes.end()}, true);
         cell.compared_power = 2;
         cell.compared_factor = 2;
       }
     }
+  }
+
+  /// F alone with the n exact nodes that are there and the n+1 of their Kronrod extension.
+  void extended_level(const std::vector<size_t>& which, int64_t n) {
+    const std::vector<double> nodes = arc_extended_nodes(n);
+    fetch(which, nodes, Reach::kExact);
+    for (const size_t index : which) {
+      Cell& cell = cells_[index];
+      replace_integral(cell, arc_integral(cell, nodes, true));
+      cell.level = static_cast<int64_t>(nodes.size());
+    }
+  }
+
+  static void replace_integral(Cell& cell, std::vector<double> integral) {
+    cell.compared = std::move(cell.integrated);
+    cell.compared_power = 1;
+    cell.compared_factor = 1;
+    cell.integrated = std::move(integral);
   }
 
   /// The control variate with n exact nodes; compared with how the same nodes alone do on G, where
@@ -328,9 +353,7 @@ class Integration {
     return pays ? Start{true, controlled} : Start{false, plain};
   }
 
-  [[nodiscard]] Start fixed_start(const Cell& cell, int64_t n) const {
-    return {!control_is_empty(cell) && n <= kLargestExtension, n};
-  }
+  [[nodiscard]] static Start fixed_start(int64_t n) { return {n <= kLargestExtension, n}; }
 
   void run_arc_rule() {
     const std::vector<at::Tensor> cheap_at_one = passes_.cheap_gradient_at_one(base_);
@@ -343,7 +366,7 @@ class Integration {
       std::vector<float> cheap =
           to_host(rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
       const double ratio = relative(exact, cheap, true);
-      const Start start = options_.steps ? fixed_start(cell, *options_.steps)
+      const Start start = options_.steps ? fixed_start(*options_.steps)
                                          : cheapest_start(cell, cell.arc->reach(exact), ratio);
       starts[start].push_back(index);
       cell.arc->free_of_scale(1, exact);
@@ -354,10 +377,8 @@ class Integration {
     for (const auto& [start, which] : starts) {
       if (start.controlled) {
         controlled_level(which, start.nodes);
-      } else if (options_.steps && start.nodes <= kLargestExtension) {
-        plain_level(which, arc_extended_nodes(start.nodes));  // as many as G has elsewhere
       } else {
-        plain_level(which, arc_nodes(start.nodes));
+        plain_level(which, start.nodes);
       }
     }
     judge();
@@ -369,17 +390,22 @@ class Integration {
       for (size_t index = 0; index < cells_.size(); ++index) {
         Cell& cell = cells_[index];
         if (cell.done || cell.exhausted) continue;
-        if (2 * cell.level + 1 > options_.max_steps) {
+        const bool extend = !cell.extended && cell.level <= kLargestExtension;
+        if (cell.nodes + (extend ? cell.level + 1 : 2 * cell.level + 1) > options_.max_steps) {
           cell.exhausted = true;
           continue;
         }
-        next[{!cell.extended && cell.level <= kLargestExtension, cell.level}].push_back(index);
+        next[{extend, cell.level}].push_back(index);
         cell.extended = true;
       }
       if (next.empty()) break;
       for (const auto& [key, which] : next) {
         const auto& [extend, level] = key;
-        plain_level(which, extend ? arc_extended_nodes(level) : arc_nodes(2 * level + 1));
+        if (extend) {
+          extended_level(which, level);
+        } else {
+          plain_level(which, 2 * level + 1);
+        }
       }
       judge();
     }
@@ -448,7 +474,8 @@ class Integration {
         report.delta = delta(cell);
         report.sum = result.scores.select(0, layer).sum(at::kDouble).item<double>();
         report.gap = std::fabs(report.sum - report.delta);
-        report.nodes = cell.nodes;
+        report.nodes = cell.nodes + cell.shared_nodes;
+        report.shared_nodes = cell.shared_nodes;
         report.cheap_nodes = cell.cheap_nodes;
         const bool compares = !cell.compared.empty();
         double relative_movement = largest > 0 ? movement[index] / largest : 0.0;

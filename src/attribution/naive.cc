@@ -115,7 +115,8 @@ class Naive {
     at::Tensor integral = at::zeros_like(a);
     for (size_t i = 0; i < rule.nodes.size(); ++i) {
       integral += rule.weights[i] * gradient(layer, rule.nodes[i] * a);
-      if (rule.nodes[i] != 1) ++report.nodes;
+      ++report.nodes;
+      if (rule.nodes[i] == 1) ++report.shared_nodes;
     }
     return (a * integral).sum(0);
   }
@@ -148,17 +149,15 @@ class Naive {
     return value(resting.index_copy(1, positions_, row));
   }
 
-  [[nodiscard]] std::vector<float> freed(int64_t layer, const Arc& arc, double t,
-                                         const at::Tensor& rest, const at::Tensor& fed,
-                                         bool only_targets) const {
+  /// Its gradient, [k * d_model].
+  [[nodiscard]] std::vector<float> gradient_of_sum(int64_t layer, const at::Tensor& y,
+                                                   bool only_targets) const {
     const at::AutoGradMode with_gradient(true);
-    const at::Tensor leaf = (rest + t * fed).detach().clone().requires_grad_(true);
+    const at::Tensor leaf = y.detach().clone().requires_grad_(true);
     const at::Tensor g = torch::autograd::grad({value_of_sum(layer, leaf, only_targets)}, {leaf})
                              .front()
                              .contiguous();
-    std::vector<float> rows(g.const_data_ptr<float>(), g.const_data_ptr<float>() + g.numel());
-    arc.free_of_scale(t, rows);
-    return rows;
+    return {g.const_data_ptr<float>(), g.const_data_ptr<float>() + g.numel()};
   }
 
   at::Tensor on_arc(int64_t layer, const at::Tensor& a, LayerReport& report) const {
@@ -176,26 +175,31 @@ class Naive {
     const Arc arc(host(rest), host(fed), a.size(0), config.norm_epsilon);
 
     const int64_t n = *options_.steps;
-    const bool same = layer >= config.layers - 2;
+    report.nodes = n;
     const auto integral = [&](std::vector<double> s, bool only_targets) {
       s.push_back(1.0);
       std::vector<std::vector<float>> rows;
       for (const double node : s) {
-        rows.push_back(freed(layer, arc, arc.t(node), rest, fed, only_targets));
+        rows.push_back(gradient_of_sum(layer, rest + arc.t(node) * fed, only_targets));
+        arc.free_of_scale(arc.t(node), rows.back());
       }
       return arc.integrate(s, rows);
     };
     std::vector<double> sum;
-    if (same || n > 12) {
-      const std::vector<double> nodes = n > 12 ? arc_nodes(n) : arc_extended_nodes(n);
-      sum = integral(nodes, false);
-      report.nodes = static_cast<int64_t>(nodes.size());
+    if (n > 12) {
+      const Quadrature rule = quadrature(Rule::kControlVariate, n);
+      sum.assign(static_cast<size_t>(rest.numel()), 0.0);
+      for (size_t q = 0; q < rule.nodes.size(); ++q) {
+        const double s = rule.nodes[q];
+        const std::vector<float> rows = gradient_of_sum(layer, rest + arc.t(s) * fed, false);
+        const double weight = rule.weights[q] * arc.slope(s);
+        for (size_t i = 0; i < sum.size(); ++i) sum[i] += weight * static_cast<double>(rows[i]);
+      }
     } else {
       sum = integral(arc_extended_nodes(n), true);
       const std::vector<double> exact = integral(arc_nodes(n), false);
       const std::vector<double> cheap = integral(arc_nodes(n), true);
       for (size_t i = 0; i < sum.size(); ++i) sum[i] += exact[i] - cheap[i];
-      report.nodes = n;
     }
     const at::Tensor integrated = at::tensor(sum, at::kDouble).to(at::kFloat).view(rest.sizes());
     return scores_of(model_, layer, integrated, a, a.size(0)).select(0, 0);

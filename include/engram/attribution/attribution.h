@@ -48,7 +48,7 @@ struct AttributionOptions {
   Target target = Target::kProbability;
   std::optional<int64_t> steps;  ///< fixes n for every rule (1..10000); unset: adaptive rules
                                  ///< adapt, the fixed ones (riemann-*, trapezoid, linspace) take 20
-  int64_t max_steps = 64;        ///< cap of exact nodes per (prompt, layer) for adaptive rules
+  int64_t max_steps = 64;        ///< cap of all nodes of a (prompt, layer) for adaptive rules
   double tolerance = 0.01;       ///< relative; METHOD "when to stop"
   int threads = 0;               ///< workers, one BLAS thread each; 0: one per core
   int64_t memory_bytes = 0;      ///< budget for buffers of all workers; 0: half of what is free
@@ -67,7 +67,9 @@ struct LayerReport {
   double delta = 0;            ///< F_l(a) - F_l(0)
   double sum = 0;              ///< sum of the layer's scores
   double gap = 0;              ///< |sum - delta|, the completeness gap (IG; else the difference)
-  int64_t nodes = 0;           ///< exact nodes of this layer's own (t = 1, shared by all, is free)
+  int64_t nodes = 0;           ///< of F that the layer's rules used; kControlVariate has t = 1 for
+                               ///< nothing and does not count it
+  int64_t shared_nodes = 0;    ///< those of `nodes` at t = 1, where one pass serves all layers
   int64_t cheap_nodes = 0;     ///< nodes of the control variate
   double estimated_error = 0;  ///< of the scores, absolute: largest estimated change of a score
   bool converged = true;       ///< met the tolerance (adaptive rules)
