@@ -1,6 +1,5 @@
 # tests/<folder>/*_test.cc -> the executable <folder>_tests; other .cc files of the folder are its
-# helpers, tests/support/*.cc is linked into all of them. The same folders may hold *_test.py or
-# *_test.sh, which are run as they are.
+# helpers, tests/support/*.cc is linked into all of them.
 
 find_package(GTest REQUIRED)
 include(GoogleTest)
@@ -59,6 +58,10 @@ foreach(dir IN LISTS test_folders)
     DISCOVERY_TIMEOUT 120
     PROPERTIES TIMEOUT 900 ENVIRONMENT "${ENGRAM_TEST_ENVIRONMENT}")
 endforeach()
+
+# The shipped model's files are the ones that its card speaks of.
+add_test(NAME shipped.checksums COMMAND sha256sum --check --quiet SHA256SUMS
+         WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/models/engram-base")
 
 # An installed tree serves a project of somebody else.
 set(consumer_flags "")

@@ -121,9 +121,11 @@ TEST_P(FastEqualsNaive, OnRandomModels) {
   const std::vector<Attribution> fast = run(model, queries, one.options);
   for (size_t i = 0; i < queries.size(); ++i) {
     const Attribution plain = attribute_naive(model, queries[i], one.options);
-    // An ablation's score is a difference of two values of F, and carries their rounding.
+    // An ablation's score is a difference of two values of F, and carries their rounding: that of
+    // log P, about -5 in float32, with logits summed in an order that differs between compilers
+    // (up to 3.3e-6 of F was seen).
     const bool ablation = one.options.score == Score::kAblation;
-    const double rounding = ablation ? 1e-6 * std::fabs(plain.f) : 0.0;
+    const double rounding = ablation ? 5e-6 * std::fabs(plain.f) : 0.0;
     EXPECT_LT(distance(plain, fast[i], rounding), ablation ? 2e-5 : 1e-5)
         << one.name << " query " << i;
     EXPECT_NEAR(fast[i].p, plain.p, 1e-5 * plain.p);

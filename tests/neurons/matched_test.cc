@@ -90,7 +90,8 @@ TEST(MatchedSampler, DrawsMatchTheGradientToo) {
       sampler.draw(neurons, MatchStrength::kGradient, activation, gradient, 30, 3);
   ASSERT_EQ(sets.draws.size(), 30U);
   EXPECT_EQ(sets.weakened + sets.missing, 0);
-  const at::Tensor value = deciles(model.weights().layers[0].ffn_out_weight.norm(2, 0)[None]);
+  const at::Tensor value =
+      deciles(model.weights().layers[0].ffn_out_weight.norm(2, 0).unsqueeze(0));
   const at::Tensor by_activation = deciles(activation);
   const at::Tensor by_gradient = deciles(gradient);
   const auto cell = [&](NeuronId id) {
