@@ -179,7 +179,7 @@ nlohmann::ordered_json to_json(const LoadedModel& loaded, const AttributeOptions
                       {"nodes", l.nodes},
                       {"cheap_nodes", l.cheap_nodes},
                       {"estimated_error", l.estimated_error},
-                      {"converged", l.converged}});
+                      {"converged", integrated ? Json(l.converged) : Json(nullptr)}});
   }
   auto& neurons = out["neurons"] = Json::array();
   for (const RankedNeuron& n : rank_neurons(
@@ -195,28 +195,32 @@ nlohmann::ordered_json to_json(const LoadedModel& loaded, const AttributeOptions
                    {"nodes", totals.nodes},
                    {"cheap_nodes", totals.cheap_nodes},
                    {"largest_relative_gap", totals.gap},
-                   {"converged", totals.converged}};
+                   {"converged", integrated ? Json(totals.converged) : Json(nullptr)}};
   return out;
 }
 
 std::string layer_table(const Attribution& attribution, bool integrated) {
   double largest = 0;
   for (const LayerReport& l : attribution.layers) largest = std::max(largest, std::fabs(l.sum));
-  std::vector<Table::Column> columns{{"layer"}, {"F(a)-F(0)"}, {"sum"}, {"gap"}, {"gap %"}};
-  if (integrated) columns.insert(columns.end(), {{"nodes"}, {"cheap"}, {"est. error"}});
+  // The other scores are not meant to sum to F(a) - F(0).
+  std::vector<Table::Column> columns{{"layer"}, {"F(a)-F(0)"}, {"sum"}};
+  if (integrated) {
+    columns.insert(columns.end(), {{"gap"}, {"gap %"}, {"nodes"}, {"cheap"}, {"est. error"}});
+  }
   columns.push_back({"|sum|", Table::Align::kLeft});
   Table table(columns);
   for (size_t i = attribution.layers.size(); i-- > 0;) {
     const LayerReport& l = attribution.layers[i];
-    std::vector<std::string> row{std::to_string(i), format_signed(l.delta), format_signed(l.sum),
-                                 format_number(l.gap, 3), format_percent(relative_gap(l), 2)};
+    std::vector<std::string> row{std::to_string(i), format_signed(l.delta), format_signed(l.sum)};
     if (integrated) {
+      row.push_back(format_number(l.gap, 3));
+      row.push_back(format_percent(relative_gap(l), 2));
       row.push_back(std::to_string(l.nodes));
       row.push_back(std::to_string(l.cheap_nodes));
-      row.push_back(format_number(l.estimated_error, 3));
+      row.push_back(std::isnan(l.estimated_error) ? "-" : format_number(l.estimated_error, 3));
     }
     row.push_back(bar(largest > 0 ? std::fabs(l.sum) / largest : 0, 16) +
-                  (l.converged ? "" : " not converged"));
+                  (l.converged || !integrated ? "" : " not converged"));
     table.add_row(row);
   }
   return table.str();
@@ -270,7 +274,7 @@ std::string to_text(const LoadedModel& loaded, const AttributeOptions& options,
   if (integrated) {
     out += "\n" + format_count(totals.nodes) + " exact and " + format_count(totals.cheap_nodes) +
            " cheap nodes, largest gap " + format_percent(totals.gap, 2) +
-           (totals.converged ? "" : "; not all layers met the tolerance (--max-steps)") + "\n";
+           (totals.converged ? "" : "; not all layers met the tolerance") + "\n";
   }
   return out;
 }
@@ -362,11 +366,13 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
           "exact nodes), gauss-legendre, gauss-radau, gauss-lobatto (adaptive too), riemann-left "
           "(the paper's code), riemann-right, trapezoid, linspace.")
       ->type_name("NAME");
-  add_integer(command, "--steps", options.steps, 1, 10'000,
-              "Take exactly N nodes a layer, 1 to 10000. Default: as many as --tolerance needs; 20 "
-              "for the rules that do not adapt.");
+  add_integer(
+      command, "--steps", options.steps, 1, 10'000,
+      "Take exactly N nodes a layer, 1 to 10000 (trapezoid: N intervals; control-variate: N "
+      "beside t = 1). Default: as many as --tolerance needs; 20 for the rules that do not "
+      "adapt.");
   add_integer(command, "--max-steps", options.max_steps, 1, 10'000,
-              "At most N exact nodes a layer where rules adapt. Default: 64.");
+              "At most N nodes of F a layer, in all, where rules adapt. Default: 64.");
   add_number(command, "--tolerance", options.tolerance, Range{0, 1, true, true},
              "What is close enough, as a share: of the gap in |F(a) - F(0)|, and of the change of "
              "scores in the largest. Default: 0.01.");

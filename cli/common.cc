@@ -203,6 +203,20 @@ void print_json(const nlohmann::ordered_json& value, int indent) {
   print(json_text(value, indent) + "\n");
 }
 
+std::string problems_text(const std::vector<FactProblem>& problems, const std::string& heading) {
+  constexpr std::size_t kMost = 20;
+  if (problems.empty()) return "";
+  std::string out = "\n" + heading + ":\n";
+  for (std::size_t i = 0; i < problems.size() && i < kMost; ++i) {
+    out += "  " + printable(problem_text(problems[i])) + "\n";
+  }
+  if (problems.size() > kMost) {
+    out += "  and " + format_count(static_cast<int64_t>(problems.size() - kMost)) +
+           " more (--json and --out list all)\n";
+  }
+  return out;
+}
+
 void note(const CommonOptions& common, std::string_view text) {
   if (common.quiet) return;
   const std::string line = "engram: " + printable(text) + "\n";

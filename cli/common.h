@@ -15,6 +15,7 @@
 #include "cli/terminal.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
+#include "engram/text/facts.h"
 #include "engram/text/tokenizer.h"
 
 // What all commands share. A command is one pair of files:
@@ -126,6 +127,9 @@ void print_json(const nlohmann::ordered_json& value, int indent = -1);
 std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 /// Flushes stdout. Throws FileError. main() calls it before it returns 0.
 void flush_output();
+
+/// What could not be used, under `heading`: the first 20, and how many more. Empty without any.
+std::string problems_text(const std::vector<FactProblem>& problems, const std::string& heading);
 
 /// A remark for people, on stderr, "engram: TEXT"; nothing with --quiet.
 void note(const CommonOptions& common, std::string_view text);

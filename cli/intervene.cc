@@ -136,20 +136,6 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
   return out + "\n";
 }
 
-std::string problems_text(const std::vector<FactProblem>& problems) {
-  constexpr size_t kMost = 20;
-  if (problems.empty()) return "";
-  std::string out = "\n" + format_count(static_cast<int64_t>(problems.size())) + " skipped:\n";
-  for (size_t i = 0; i < std::min(problems.size(), kMost); ++i) {
-    out += "  " + printable(problems[i].file) + ":" + std::to_string(problems[i].line) + ": " +
-           printable(problems[i].message) + "\n";
-  }
-  if (problems.size() > kMost) {
-    out += "  and " + format_count(static_cast<int64_t>(problems.size() - kMost)) + " more\n";
-  }
-  return out;
-}
-
 /// Activations on the corpus, if there is one and it is needed. Checks the reference's inputs.
 at::Tensor corpus_reference(const InterveneCommandOptions& options, const LoadedModel& loaded) {
   if (options.corpus.empty()) return {};
@@ -238,7 +224,9 @@ void run_intervene(const InterveneCommandOptions& given) {
     }
     if (!options.common.json) {
       print(heading(options, selection, report) + effect_tables(report, options.effects) +
-            problems_text(selection.problems));
+            problems_text(
+                selection.problems,
+                format_count(static_cast<int64_t>(selection.problems.size())) + " skipped"));
     }
     flush_output();
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;

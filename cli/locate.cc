@@ -249,19 +249,6 @@ std::string skipped_text(size_t facts, size_t lines) {
   return text;
 }
 
-std::string problems_text(const std::vector<FactProblem>& problems, size_t of_facts, size_t most) {
-  if (problems.empty()) return "";
-  std::string out = "\n" + skipped_text(of_facts, problems.size() - of_facts) + ":\n";
-  for (size_t i = 0; i < problems.size() && i < most; ++i) {
-    out += "  " + printable(problem_text(problems[i])) + "\n";
-  }
-  if (problems.size() > most) {
-    out += "  and " + format_count(static_cast<int64_t>(problems.size() - most)) +
-           " more (--json and --out list all)\n";
-  }
-  return out;
-}
-
 /// "0.2", not "0.2000": a threshold as it was given.
 std::string plain(double value) {
   char buffer[32];
@@ -357,7 +344,8 @@ void run_locate(const LocateCommandOptions& options) {
               format_count(summary.facts) + ")\n" + fact_text(shown, options.prompts));
       }
       print(unsplit_text(set.unsplit_relations));
-      print(problems_text(summary.problems, skipped, 20));
+      print(problems_text(summary.problems,
+                          skipped_text(skipped, summary.problems.size() - skipped)));
     }
     flush_output();
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;

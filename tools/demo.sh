@@ -16,10 +16,10 @@ prompt='The capital of France is [MASK].'
 show inspect "$model"
 show predict "$model" "$prompt" --top 5
 show attribute "$model" --prompt "$prompt" --answer Paris --top 10 --picture "$out/paris.svg"
-show locate "$model" --facts "$model/facts.jsonl" --limit 40 --out "$out/neurons.jsonl"
-show intervene "$model" --facts "$model/facts.jsonl" --limit 40 \
+show locate "$model" --facts "$model/facts.jsonl" --limit 200 --out "$out/neurons.jsonl"
+show intervene "$model" --facts "$model/facts.jsonl" --limit 200 \
   --neurons "$out/neurons.jsonl" --do zero
-show intervene "$model" --facts "$model/facts.jsonl" --limit 40 \
+show intervene "$model" --facts "$model/facts.jsonl" --limit 200 \
   --neurons "$out/neurons.jsonl" --do double
 printf '\nThe picture of the attribution: %s\nThe knowledge neurons: %s\n' \
   "$out/paris.svg" "$out/neurons.jsonl"

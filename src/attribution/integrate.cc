@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -482,7 +483,8 @@ class Integration {
         if (cell.compared_power != 1) {
           relative_movement = std::pow(relative_movement, cell.compared_power);
         }
-        report.estimated_error = cell.compared_factor * relative_movement * largest;
+        report.estimated_error = compares ? cell.compared_factor * relative_movement * largest
+                                          : std::numeric_limits<double>::quiet_NaN();
         const bool gap_closed = report.gap < options_.tolerance * gap_scale(cell);
         const bool settled =
             compares ? report.estimated_error < options_.tolerance * largest || largest == 0 : true;

@@ -71,7 +71,8 @@ struct LayerReport {
                                ///< nothing and does not count it
   int64_t shared_nodes = 0;    ///< those of `nodes` at t = 1, where one pass serves all layers
   int64_t cheap_nodes = 0;     ///< nodes of the control variate
-  double estimated_error = 0;  ///< of the scores, absolute: largest estimated change of a score
+  double estimated_error = 0;  ///< of the scores, absolute: largest estimated change of a score;
+                               ///< NaN where there was nothing to estimate it by (fixed rules)
   bool converged = true;       ///< met the tolerance (adaptive rules)
 };
 
