@@ -19,7 +19,7 @@ struct Outcome {
 /// How a run differs from the plain one.
 struct RunSetup {
   std::string program = "engram";  ///< another of the build's programs
-  std::string stdout_path;  ///< a file or device instead of a pipe; "-" closes stdout
+  std::string stdout_path;         ///< a file or device instead of a pipe; "-" closes stdout
   std::chrono::milliseconds signal_after{0};  ///< sends `signals` one after the other, from then on
   std::vector<int> signals;
   bool reader_leaves = false;  ///< stdout is a pipe that nobody reads
