@@ -110,7 +110,7 @@ std::optional<Probe> mask_one_token(const std::string& line, const Tokenizer& to
       if (encoded.answer.size() != 1) continue;
       return Probe{std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)};
     } catch (const InputError&) {
-      // A word that the vocabulary does not hold; another one may do.
+      continue;  // a word that the vocabulary does not hold; another one may do
     }
   }
   return std::nullopt;
