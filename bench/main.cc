@@ -2,6 +2,7 @@
 // JSON object. bench/README.md says what each field means.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

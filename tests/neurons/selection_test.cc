@@ -19,7 +19,7 @@ std::set<NeuronId> ids(const std::vector<CountedNeuron>& neurons) {
   return set;
 }
 
-PromptNeurons pass(std::vector<float> scores, const SelectionOptions& options) {
+PromptNeurons pass(const std::vector<float>& scores, const SelectionOptions& options) {
   return passing_neurons(at::tensor(scores, at::kFloat).view({1, -1}), options);
 }
 
