@@ -62,7 +62,7 @@ at::Tensor partial_target_rows(const AttentionLayout& layout, const at::Device& 
 at::Tensor all_rows(const AttentionLayout& layout, const at::Tensor& moved,
                     const at::Tensor& base) {
   const int64_t width = moved.size(1);
-  const at::Tensor full = moved.narrow(0, 0, layout.full * layout.tokens);
+  at::Tensor full = moved.narrow(0, 0, layout.full * layout.tokens);
   if (layout.partial == 0) return full;
   const std::vector<int64_t> prompts(layout.prompt + layout.full, layout.prompt + layout.items());
   at::Tensor partial = base.view({-1, layout.tokens, width})

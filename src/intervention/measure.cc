@@ -102,7 +102,7 @@ class TrialRunner {
   at::Tensor join(std::span<const Row> rows, const at::Tensor& prompt, int64_t layer) const {
     const auto l = static_cast<size_t>(layer);
     ChangeHook hook = changes(rows, layer, true);
-    const at::Tensor moved = model_.feed(layer, shared_.attended[l].index_select(0, prompt), &hook);
+    at::Tensor moved = model_.feed(layer, shared_.attended[l].index_select(0, prompt), &hook);
     if (layer == model_.config().layers - 1) return moved;
     at::Tensor whole = shared_.output[l].index_select(0, prompt);
     const at::Tensor place =

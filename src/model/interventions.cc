@@ -6,10 +6,10 @@
 
 namespace engram {
 
-InterventionHook::InterventionHook(std::vector<Intervention> interventions, int64_t layers,
+InterventionHook::InterventionHook(const std::vector<Intervention>& interventions, int64_t layers,
                                    int64_t d_ff)
     : by_layer_(static_cast<size_t>(layers)) {
-  for (Intervention& one : interventions) {
+  for (const Intervention& one : interventions) {
     if (one.layer < 0 || one.layer >= layers || one.neuron < 0 || one.neuron >= d_ff) {
       throw InputError("neuron " + std::to_string(one.layer) + ":" + std::to_string(one.neuron) +
                        " does not exist: the model has layers 0.." + std::to_string(layers - 1) +

@@ -36,7 +36,7 @@ struct Intervention {
 /// when a layer or neuron does not exist, InternalError when prompt or token is out of the batch.
 class InterventionHook : public ActivationHook {
  public:
-  InterventionHook(std::vector<Intervention> interventions, int64_t layers, int64_t d_ff);
+  InterventionHook(const std::vector<Intervention>& interventions, int64_t layers, int64_t d_ff);
   at::Tensor on_activation(int64_t layer, const at::Tensor& a) override;
 
  private:
