@@ -50,6 +50,13 @@ char* engram_hf_train_wordpiece(const uint8_t* corpus, size_t corpus_size,
 // {"name", "dtype", "shape", "begin", "end"}, bytes counted from the start of the file.
 char* engram_hf_safetensors_tensors(const uint8_t* data, size_t size, char** error);
 
+// SHA-256: what was fed so far, as 64 hexadecimal digits (free with engram_hf_free_text).
+typedef struct engram_hf_sha256 engram_hf_sha256;
+engram_hf_sha256* engram_hf_sha256_new(void);
+void engram_hf_sha256_update(engram_hf_sha256* hash, const uint8_t* data, size_t size);
+char* engram_hf_sha256_hex(const engram_hf_sha256* hash);
+void engram_hf_sha256_free(engram_hf_sha256* hash);
+
 #ifdef __cplusplus
 }
 #endif

@@ -7,6 +7,7 @@ use std::sync::Once;
 use safetensors::SafeTensors;
 use tokenizers::Tokenizer;
 
+mod hash;
 mod train;
 
 pub struct Handle {

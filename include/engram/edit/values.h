@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engram/model/model.h"
+#include "engram/model/neuron.h"
+
+namespace engram {
+
+/// What is written to the value vectors of some neurons: their columns of the second FFN matrix.
+struct ValueEdit {
+  std::vector<NeuronId> neurons;  ///< each once
+  at::Tensor values;              ///< [neurons, d_model] float32, CPU: the new value vectors
+};
+
+/// How a relation's value vectors are erased (METHOD section 5).
+enum class EraseMode {
+  kZero,     ///< zero: the paper's released code
+  kUnknown,  ///< the input embedding of the unknown token: the paper's 2021 version
+  kMean,     ///< the mean of the layer's value vectors
+};
+const char* erase_mode_name(EraseMode mode);        ///< "zero", "unk", "mean"
+EraseMode parse_erase_mode(std::string_view name);  ///< throws UsageError
+
+/// The value vectors of `neurons`, [neurons, d_model] float32, CPU. Throws InputError for a neuron
+/// that the model does not have.
+at::Tensor value_vectors(const Model& model, std::span<const NeuronId> neurons);
+
+/// Fact update o -> o' (METHOD section 5): value_i += -lambda1 |value_i|/|e(o)| e(o)
+/// + lambda2 |value_i|/|e(o')| e(o'), e(.) = the mean of the input embeddings of the answer's
+/// tokens. Throws InputError as value_vectors().
+ValueEdit update_values(const Model& model, std::span<const NeuronId> neurons,
+                        std::span<const int64_t> old_answer, std::span<const int64_t> new_answer,
+                        double lambda1, double lambda2);
+
+/// Erased value vectors. `unknown` is the id of the unknown token, used by kUnknown only.
+ValueEdit erase_values(const Model& model, std::span<const NeuronId> neurons, EraseMode mode,
+                       std::optional<int64_t> unknown);
+
+/// The model with the edit made in memory: shares every tensor but the second FFN matrices of the
+/// edited layers. Throws InputError as value_vectors(), and for values of another shape.
+Model with_values(const Model& model, const ValueEdit& edit);
+
+}  // namespace engram

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace engram {
+
+/// What a checkpoint is, independent of its place: the SHA-256 over the names and the SHA-256 of
+/// the files that make it (config.json, weights with their index, the tokenizer's files), in the
+/// order of their names. "sha256:" and 64 hexadecimal digits. Throws FileError; Interrupted.
+std::string model_fingerprint(const std::filesystem::path& directory);
+
+}  // namespace engram

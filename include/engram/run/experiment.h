@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engram/evaluation/locate.h"
+#include "engram/evaluation/prepare.h"
+#include "engram/model/model.h"
+#include "engram/store/run_store.h"
+#include "engram/text/facts.h"
+#include "engram/text/tokenizer.h"
+
+namespace engram {
+
+/// Everything about a run that changes what it contains; all of it is part of the identity.
+struct RunOptions {
+  uint64_t seed = 0;
+  LocateOptions locate;        ///< threads and memory in it are no part of the identity
+  int64_t draws = 20;          ///< random sets per fact and strength, on own and held-out prompts
+  int64_t side_draws = 1;      ///< the same on other prompts
+  int64_t same_relation = 20;  ///< side-effect facts of the relation per fact
+  int64_t other_relations = 100;  ///< and of other relations
+  int64_t update_facts = 20;      ///< facts per relation that are edited at most
+  int64_t text_positions = 2000;  ///< of ordinary text for pseudo-perplexity
+  bool keep_scores = false;       ///< all scores as blobs
+  std::string texts;              ///< folder of distant texts; empty: none
+  std::string corpus;             ///< file of ordinary text; empty: none
+};
+
+/// The facts of a run. Fact ids are places in the whole fact set, so that every shard has the same
+/// ones. Texts are kept, token ids are made when asked for.
+class RunFacts {
+ public:
+  RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config);
+
+  /// Relations that have a usable fact, in the order of the fact set.
+  [[nodiscard]] const std::vector<std::string>& relations() const { return relations_; }
+  /// Ids of the relation's usable facts, ascending.
+  [[nodiscard]] const std::vector<int64_t>& of(std::string_view relation) const;
+  /// Ids of all usable facts, ascending.
+  [[nodiscard]] const std::vector<int64_t>& usable() const { return usable_; }
+  [[nodiscard]] const Fact& fact(int64_t id) const { return facts_[static_cast<size_t>(id)]; }
+  /// Token ids of a usable fact's prompts.
+  [[nodiscard]] PreparedFact prepared(int64_t id) const;
+  /// The subject holds the object: left out of all effects.
+  [[nodiscard]] bool copies(int64_t id) const;
+  [[nodiscard]] const std::vector<FactProblem>& problems() const { return problems_; }
+
+ private:
+  std::vector<Fact> facts_;
+  const Tokenizer* tokenizer_;
+  const ModelConfig* config_;
+  std::vector<std::string> relations_;
+  std::vector<std::vector<int64_t>> by_relation_;
+  std::vector<int64_t> usable_;
+  std::vector<bool> copies_;
+  std::vector<FactProblem> problems_;
+};
+
+/// What an experiment works with. `store` is read for the results of earlier experiments; rows go
+/// back to the driver, which writes them.
+struct RunContext {
+  const Model& model;
+  const Tokenizer& tokenizer;
+  const RunFacts& facts;
+  const RunOptions& options;
+  RunStore& store;
+  MeasureOptions measure;  ///< threads and memory
+};
+
+/// One experiment of a run. A part's rows must be a function of model, facts, options, relation
+/// and part alone (and of what experiments before it have stored for the relation): every random
+/// choice comes from a seed made of those (fact_seed() in random.h), never from a running state.
+class Experiment {
+ public:
+  virtual ~Experiment() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  /// Names of the experiments whose results it reads.
+  [[nodiscard]] virtual std::vector<std::string_view> needs() const { return {}; }
+  /// Why it cannot run (an input that is missing), for the report; nothing: it can.
+  [[nodiscard]] virtual std::optional<std::string> skipped(const RunContext&) const { return {}; }
+  /// True: its only relation is "" (all relations), done last and never in a shard.
+  [[nodiscard]] virtual bool across() const { return false; }
+  /// Parts of the relation, cut from the fact list alone; parts are run in order.
+  [[nodiscard]] virtual int64_t parts(const RunContext&, std::string_view relation) const = 0;
+  /// Facts that the part is about, for progress.
+  [[nodiscard]] virtual int64_t facts(const RunContext&, std::string_view relation,
+                                      int64_t part) const = 0;
+  virtual std::vector<TableRows> run(const RunContext&, std::string_view relation,
+                                     int64_t part) = 0;
+};
+
+/// All of them, in the order in which they run.
+std::vector<std::unique_ptr<Experiment>> make_experiments();
+
+// Each in a file of its own, src/run/<name>.cc.
+std::unique_ptr<Experiment> make_locate_experiment();     ///< both scores, selection
+std::unique_ptr<Experiment> make_stability_experiment();  ///< halves of the prompts, another rule
+std::unique_ptr<Experiment> make_effects_experiment();    ///< suppress and amplify
+std::unique_ptr<Experiment> make_update_experiment();     ///< o -> o'
+std::unique_ptr<Experiment> make_erase_experiment();      ///< a relation, and the audit
+std::unique_ptr<Experiment> make_unions_experiment();     ///< other relations' neurons: across
+std::unique_ptr<Experiment> make_texts_experiment();      ///< activating texts
+
+}  // namespace engram

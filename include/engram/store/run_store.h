@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engram/store/schema.h"
+
+namespace engram {
+
+/// A piece of work that is done whole or not at all: one part of one experiment on one relation.
+/// An empty relation stands for all of them together.
+struct Unit {
+  std::string experiment;
+  std::string relation;
+  int64_t part = 0;
+  friend auto operator<=>(const Unit&, const Unit&) = default;
+};
+
+/// What a run is: options that change its content, with their values as text ("model" = its
+/// fingerprint, "seed" = "0", ...). Two runs with the same identity have the same content.
+using RunIdentity = std::map<std::string, std::string>;
+
+/// Conditions `column = value` on a read, all of which must hold.
+using Where = std::vector<std::pair<std::string_view, Value>>;
+
+/// What the ledger says of the sessions that worked on a run.
+struct RunSession {
+  int64_t session = 0;
+  std::string command;  ///< as typed
+  std::string version;  ///< of the program
+  std::string host;     ///< and process id: "host:1234"
+  std::string started;  ///< UTC, "2026-01-31T12:00:00Z"
+  std::string last;     ///< last write
+  std::string ended;    ///< empty: still running, or killed
+  std::string stage;    ///< what it is or was at, "locate"
+  int64_t done = 0;     ///< of the stage's `total`
+  int64_t total = 0;
+  double seconds = 0;  ///< from `started` to `last`
+};
+
+/// A run in one SQLite file (WAL, foreign keys off between content tables: their order is free).
+/// One writer: a second process that wants to write is refused, readers never are. Objects are not
+/// thread-safe but for write() and progress(), which any thread may call.
+///
+/// Errors: FileError for a file that is no database, is locked by another writer, is full or cannot
+/// be written (the message names the file and says that what was committed is kept); InputError for
+/// a run of a newer schema, or of another identity (the message lists what differs: name, value of
+/// the run, value asked for).
+class RunStore {
+ public:
+  enum class Mode {
+    kRead,      ///< must exist
+    kContinue,  ///< created if it is not there, and then gets `identity`
+  };
+  /// `identity` empty (kRead): any run. In kContinue names that the run has and `identity` lacks
+  /// and the other way round are differences too.
+  static RunStore open(const std::filesystem::path& path, Mode mode,
+                       const RunIdentity& identity = {});
+  RunStore(RunStore&&) noexcept;
+  RunStore& operator=(RunStore&&) noexcept;
+  ~RunStore();  ///< waits for what is queued; errors are lost: call flush() first
+
+  [[nodiscard]] const std::filesystem::path& path() const;
+  [[nodiscard]] RunIdentity identity() const;
+
+  /// Has the unit been written (committed or queued)?
+  [[nodiscard]] bool done(const Unit& unit) const;
+  [[nodiscard]] std::vector<Unit> units() const;
+
+  /// Queues a unit's rows for the writer thread, which commits them in one transaction together
+  /// with the mark that the unit is done; returns at once but for a full queue (bounded). A unit
+  /// that is done already is InternalError. Rethrows the writer's error of an earlier batch.
+  void write(const Unit& unit, std::vector<TableRows> rows);
+  /// Waits until everything queued is on the disk. Throws the writer's error.
+  void flush();
+
+  /// Rows of a table in the order of its primary key. Flushes first, so that a unit sees what
+  /// earlier ones wrote.
+  [[nodiscard]] std::vector<Row> read(std::string_view table, const Where& where = {});
+  /// The same, row by row, for large tables; `sink` returns false to stop.
+  void read_each(std::string_view table, const Where& where,
+                 const std::function<bool(const Row&)>& sink);
+
+  /// Ledger: begins a session of this process (ended by end_session(), else it counts as killed).
+  void begin_session(const std::string& command, const std::string& version);
+  /// Says what is being done; written now and then (at most twice a second), by the writer thread.
+  void progress(std::string_view stage, int64_t done, int64_t total);
+  void end_session();
+  [[nodiscard]] std::vector<RunSession> sessions();
+
+ private:
+  struct Impl;
+  explicit RunStore(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Joins runs of one identity into a new file `out` (written beside and renamed): the union of
+/// their units with their rows. Units that several hold must be equal. Throws InputError with the
+/// difference where they do not belong together; FileError where `out` exists.
+void merge_runs(const std::filesystem::path& out, const std::vector<std::filesystem::path>& in);
+
+/// The first difference between the content of two runs ("table effect, key ...: column p: 0.1
+/// against 0.2"), or nothing. Ledger tables are not compared.
+std::optional<std::string> run_difference(RunStore& a, RunStore& b);
+
+enum class ExportFormat { kCsv, kJsonl, kParquet };
+/// Writes every content table and view as FOLDER/<name>.<ext>; the folder is made when it is not
+/// there. No times, hosts or paths: the same content gives the same bytes. Empty tables are written
+/// with their header. Throws FileError, Interrupted.
+void export_run(RunStore& run, const std::filesystem::path& folder, ExportFormat format);
+
+}  // namespace engram

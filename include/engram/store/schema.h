@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace engram {
+
+/// Storage of a column. kReal is an IEEE double and comes back bit for bit; NaN is stored as NULL.
+enum class ColumnType { kInteger, kReal, kText, kBlob };
+
+struct Column {
+  const char* name;
+  ColumnType type;
+  const char* meaning;  ///< one line for docs/formats.md: unit, range, what NULL stands for
+};
+
+/// What a table is part of.
+enum class TableKind {
+  kContent,  ///< results: exported, merged, compared; the same for resumed, sharded and whole runs
+  kLedger,   ///< what was done when: of this file alone, never exported
+};
+
+/// A table of a run. Its first `key` columns are the primary key (WITHOUT ROWID).
+struct Table {
+  const char* name;
+  const char* meaning;
+  TableKind kind;
+  std::size_t key;
+  std::vector<Column> columns;
+
+  [[nodiscard]] std::size_t column(std::string_view name) const;  ///< throws InternalError
+};
+
+/// A view: what the paper's tables hold, for `sqlite3`, DuckDB and pandas. No intervals: those are
+/// made by the report.
+struct View {
+  const char* name;
+  const char* meaning;
+  const char* select;  ///< the SELECT statement
+};
+
+/// Version of the tables below, PRAGMA user_version of a run; raised by every change of them, which
+/// then also needs a migration (src/store/migrations.cc).
+constexpr int kSchemaVersion = 1;
+
+std::span<const Table> run_tables();
+std::span<const View> run_views();
+/// Throws InternalError for a name that is not there.
+const Table& run_table(std::string_view name);
+
+/// One value: NULL, integer, real, text or blob.
+using Value = std::variant<std::monostate, int64_t, double, std::string, std::vector<std::byte>>;
+/// One value per column, in the table's order.
+using Row = std::vector<Value>;
+
+/// Rows to be written to one table.
+struct TableRows {
+  std::string table;
+  std::vector<Row> rows;
+};
+
+}  // namespace engram

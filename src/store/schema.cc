@@ -1,0 +1,295 @@
+#include "engram/store/schema.h"
+
+#include "engram/error.h"
+
+namespace engram {
+namespace {
+
+constexpr ColumnType kInt = ColumnType::kInteger;
+constexpr ColumnType kReal = ColumnType::kReal;
+constexpr ColumnType kText = ColumnType::kText;
+constexpr ColumnType kBlob = ColumnType::kBlob;
+
+std::vector<Table> make_tables() {
+  std::vector<Table> tables;
+  const auto add = [&](const char* name, size_t key, const char* meaning,
+                       std::vector<Column> columns, TableKind kind = TableKind::kContent) {
+    tables.push_back({name, meaning, kind, key, std::move(columns)});
+  };
+  add("identity", 1, "what the run is: everything that changes its content",
+      {{"name", kText, "option"}, {"value", kText, "its value"}});
+  add("unit", 3, "the pieces of work that are done",
+      {{"experiment", kText, "name as in --only"},
+       {"relation", kText, "empty: all relations together"},
+       {"part", kInt, "from 0"}});
+
+  // Facts.
+  add("relation", 1, "relations with a fact that can be used",
+      {{"relation", kText, "as the fact set names it"},
+       {"facts", kInt, "that can be used"},
+       {"prompts", kInt, "that locate"},
+       {"held_out", kInt, "prompts that only test"}});
+  add("fact", 1, "facts that can be used",
+      {{"fact", kInt, "place in the fact set, from 0"},
+       {"relation", kText, "as the fact set names it"},
+       {"subject", kText, ""},
+       {"object", kText, "the answer"},
+       {"answer_tokens", kInt, "tokens of the answer"},
+       {"copies", kInt, "1: the subject holds the object, left out of all effects"}});
+  add("prompt", 3, "their prompts",
+      {{"fact", kInt, ""},
+       {"held_out", kInt, "1: only tests"},
+       {"prompt", kInt, "place in the fact's list, from 0"},
+       {"text", kText, "written with [MASK]"}});
+  add("problem", 1, "facts and lines that cannot be used",
+      {{"problem", kInt, "from 0"},
+       {"line", kInt, "of the fact set's file; 0: the file as a whole"},
+       {"message", kText, "got and expected"}});
+
+  // Locating. `method` names how scores were made: "ig", "activation", "ig-gauss-legendre".
+  add("attribution", 3, "one prompt's attribution",
+      {{"method", kText, "ig, activation, ig-gauss-legendre"},
+       {"fact", kInt, ""},
+       {"prompt", kInt, ""},
+       {"p", kReal, "P of the answer; exp of the mean log P for several tokens"},
+       {"answer_rank", kInt, "of the answer, 1: the top one; NULL where not measured"},
+       {"largest", kReal, "largest score"},
+       {"relative_gap", kReal,
+        "largest of the layers' |sum - delta| / max(|delta|, 1e-3 P); NULL: no IG"},
+       {"nodes", kReal, "exact nodes per layer, mean; NULL: no IG"},
+       {"converged", kInt, "1: every layer met the tolerance"}});
+  add("score", 5, "scores that reach the selection's share of the prompt's largest one",
+      {{"method", kText, ""},
+       {"fact", kInt, ""},
+       {"prompt", kInt, ""},
+       {"layer", kInt, "from 0"},
+       {"neuron", kInt, "from 0"},
+       {"score", kReal, ""}});
+  add("score_blob", 3, "all scores of a prompt, with --keep-scores",
+      {{"method", kText, ""},
+       {"fact", kInt, ""},
+       {"prompt", kInt, ""},
+       {"scores", kBlob, "float32, little-endian, [layers, d_ff]"}});
+  // `source` names a kind of neuron set: "ig", "activation" (the baseline), "ig-half-0",
+  // "ig-half-1" (from disjoint halves of the prompts), "ig-gauss-legendre".
+  add("selection", 2, "how one relation's sets were chosen",
+      {{"source", kText, "ig, activation, ig-half-0, ig-half-1, ig-gauss-legendre"},
+       {"relation", kText, ""},
+       {"facts", kInt, "with or without neurons"},
+       {"share", kReal, "p of the pass that stands"},
+       {"passes", kInt, ""},
+       {"mean", kReal, "neurons per fact"},
+       {"within", kInt, "1: the mean is in the wanted range"},
+       {"too_few", kInt, "facts with too few prompts to be refined"},
+       {"negative", kInt, "prompts whose largest score is not positive"}});
+  add("neuron", 4, "knowledge neurons of the facts",
+      {{"source", kText, "as in selection"},
+       {"fact", kInt, ""},
+       {"layer", kInt, ""},
+       {"neuron", kInt, ""},
+       {"prompts", kInt, "in which it passed"},
+       {"score", kReal, "mean over those"}});
+  add("relation_neuron", 3, "the most frequent neurons of a relation's facts",
+      {{"source", kText, "as in selection"},
+       {"relation", kText, ""},
+       {"place", kInt, "from 0, the most frequent first"},
+       {"layer", kInt, ""},
+       {"neuron", kInt, ""},
+       {"facts", kInt, "whose set it is in"}});
+
+  // Effects of switching neurons off or doubling them: sums over the prompts of a scope.
+  add("effect", 5, "suppress and amplify: one fact's neurons, sums over the prompts of a scope",
+      {{"operation", kText, "zero (suppress) or double (amplify)"},
+       {"source", kText,
+        "ig, activation (baseline), random-layer, random-activation, random-gradient"},
+       {"fact", kInt, "whose neurons are manipulated"},
+       {"scope", kText,
+        "own, held-out, same-relation-same-object, same-relation-other-object, "
+        "other-relations-same-object, other-relations-other-object, text"},
+       {"matched", kText, "the sets that random ones match: ig; else empty"},
+       {"neurons", kInt, "in the set"},
+       {"prompts", kInt, ""},
+       {"p", kReal, "P before"},
+       {"log_p", kReal, "log P before"},
+       {"top", kReal, "prompts whose answer is the top one before"},
+       {"log_rank", kReal, "natural log of the rank before"},
+       {"known", kInt, "prompts known before (P and rank as in identity)"},
+       {"known_p", kReal, "P before, of those"},
+       {"change_p", kReal, "change of P, mean over draws"},
+       {"change_log_p", kReal, ""},
+       {"change_top", kReal, ""},
+       {"change_log_rank", kReal, ""},
+       {"change_known_p", kReal, ""}});
+  add("effect_draw", 7, "change of P by draw of the random sets, for the rank of the located ones",
+      {{"operation", kText, ""},
+       {"source", kText, "random-layer, random-activation, random-gradient"},
+       {"relation", kText, ""},
+       {"part", kInt, "of the experiment"},
+       {"scope", kText, "own or held-out"},
+       {"matched", kText, ""},
+       {"draw", kInt, "from 0"},
+       {"change_p", kReal, "summed over the part's prompts"}});
+
+  // Update o -> o'.
+  add("edit", 2, "a fact update",
+      {{"fact", kInt, ""},
+       {"variant", kText,
+        "knowledge, activation, random, random-activated, output; sweep/l1=X,l2=Y,n=Z"},
+       {"target", kText, "o'"},
+       {"target_p", kReal, "P of o' before, mean over own prompts"},
+       {"target_rank", kReal, "rank of o' before, geometric mean over own prompts"},
+       {"right", kInt, "1: o was the top answer before on most own prompts"},
+       {"neurons", kInt, "whose value vectors change; 0: counted, not edited"},
+       {"lambda1", kReal, ""},
+       {"lambda2", kReal, ""}});
+  add("edit_effect", 3, "what a fact update does, sums over prompts",
+      {{"fact", kInt, ""},
+       {"variant", kText, ""},
+       {"scope", kText, "own, held-out, same-relation, other-relations, text"},
+       {"prompts", kInt, ""},
+       {"right", kInt, "prompts whose top answer was the right one before"},
+       {"changed", kInt, "of those: the top answer is no longer o"},
+       {"success", kInt, "of those: the top answer is o' now"},
+       {"wrong_success", kInt, "of the others: the top answer is o' now"},
+       {"wrong_target_before", kInt, "of the others: the top answer was o' before"},
+       {"log_p_before", kReal, "log P of the right answer"},
+       {"log_p_after", kReal, ""},
+       {"target_log_p_before", kReal, "log P of o'; NULL where it has no meaning"},
+       {"target_log_p_after", kReal, ""}});
+
+  // Erasing a relation.
+  add("erase", 6, "erasing value vectors: sums over the prompts of a scope",
+      {{"relation", kText, "that is to go"},
+       {"source", kText, "relation (its own neurons), random, others (a union)"},
+       {"draw", kInt, "of random and others, from 0"},
+       {"mode", kText, "zero, unk, mean"},
+       {"neurons", kInt, "how many"},
+       {"scope", kText, "own, held-out, other-relations, text"},
+       {"prompts", kInt, ""},
+       {"log_p_before", kReal, ""},
+       {"log_p_after", kReal, ""},
+       {"p_before", kReal, ""},
+       {"p_after", kReal, ""},
+       {"top_before", kInt, ""},
+       {"top_after", kInt, ""},
+       {"log_rank_before", kReal, ""},
+       {"log_rank_after", kReal, ""}});
+  add("lens", 5, "the answer after every layer, read through the LM head, before and after erasing",
+      {{"relation", kText, ""},
+       {"mode", kText, "none (before), zero, unk, mean"},
+       {"neurons", kInt, "erased"},
+       {"held_out", kInt, "1: prompts that only test"},
+       {"layer", kInt, "0: after the embedding, l: after layer l - 1"},
+       {"prompts", kInt, ""},
+       {"log_p", kReal, "summed"},
+       {"log_rank", kReal, "summed"},
+       {"top", kInt, "prompts"}});
+
+  // Activating texts.
+  add("text_activation", 5, "activation of neuron sets at the mask of texts, sums over texts",
+      {{"fact", kInt, ""},
+       {"source", kText, "ig, activation, random-layer"},
+       {"kind", kText, "both (head and tail), head, tail, random"},
+       {"mask", kText, "released, name (a name of the answer's type), word (a random word)"},
+       {"draw", kInt, "of random sets, from 0"},
+       {"texts", kInt, ""},
+       {"sum", kReal, "of the mean activation of the set's neurons"}});
+  add("text_example", 4, "texts on which a frequent neuron is most and least active",
+      {{"layer", kInt, ""},
+       {"neuron", kInt, ""},
+       {"lowest", kInt, "0: the most active ones, 1: the least active ones"},
+       {"place", kInt, "from 0"},
+       {"activation", kReal, "the extreme one over the text's tokens"},
+       {"text", kText, ""},
+       {"tokens", kText, "JSON: [[token, activation], ...]"}});
+  add("text_perplexity", 1, "pseudo-perplexity of ordinary text, unedited",
+      {{"position", kInt, "from 0"},
+       {"log_p", kReal, "of the masked token"},
+       {"top", kInt, "1: it is the top one"}});
+
+  add("session", 1, "the processes that worked on this file",
+      {{"session", kInt, "from 1"},
+       {"command", kText, "as typed"},
+       {"version", kText, "of the program"},
+       {"host", kText, "host:process"},
+       {"started", kText, "UTC"},
+       {"last", kText, "last write, UTC"},
+       {"ended", kText, "UTC; NULL: running, or killed"},
+       {"stage", kText, "experiment at work"},
+       {"done", kInt, "facts of the stage that are done"},
+       {"total", kInt, "facts of the stage"},
+       {"seconds", kReal, "from started to last"}},
+      TableKind::kLedger);
+  add("skipped", 1, "experiments that could not run in the last session",
+      {{"experiment", kText, ""}, {"reason", kText, ""}}, TableKind::kLedger);
+  return tables;
+}
+
+std::vector<View> make_views() {
+  return {
+      {"table_neurons", "neurons per fact, by relation and source",
+       "SELECT s.source, s.relation, s.facts, s.share, s.mean AS neurons_per_fact, s.within, "
+       "s.too_few FROM selection s ORDER BY s.source, s.relation"},
+      {"table_layers", "how often a layer's neurons are in a fact's set",
+       "SELECT source, layer, count(*) AS neurons FROM neuron GROUP BY source, layer "
+       "ORDER BY source, layer"},
+      {"table_hubs", "neurons by the number of facts that hold them",
+       "SELECT source, layer, neuron, count(*) AS facts FROM neuron "
+       "GROUP BY source, layer, neuron HAVING count(*) > 1 "
+       "ORDER BY source, facts DESC, layer, neuron"},
+      {"table_effects", "suppress and amplify by relation: ratio of means",
+       "SELECT e.operation, e.source, f.relation, e.scope, count(*) AS facts, "
+       "sum(e.prompts) AS prompts, sum(e.p) / sum(e.prompts) AS p, "
+       "sum(e.change_p) / sum(e.p) AS ratio_of_means, "
+       "sum(e.change_top) / sum(e.prompts) AS change_accuracy "
+       "FROM effect e JOIN fact f USING (fact) "
+       "GROUP BY e.operation, e.source, f.relation, e.scope "
+       "ORDER BY e.operation, e.source, f.relation, e.scope"},
+      {"table_update", "fact updates by variant and scope",
+       "SELECT variant, scope, count(*) AS facts, sum(prompts) AS prompts, "
+       "1.0 * sum(changed) / nullif(sum(right), 0) AS change_rate, "
+       "1.0 * sum(success) / nullif(sum(right), 0) AS success_rate, "
+       "exp(-sum(log_p_before) / sum(prompts)) AS perplexity_before, "
+       "exp(-sum(log_p_after) / sum(prompts)) AS perplexity_after "
+       "FROM edit_effect GROUP BY variant, scope ORDER BY variant, scope"},
+      {"table_erase", "erasing relations",
+       "SELECT relation, source, mode, neurons, scope, count(*) AS draws, "
+       "exp(-sum(log_p_before) / sum(prompts)) AS perplexity_before, "
+       "exp(-sum(log_p_after) / sum(prompts)) AS perplexity_after, "
+       "1.0 * sum(top_before) / sum(prompts) AS accuracy_before, "
+       "1.0 * sum(top_after) / sum(prompts) AS accuracy_after "
+       "FROM erase GROUP BY relation, source, mode, neurons, scope "
+       "ORDER BY relation, source, mode, neurons, scope"},
+      {"table_texts", "mean activation on texts",
+       "SELECT source, kind, mask, sum(texts) AS texts, sum(sum) / sum(texts) AS activation "
+       "FROM text_activation GROUP BY source, kind, mask ORDER BY source, kind, mask"},
+  };
+}
+
+}  // namespace
+
+size_t Table::column(std::string_view wanted) const {
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (wanted == columns[i].name) return i;
+  }
+  throw InternalError("table " + std::string(name) + " has no column " + std::string(wanted));
+}
+
+std::span<const Table> run_tables() {
+  static const std::vector<Table> tables = make_tables();
+  return tables;
+}
+
+std::span<const View> run_views() {
+  static const std::vector<View> views = make_views();
+  return views;
+}
+
+const Table& run_table(std::string_view name) {
+  for (const Table& table : run_tables()) {
+    if (name == table.name) return table;
+  }
+  throw InternalError("there is no table " + std::string(name));
+}
+
+}  // namespace engram
