@@ -53,6 +53,23 @@ RelationNeurons relation_neurons(std::span<const FactNeurons> facts, int64_t mos
   return result;
 }
 
+std::vector<NeuronId> editable_neurons(std::span<const FactNeurons> relation_facts,
+                                       std::size_t fact, double share, int64_t least,
+                                       bool as_released) {
+  if (fact >= relation_facts.size()) throw InternalError("editable_neurons: no such fact");
+  const std::unordered_map<NeuronId, int64_t> counts = count_neurons(relation_facts);
+  const auto facts = static_cast<int64_t>(relation_facts.size());
+  std::vector<NeuronId> kept;
+  for (const NeuronId id : relation_facts[fact].neurons) {
+    const int64_t count = counts.at(id);
+    const int64_t others = count - 1;
+    const bool frequent = as_released ? above_share(count + 1, share, facts)
+                                      : others >= least && above_share(others, share, facts - 1);
+    if (!frequent) kept.push_back(id);
+  }
+  return kept;
+}
+
 NeuronStatistics neuron_statistics(std::span<const FactNeurons> facts, int64_t layers,
                                    int64_t hubs) {
   NeuronStatistics result;

@@ -284,5 +284,30 @@ TEST(RelationNeurons, MostFrequentAndCommon) {
   EXPECT_EQ(relation_neurons(seventy, 20, 0.1).common.size(), 1U);
 }
 
+TEST(EditableNeurons, DropThoseThatManyOtherFactsHave) {
+  // Neuron k is in the facts 0..k, so in k other facts than fact 0.
+  const auto relation = [](size_t size, int32_t most) {
+    std::vector<FactNeurons> facts(size, {"P1", {}});
+    for (int32_t k = 0; k <= most; ++k) {
+      for (int32_t f = 0; f <= k; ++f) facts[static_cast<size_t>(f)].neurons.push_back({0, k});
+    }
+    return facts;
+  };
+  const auto kept = [](const std::vector<FactNeurons>& facts, bool as_released = false) {
+    return editable_neurons(facts, 0, 0.1, 2, as_released).size();
+  };
+  EXPECT_EQ(kept(relation(31, 5)), 4U);  // 3 of 30 others are not more than 10 %, 4 are
+  EXPECT_EQ(kept(relation(30, 5)), 3U);  // 3 of 29 are more
+  EXPECT_EQ(kept(relation(5, 4)), 2U);   // 1 of 4 is more than 10 %, but not 2 facts
+  EXPECT_EQ(kept(relation(1, 0)), 1U);   // no other fact
+  // The paper's code counts the fact twice: 2 of 20 are 10 %, 2 of 19 are more.
+  EXPECT_EQ(kept(relation(20, 5), true), 1U);
+  EXPECT_EQ(kept(relation(19, 5), true), 0U);
+  const std::vector<FactNeurons> facts = {{"P1", {{1, 5}, {0, 3}, {0, 9}}}, {"P1", {}}};
+  EXPECT_EQ(editable_neurons(facts, 0), facts[0].neurons);
+  EXPECT_TRUE(editable_neurons(facts, 1).empty());
+  EXPECT_THROW(editable_neurons(facts, 2), InternalError);
+}
+
 }  // namespace
 }  // namespace engram

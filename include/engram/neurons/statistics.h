@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -31,6 +32,16 @@ struct RelationNeurons {
 };
 RelationNeurons relation_neurons(std::span<const FactNeurons> facts, int64_t most = 20,
                                  double share = 0.1);
+
+/// The neurons of fact `fact` that an update may change (METHOD section 5): its own but those in
+/// more than `share` of the relation's other facts and in at least `least` of them.
+/// `relation_facts` are all of one relation, with or without neurons. `as_released`: as the paper's
+/// code has it, which counts the fact itself twice, among all facts, and has no `least`: with fewer
+/// than 20 facts no neuron remains. The order is the fact's own. Throws InternalError for a fact
+/// that is not there.
+std::vector<NeuronId> editable_neurons(std::span<const FactNeurons> relation_facts,
+                                       std::size_t fact, double share = 0.1, int64_t least = 2,
+                                       bool as_released = false);
 
 /// Statistics over facts (METHOD section 3). Facts without neurons count everywhere.
 struct NeuronStatistics {
