@@ -194,12 +194,12 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
                         ? options.threads
                         : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   // The budget decides how queries are cut, so its default is a constant, not what is free.
-  const int64_t bytes = options.memory_bytes > 0
+  const int64_t bytes = options.memory_bytes > 0 && !options.bitwise
                             ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)
                             : kDefaultBytes;
   const std::vector<std::vector<size_t>> chunks = cut_chunks(model.config(), queries, bytes);
   const int workers = on_cpu ? std::min(cores, static_cast<int>(chunks.size())) : 1;
-  const int blas_threads = on_cpu ? std::max(1, cores / workers) : 1;
+  const int blas_threads = on_cpu && !options.bitwise ? std::max(1, cores / workers) : 1;
 
   const ThreadCount restore;
   std::atomic<size_t> next{0};

@@ -28,8 +28,8 @@ class Evaluation {
         facts_(facts),
         options_(options),
         context_(context),
-        values_(model, facts, options, context.reference),
-        sums_(facts.size()) {
+        values_(model, facts, options, context.reference) {
+    sums_.facts.resize(facts.size());
     for (const EffectFact& fact : facts) {
       ++report_.witnesses;
       if (!fact.evaluated) continue;
@@ -43,13 +43,13 @@ class Evaluation {
     }
     report_.reference = values_.prompts();
     const auto draws = static_cast<size_t>(options.draws);
-    for (auto& scope : draw_sums_) {
+    for (auto& scope : sums_.draws) {
       for (auto& source : scope)
         source.assign(report_.relations.size(), std::vector<double>(draws));
     }
   }
 
-  EffectReport run(const EffectProgress& progress) {
+  EffectSums run(const EffectProgress& progress) {
     random_ = plan_random_sets(model_, facts_, context_.located, options_, report_);
     const std::vector<EffectItem> items = plan_items(facts_, context_.text, options_);
     int64_t total = 0;
@@ -61,8 +61,7 @@ class Evaluation {
       run_items(std::span(items).subspan(begin, std::min(kItemsPerCall, items.size() - begin)));
       if (progress) progress(report_.trials, total);
     }
-    summarise();
-    return std::move(report_);
+    return std::move(sums_);
   }
 
  private:
@@ -132,7 +131,7 @@ class Evaluation {
   }
 
   void record(const EffectItem::Job& job, const Answered& before, std::span<const Answered> after) {
-    Sums& sums = sums_[job.fact][static_cast<size_t>(job.scope)];
+    Sums& sums = sums_.facts[job.fact][static_cast<size_t>(job.scope)];
     const bool known = before.p >= options_.known_p && before.rank <= options_.known_rank;
     sums.prompts += 1;
     sums.p += before.p;
@@ -159,9 +158,10 @@ class Evaluation {
         draw.log_p += now.log_p - before.log_p;
         draw.top += (now.top() ? 1 : 0) - (before.top() ? 1 : 0);
         draw.log_rank += std::log(static_cast<double>(now.rank) / static_cast<double>(before.rank));
-        if (s > 0 && static_cast<size_t>(job.scope) < draw_sums_.size()) {
-          draw_sums_[static_cast<size_t>(job.scope)][s - 1][relation_of_[facts_[job.fact].relation]]
-                    [static_cast<size_t>(d)] += now.p - before.p;
+        if (s > 0 && static_cast<size_t>(job.scope) < sums_.draws.size()) {
+          sums_.draws[static_cast<size_t>(job.scope)][s - 1]
+                     [relation_of_[facts_[job.fact].relation]][static_cast<size_t>(d)] +=
+              now.p - before.p;
         }
       }
       const auto count = static_cast<double>(tries);
@@ -173,80 +173,89 @@ class Evaluation {
     }
   }
 
-  /// Adds up facts to clusters, estimates, and fills the report.
-  void summarise() {
-    ClusteredSums clustered;
-    clustered.relations.resize(report_.relations.size());
-    std::vector<std::map<std::string_view, size_t>> cluster_of(report_.relations.size());
-    for (size_t f = 0; f < facts_.size(); ++f) {
-      if (!facts_[f].evaluated) continue;
-      const size_t r = relation_of_[facts_[f].relation];
-      const auto [it, fresh] =
-          cluster_of[r].try_emplace(facts_[f].object, clustered.relations[r].size());
-      if (fresh) clustered.relations[r].emplace_back(sum_columns(), 0.0);
-      std::vector<double>& cluster = clustered.relations[r][it->second];
-      std::array<Sums, kScopes>& sums = sums_[f];
-      for (const auto& [whole, first, second] :
-           {std::array{Scope::kSameRelation, Scope::kSameRelationSameObject,
-                       Scope::kSameRelationOtherObject},
-            std::array{Scope::kOtherRelations, Scope::kOtherRelationsSameObject,
-                       Scope::kOtherRelationsOtherObject}}) {
-        sums[static_cast<size_t>(whole)] = sums[static_cast<size_t>(first)];
-        sums[static_cast<size_t>(whole)].add(sums[static_cast<size_t>(second)]);
-      }
-      for (size_t scope = 0; scope < kScopes; ++scope) add_fact(cluster, scope, sums[scope]);
-    }
-    const std::vector<Interval> intervals =
-        bootstrap(clustered, estimate_count(), estimate_effects, options_.bootstrap);
-    std::vector<std::vector<double>> total;  // per relation
-    for (size_t r = 0; r < report_.relations.size(); ++r) {
-      total.emplace_back(sum_columns(), 0.0);
-      for (const std::vector<double>& cluster : clustered.relations[r]) {
-        for (size_t i = 0; i < cluster.size(); ++i) total[r][i] += cluster[i];
-      }
-      for (size_t s = 0; s < kSources; ++s) {
-        report_.relations[r].own[s] = ratio_of_means(total[r], Scope::kOwn, s);
-        report_.relations[r].held_out[s] = ratio_of_means(total[r], Scope::kHeldOut, s);
-      }
-    }
-    for (size_t scope = 0; scope < kScopes; ++scope) {
-      if (static_cast<Scope>(scope) == Scope::kText && context_.text.empty()) continue;
-      report_.rows.push_back(make_row(clustered, static_cast<Scope>(scope), intervals));
-      if (scope < draw_sums_.size()) count_strong_draws(total, report_.rows.back());
-    }
-  }
-
-  void count_strong_draws(const std::vector<std::vector<double>>& total, EffectRow& row) const {
-    const double located = row.change[0][0].value;
-    // No change has no direction; without facts it is not a number.
-    if (options_.draws == 0 || !(std::abs(located) > kNoChange)) return;
-    for (size_t s = 0; s + 1 < kSources; ++s) {
-      row.draws_as_strong[s] = 0;
-      for (size_t d = 0; d < static_cast<size_t>(options_.draws); ++d) {
-        double ratios = 0;
-        for (size_t r = 0; r < total.size(); ++r) {
-          const double before = prompts_p(total[r], row.scope);
-          if (before > 0) ratios += draw_sums_[static_cast<size_t>(row.scope)][s][r][d] / before;
-        }
-        const double change = ratios / static_cast<double>(row.relations);
-        const double along = located < 0 ? -change : change;
-        if (along >= std::abs(located) - kNoChange) ++row.draws_as_strong[s];
-      }
-    }
-  }
-
   const Model& model_;
   std::span<const EffectFact> facts_;
   const EffectOptions& options_;
   const EffectContext& context_;
   ReferenceValues values_;
   std::vector<RandomSets> random_;
-  std::vector<std::array<Sums, kScopes>> sums_;  ///< per fact
   std::map<std::string, size_t> relation_of_;
-  /// Change of P, summed over prompts: [own, held-out][strength][relation][draw].
-  std::array<std::array<std::vector<std::vector<double>>, kSources - 1>, 2> draw_sums_;
-  EffectReport report_;
+  EffectSums sums_;
+  EffectReport& report_ = sums_.report;
 };
+
+/// Random draws whose ratio of means moves as far as that of the located neurons.
+void count_strong_draws(const EffectSums& sums, const std::vector<std::vector<double>>& total,
+                        int64_t draws, EffectRow& row) {
+  const double located = row.change[0][0].value;
+  // No change has no direction; without facts it is not a number.
+  if (draws == 0 || !(std::abs(located) > kNoChange)) return;
+  for (size_t s = 0; s + 1 < kSources; ++s) {
+    row.draws_as_strong[s] = 0;
+    for (size_t d = 0; d < static_cast<size_t>(draws); ++d) {
+      double ratios = 0;
+      for (size_t r = 0; r < total.size(); ++r) {
+        const double before = prompts_p(total[r], row.scope);
+        if (before > 0) ratios += sums.draws[static_cast<size_t>(row.scope)][s][r][d] / before;
+      }
+      const double change = ratios / static_cast<double>(row.relations);
+      const double along = located < 0 ? -change : change;
+      if (along >= std::abs(located) - kNoChange) ++row.draws_as_strong[s];
+    }
+  }
+}
+
+/// Adds up facts to clusters, estimates, and fills the report.
+EffectReport summarise(std::span<const EffectFact> facts, EffectSums sums,
+                       const EffectOptions& options, bool with_text) {
+  EffectReport report = std::move(sums.report);
+  std::map<std::string_view, size_t> relation_of;
+  for (const RelationEffect& relation : report.relations) {
+    relation_of.emplace(relation.relation, relation_of.size());
+  }
+  ClusteredSums clustered;
+  clustered.relations.resize(report.relations.size());
+  std::vector<std::map<std::string_view, size_t>> cluster_of(report.relations.size());
+  for (size_t f = 0; f < facts.size(); ++f) {
+    if (!facts[f].evaluated) continue;
+    const size_t r = relation_of.at(facts[f].relation);
+    const auto [it, fresh] =
+        cluster_of[r].try_emplace(facts[f].object, clustered.relations[r].size());
+    if (fresh) clustered.relations[r].emplace_back(sum_columns(), 0.0);
+    std::vector<double>& cluster = clustered.relations[r][it->second];
+    std::array<Sums, kScopes>& of_fact = sums.facts[f];
+    for (const auto& [whole, first, second] :
+         {std::array{Scope::kSameRelation, Scope::kSameRelationSameObject,
+                     Scope::kSameRelationOtherObject},
+          std::array{Scope::kOtherRelations, Scope::kOtherRelationsSameObject,
+                     Scope::kOtherRelationsOtherObject}}) {
+      of_fact[static_cast<size_t>(whole)] = of_fact[static_cast<size_t>(first)];
+      of_fact[static_cast<size_t>(whole)].add(of_fact[static_cast<size_t>(second)]);
+    }
+    for (size_t scope = 0; scope < kScopes; ++scope) add_fact(cluster, scope, of_fact[scope]);
+  }
+  const std::vector<Interval> intervals =
+      bootstrap(clustered, estimate_count(), estimate_effects, options.bootstrap);
+  std::vector<std::vector<double>> total;  // per relation
+  for (size_t r = 0; r < report.relations.size(); ++r) {
+    total.emplace_back(sum_columns(), 0.0);
+    for (const std::vector<double>& cluster : clustered.relations[r]) {
+      for (size_t i = 0; i < cluster.size(); ++i) total[r][i] += cluster[i];
+    }
+    for (size_t s = 0; s < kSources; ++s) {
+      report.relations[r].own[s] = ratio_of_means(total[r], Scope::kOwn, s);
+      report.relations[r].held_out[s] = ratio_of_means(total[r], Scope::kHeldOut, s);
+    }
+  }
+  for (size_t scope = 0; scope < kScopes; ++scope) {
+    if (static_cast<Scope>(scope) == Scope::kText && !with_text) continue;
+    report.rows.push_back(make_row(clustered, static_cast<Scope>(scope), intervals));
+    if (scope < sums.draws.size()) {
+      count_strong_draws(sums, total, options.draws, report.rows.back());
+    }
+  }
+  return report;
+}
 
 }  // namespace
 
@@ -275,9 +284,9 @@ const char* metric_name(Metric metric) {
   return kNames.at(static_cast<size_t>(metric));
 }
 
-EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
-                             const EffectOptions& options, const EffectContext& context,
-                             const EffectProgress& progress) {
+EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> facts,
+                               const EffectOptions& options, const EffectContext& context,
+                               const EffectProgress& progress) {
   if (std::ranges::none_of(facts, &EffectFact::evaluated)) {
     throw InputError("there is no fact whose neurons could be manipulated");
   }
@@ -292,6 +301,13 @@ EffectReport measure_effects(const Model& model, std::span<const EffectFact> fac
     throw UsageError("numbers of draws and of facts must not be negative");
   }
   return Evaluation(model, facts, options, context).run(progress);
+}
+
+EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
+                             const EffectOptions& options, const EffectContext& context,
+                             const EffectProgress& progress) {
+  return summarise(facts, measure_effect_sums(model, facts, options, context, progress), options,
+                   !context.text.empty());
 }
 
 }  // namespace engram

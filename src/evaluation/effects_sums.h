@@ -25,6 +25,20 @@ struct Sums {
   void add(const Sums& other);
 };
 
+/// What manipulating a set of facts has given, before anything is estimated.
+struct EffectSums {
+  std::vector<std::array<Sums, kScopes>> facts;  ///< per fact; zero where it is not evaluated
+  /// Change of P, summed over prompts: [own, held-out][strength][relation][draw], relations as in
+  /// `report`.
+  std::array<std::array<std::vector<std::vector<double>>, kSources - 1>, 2> draws;
+  EffectReport report;  ///< counts; rows and ratios are not filled yet
+};
+
+/// The first half of measure_effects(): everything but the estimates.
+EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> facts,
+                               const EffectOptions& options, const EffectContext& context,
+                               const EffectProgress& progress = {});
+
 /// Columns of the clustered sums, and estimates of bootstrap().
 size_t sum_columns();
 size_t estimate_count();
