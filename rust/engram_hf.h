@@ -50,6 +50,17 @@ char* engram_hf_train_wordpiece(const uint8_t* corpus, size_t corpus_size,
 // {"name", "dtype", "shape", "begin", "end"}, bytes counted from the start of the file.
 char* engram_hf_safetensors_tensors(const uint8_t* data, size_t size, char** error);
 
+// A chart as an SVG element, out of JSON:
+//   {"kind": "lines" | "bars" | "rows" | "histogram", "width": 760, "height": 360,
+//    "x": {"title": "layer", "log": false, "percent": false}, "y": {...},
+//    "categories": ["P19", ...],                       of bars (left to right) and rows (downwards)
+//    "series": [{"name": "...", "points": [{"x": 0, "x2": 1, "y": 0.1, "low": 0, "high": 0.2}]}],
+//    "marks": [{"name": "paper", "value": 0.3}]}       dashed lines at published figures
+// x counts categories in bars and rows, and x..x2 is a histogram's bin; rows lay y along the x axis.
+// Null: not there. Texts are <text>; colours are fixed (rust/src/plot.rs) and can be recoloured by
+// attribute selectors.
+char* engram_hf_chart_svg(const uint8_t* json, size_t size, char** error);
+
 // SHA-256: what was fed so far, as 64 hexadecimal digits (free with engram_hf_free_text).
 typedef struct engram_hf_sha256 engram_hf_sha256;
 engram_hf_sha256* engram_hf_sha256_new(void);
