@@ -1,85 +1,17 @@
 #include "pretrain/corpus.h"
 
-#include <lzma.h>
-
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "engram/base/file.h"
+#include "engram/base/lines.h"
 #include "engram/error.h"
 
 namespace engram::pretrain {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr size_t kChunk = 1U << 16U;
-
-/// Cuts a stream of bytes into lines.
-class LineCutter {
- public:
-  explicit LineCutter(const std::function<bool(std::string_view)>& line) : line_(line) {}
-
-  /// False when the receiver wants no more.
-  bool feed(std::string_view bytes) {
-    size_t at = 0;
-    while (at < bytes.size()) {
-      const size_t end = bytes.find('\n', at);
-      if (end == std::string_view::npos) {
-        rest_.append(bytes.substr(at));
-        return true;
-      }
-      rest_.append(bytes.substr(at, end - at));
-      at = end + 1;
-      const bool more = line_(rest_);
-      rest_.clear();
-      if (!more) return false;
-    }
-    return true;
-  }
-  void finish() {
-    if (!rest_.empty()) line_(rest_);
-  }
-
- private:
-  const std::function<bool(std::string_view)>& line_;
-  std::string rest_;
-};
-
-void read_xz(std::ifstream& in, const fs::path& file, LineCutter& cutter) {
-  lzma_stream stream = LZMA_STREAM_INIT;
-  if (lzma_stream_decoder(&stream, UINT64_MAX, LZMA_CONCATENATED) != LZMA_OK) {
-    throw InternalError("liblzma cannot be set up");
-  }
-  struct End {
-    lzma_stream* s;
-    ~End() { lzma_end(s); }
-  } end{&stream};
-  std::array<char, kChunk> from{};
-  std::array<char, kChunk> to{};
-  lzma_action action = LZMA_RUN;
-  while (true) {
-    if (stream.avail_in == 0 && action == LZMA_RUN) {
-      in.read(from.data(), from.size());
-      stream.next_in = reinterpret_cast<const uint8_t*>(from.data());
-      stream.avail_in = static_cast<size_t>(in.gcount());
-      if (in.gcount() == 0) action = LZMA_FINISH;
-    }
-    stream.next_out = reinterpret_cast<uint8_t*>(to.data());
-    stream.avail_out = to.size();
-    const lzma_ret result = lzma_code(&stream, action);
-    if (!cutter.feed({to.data(), to.size() - stream.avail_out})) return;
-    if (result == LZMA_STREAM_END) break;
-    if (result != LZMA_OK) {
-      throw InputError(file.string() + ": damaged or truncated .xz file (liblzma error " +
-                       std::to_string(static_cast<int>(result)) + ")");
-    }
-  }
-  cutter.finish();
-}
 
 std::vector<std::string> split(std::string_view text, char by) {
   std::vector<std::string> parts;
@@ -106,18 +38,10 @@ void replace_first(std::string& text, const std::string& from, const std::string
 }  // namespace
 
 void for_each_line(const fs::path& file, const std::function<bool(std::string_view)>& line) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in || fs::is_directory(file)) throw FileError(file.string() + ": cannot be read");
-  LineCutter cutter(line);
-  if (file.extension() == ".xz") {
-    read_xz(in, file, cutter);
-    return;
+  LineReader lines(file);
+  std::string text;
+  while (lines.next(text) && line(text)) {
   }
-  std::array<char, kChunk> from{};
-  while (in.read(from.data(), from.size()), in.gcount() > 0) {
-    if (!cutter.feed({from.data(), static_cast<size_t>(in.gcount())})) return;
-  }
-  cutter.finish();
 }
 
 std::vector<fs::path> files_of(const fs::path& directory, const std::string& prefix) {

@@ -1,99 +1,15 @@
 #include "text/jsonl.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "engram/base/interrupt.h"
+#include "engram/base/lines.h"
 #include "engram/error.h"
 
 namespace engram {
 namespace {
 
 using nlohmann::json;
-
-/// The lines of a file (pipes included) or of a text, with a bound on what is held of one.
-class LineReader {
- public:
-  explicit LineReader(const std::filesystem::path& path) : path_(path) {
-    // Without O_NONBLOCK a named pipe would hold the program up, deaf to Ctrl-C.
-    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor_ < 0) fail("cannot open");
-    struct stat status {};
-    const bool known = ::fstat(descriptor_, &status) == 0;
-    pipe_ = known && S_ISFIFO(status.st_mode);
-    if (!pipe_ && (!known || !S_ISREG(status.st_mode))) {  // a device may never end
-      ::close(descriptor_);
-      throw FileError(path_.string() + ": got " +
-                      (known && S_ISDIR(status.st_mode) ? "a folder" : "a device or socket") +
-                      ", expected a file or a pipe");
-    }
-    buffer_.resize(1 << 16);
-  }
-  explicit LineReader(std::string_view text) : rest_(text) {}
-  ~LineReader() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
-
-  /// The next line without its end; false at the end of the file. Of a line that is too long only
-  /// the start is kept; length() tells how long it was.
-  bool next(std::string& line) {
-    line.clear();
-    length_ = 0;
-    while (true) {
-      if (rest_.empty() && !fill()) return length_ > 0;
-      const size_t end = rest_.find('\n');
-      const std::string_view piece = rest_.substr(0, end);
-      line += piece.substr(0, kLongestLine - line.size());
-      length_ += piece.size();
-      if (end != std::string_view::npos) {
-        rest_.remove_prefix(end + 1);
-        return true;
-      }
-      rest_ = {};
-    }
-  }
-  [[nodiscard]] size_t length() const { return length_; }
-
- private:
-  bool fill() {
-    if (descriptor_ < 0) return false;
-    ssize_t count = 0;
-    do {
-      if (pipe_) wait_for_writer();
-      Interrupt::check();
-      count = ::read(descriptor_, buffer_.data(), buffer_.size());
-    } while (count < 0 && (errno == EINTR || errno == EAGAIN));
-    if (count < 0) fail("cannot read");
-    rest_ = std::string_view(buffer_).substr(0, static_cast<size_t>(count));
-    return count > 0;
-  }
-  /// Until the pipe has something to read or its writer has left it.
-  void wait_for_writer() const {
-    constexpr int kMilliseconds = 100;
-    pollfd waiting{descriptor_, POLLIN, 0};
-    while (::poll(&waiting, 1, kMilliseconds) <= 0) Interrupt::check();
-  }
-  [[noreturn]] void fail(const char* what) {
-    throw FileError(path_.string() + ": " + what + ": " +
-                    std::strerror(errno));  // NOLINT(concurrency-mt-unsafe)
-  }
-
-  std::filesystem::path path_;
-  int descriptor_ = -1;
-  bool pipe_ = false;
-  std::string buffer_;
-  std::string_view rest_;  ///< what is read and not yet given out
-  size_t length_ = 0;
-};
 
 json parse_object(std::string_view line) {
   const size_t bad = invalid_utf8(line);
@@ -149,13 +65,13 @@ void use_lines(LineReader& lines, const std::string& source, ProblemSink& sink,
 
 void read_json_lines(const std::filesystem::path& path, ProblemSink& sink, const UseObject& use,
                      const std::function<bool()>& stop) {
-  LineReader lines(path);
+  LineReader lines(path, kLongestLine);
   use_lines(lines, path.string(), sink, use, stop);
 }
 
 void parse_json_lines(std::string_view text, const std::string& source, ProblemSink& sink,
                       const UseObject& use) {
-  LineReader lines(text);
+  LineReader lines = LineReader::of_text(text, kLongestLine);
   use_lines(lines, source, sink, use, {});
 }
 

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace engram {
+
+/// The lines of a text file, of an .xz file (by its name; streams behind one another are one text)
+/// or of a text in memory, one at a time. Pipes are waited for in a way that Ctrl-C ends.
+class LineReader {
+ public:
+  /// A line longer than this is cut: memory stays bounded whatever the file holds.
+  static constexpr size_t kAnyLength = SIZE_MAX;
+
+  /// Throws FileError (missing, a folder or device, unreadable).
+  explicit LineReader(const std::filesystem::path& path, size_t longest = kAnyLength);
+  /// REQUIRES: `text` outlives the reader.
+  static LineReader of_text(std::string_view text, size_t longest = kAnyLength);
+  LineReader(LineReader&&) noexcept;
+  LineReader& operator=(LineReader&&) noexcept;
+  ~LineReader();
+
+  /// The next line without its newline; false at the end. Of a line above `longest` bytes only the
+  /// start is kept. Throws FileError (unreadable), InputError (damaged .xz), Interrupted.
+  bool next(std::string& line);
+  /// Bytes of the last line as it stands in the file.
+  [[nodiscard]] size_t length() const;
+
+ private:
+  struct Impl;
+  explicit LineReader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace engram

@@ -1,0 +1,79 @@
+#include "engram/text/distant.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "engram/error.h"
+#include "text/jsonl.h"
+
+namespace engram {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+/// The list of texts at `key`; blanks in it are left out. Throws LineError.
+std::vector<std::string> texts_field(const json& object, const char* key) {
+  const std::string name = '"' + std::string(key) + '"';
+  const auto found = object.find(key);
+  if (found == object.end()) throw LineError{"got no " + name + ", expected a list of texts"};
+  if (!found->is_array()) {
+    throw LineError{"got a JSON " + std::string(found->type_name()) + " as " + name +
+                    ", expected a list of texts"};
+  }
+  std::vector<std::string> texts;
+  for (const json& value : *found) {
+    std::string text = text_value(value, "a text of " + name);
+    if (!is_blank(text)) texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+DistantFact parse_line(const json& object, const std::string& relation) {
+  DistantFact fact{text_field(object, "relation"), text_field(object, "subject"),
+                   text_field(object, "object"), texts_field(object, "with_both"),
+                   texts_field(object, "with_subject")};
+  if (fact.relation != relation) {
+    throw LineError{"got the relation " + in_quotes(fact.relation) + ", expected " +
+                    in_quotes(relation) + " as the file is named"};
+  }
+  return fact;
+}
+
+}  // namespace
+
+std::vector<DistantFile> distant_files(const fs::path& folder) {
+  std::error_code failed;
+  fs::directory_iterator entries(folder, failed);
+  if (failed) throw FileError(folder.string() + ": cannot open: " + failed.message());
+  std::vector<DistantFile> files;
+  for (; entries != fs::directory_iterator(); entries.increment(failed)) {
+    const std::string name = entries->path().filename().string();
+    for (const std::string_view ending : {".jsonl", ".jsonl.xz"}) {
+      if (name.size() > ending.size() && name.ends_with(ending)) {
+        files.push_back({name.substr(0, name.size() - ending.size()), entries->path()});
+      }
+    }
+  }
+  if (failed) throw FileError(folder.string() + ": cannot read: " + failed.message());
+  std::ranges::sort(files, {}, [](const DistantFile& file) { return file.path.filename(); });
+  std::ranges::stable_sort(files, {}, &DistantFile::relation);
+  if (files.empty()) {
+    throw InputError(folder.string() + ": got no file, expected RELATION.jsonl or .jsonl.xz");
+  }
+  const auto twice = std::ranges::adjacent_find(files, {}, &DistantFile::relation);
+  if (twice != files.end()) {
+    throw InputError(folder.string() + ": got " + twice->path.filename().string() + " and " +
+                     std::next(twice)->path.filename().string() + ", expected one of them");
+  }
+  return files;
+}
+
+void read_distant(const DistantFile& file, std::vector<FactProblem>& problems,
+                  const std::function<void(DistantFact&&)>& use) {
+  ProblemSink sink(problems, false);
+  read_json_lines(file.path, sink,
+                  [&](const json& object, int64_t) { use(parse_line(object, file.relation)); });
+}
+
+}  // namespace engram
