@@ -205,9 +205,54 @@ void count_strong_draws(const EffectSums& sums, const std::vector<std::vector<do
   }
 }
 
-/// Adds up facts to clusters, estimates, and fills the report.
-EffectReport summarise(std::span<const EffectFact> facts, EffectSums sums,
-                       const EffectOptions& options, bool with_text) {
+}  // namespace
+
+const char* scope_name(Scope scope) {
+  constexpr std::array<const char*, kScopes> kNames = {"own",
+                                                       "held-out",
+                                                       "same-relation",
+                                                       "same-relation-same-object",
+                                                       "same-relation-other-object",
+                                                       "other-relations",
+                                                       "other-relations-same-object",
+                                                       "other-relations-other-object",
+                                                       "text"};
+  return kNames.at(static_cast<size_t>(scope));
+}
+
+const char* source_name(size_t source) {
+  constexpr std::array<const char*, kSources> kNames = {"located", "random-layer",
+                                                        "random-activation", "random-gradient"};
+  return kNames.at(source);
+}
+
+const char* metric_name(Metric metric) {
+  constexpr std::array<const char*, kMetrics> kNames = {"ratio_of_means", "mean_of_ratios", "log_p",
+                                                        "accuracy", "log_rank"};
+  return kNames.at(static_cast<size_t>(metric));
+}
+
+EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> facts,
+                               const EffectOptions& options, const EffectContext& context,
+                               const EffectProgress& progress) {
+  if (std::ranges::none_of(facts, &EffectFact::evaluated)) {
+    throw InputError("there is no fact whose neurons could be manipulated");
+  }
+  for (const EffectFact& fact : facts) {
+    if (fact.prompts.empty()) {
+      throw InputError(fact.relation + " \"" + fact.subject + "\": has no prompt");
+    }
+  }
+  if (options.draws < 0 || options.side_draws < 0 || options.same_relation < 0 ||
+      options.other_relations < 0 || options.sentences < 0 || options.bootstrap.draws < 1 ||
+      options.reference < 2) {
+    throw UsageError("numbers of draws and of facts must not be negative");
+  }
+  return Evaluation(model, facts, options, context).run(progress);
+}
+
+EffectReport summarise_effects(std::span<const EffectFact> facts, EffectSums sums,
+                               const EffectOptions& options, bool with_text) {
   EffectReport report = std::move(sums.report);
   std::map<std::string_view, size_t> relation_of;
   for (const RelationEffect& relation : report.relations) {
@@ -257,57 +302,11 @@ EffectReport summarise(std::span<const EffectFact> facts, EffectSums sums,
   return report;
 }
 
-}  // namespace
-
-const char* scope_name(Scope scope) {
-  constexpr std::array<const char*, kScopes> kNames = {"own",
-                                                       "held-out",
-                                                       "same-relation",
-                                                       "same-relation-same-object",
-                                                       "same-relation-other-object",
-                                                       "other-relations",
-                                                       "other-relations-same-object",
-                                                       "other-relations-other-object",
-                                                       "text"};
-  return kNames.at(static_cast<size_t>(scope));
-}
-
-const char* source_name(size_t source) {
-  constexpr std::array<const char*, kSources> kNames = {"located", "random-layer",
-                                                        "random-activation", "random-gradient"};
-  return kNames.at(source);
-}
-
-const char* metric_name(Metric metric) {
-  constexpr std::array<const char*, kMetrics> kNames = {"ratio_of_means", "mean_of_ratios", "log_p",
-                                                        "accuracy", "log_rank"};
-  return kNames.at(static_cast<size_t>(metric));
-}
-
-EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> facts,
-                               const EffectOptions& options, const EffectContext& context,
-                               const EffectProgress& progress) {
-  if (std::ranges::none_of(facts, &EffectFact::evaluated)) {
-    throw InputError("there is no fact whose neurons could be manipulated");
-  }
-  for (const EffectFact& fact : facts) {
-    if (fact.prompts.empty()) {
-      throw InputError(fact.relation + " \"" + fact.subject + "\": has no prompt");
-    }
-  }
-  if (options.draws < 0 || options.side_draws < 0 || options.same_relation < 0 ||
-      options.other_relations < 0 || options.sentences < 0 || options.bootstrap.draws < 1 ||
-      options.reference < 2) {
-    throw UsageError("numbers of draws and of facts must not be negative");
-  }
-  return Evaluation(model, facts, options, context).run(progress);
-}
-
 EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
                              const EffectOptions& options, const EffectContext& context,
                              const EffectProgress& progress) {
-  return summarise(facts, measure_effect_sums(model, facts, options, context, progress), options,
-                   !context.text.empty());
+  return summarise_effects(facts, measure_effect_sums(model, facts, options, context, progress),
+                           options, !context.text.empty());
 }
 
 }  // namespace engram

@@ -39,6 +39,11 @@ EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> f
                                const EffectOptions& options, const EffectContext& context,
                                const EffectProgress& progress = {});
 
+/// The second half: adds up facts to clusters, estimates, and fills the report. Prompts of `facts`
+/// are not looked at. `with_text`: there is ordinary text.
+EffectReport summarise_effects(std::span<const EffectFact> facts, EffectSums sums,
+                               const EffectOptions& options, bool with_text);
+
 /// Columns of the clustered sums, and estimates of bootstrap().
 size_t sum_columns();
 size_t estimate_count();

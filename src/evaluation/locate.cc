@@ -6,6 +6,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/evaluation/prepare.h"
+#include "evaluation/locate_relation.h"
 
 namespace engram {
 namespace {
@@ -124,33 +125,7 @@ class Locator {
 
   void finish_relation() {
     if (pending_.empty()) return;
-    LocatedRelation relation;
-    relation.relation = pending_.front().relation;
-    relation.facts = static_cast<int64_t>(pending_.size());
-    relation.selection = select_neurons(bags_, options_.selection);
-    const size_t first_set = sets_.size();
-    for (size_t i = 0; i < pending_.size(); ++i) {
-      LocatedFact& fact = pending_[i];
-      fact.refined = bags_[i].prompts >= options_.selection.min_bag;
-      fact.neurons = std::move(relation.selection.neurons[i]);
-      fact.unrefined = std::move(relation.selection.unrefined[i]);
-      FactNeurons set{fact.relation, {}};
-      for (const CountedNeuron& neuron : fact.neurons) set.neurons.push_back(neuron.id);
-      sets_.push_back(std::move(set));
-      relation.prompts += static_cast<int64_t>(fact.prompts.size());
-      relation.held_out += static_cast<int64_t>(fact.held_out.size());
-      if (fact.neurons.empty()) ++relation.empty;
-      for (const LocatedPrompt& prompt : fact.prompts) {
-        relation.p += prompt.p;
-        if (!(prompt.largest > 0)) ++relation.negative;
-        if (!prompt.converged) ++relation.unconverged;
-      }
-    }
-    relation.p /= static_cast<double>(relation.prompts);
-    relation.selection.neurons.clear();
-    relation.selection.unrefined.clear();
-    relation.neurons = relation_neurons(std::span(sets_).subspan(first_set),
-                                        options_.relation_neurons, options_.common_share);
+    LocatedRelation relation = close_relation(pending_, bags_, options_, sets_);
     summary_.facts += relation.facts;
     sink_.on_relation(std::move(relation), std::move(pending_));
     pending_.clear();
@@ -171,6 +146,38 @@ class Locator {
 };
 
 }  // namespace
+
+LocatedRelation close_relation(std::vector<LocatedFact>& facts, std::span<const Bag> bags,
+                               const LocateOptions& options, std::vector<FactNeurons>& sets) {
+  LocatedRelation relation;
+  relation.relation = facts.front().relation;
+  relation.facts = static_cast<int64_t>(facts.size());
+  relation.selection = select_neurons(bags, options.selection);
+  const size_t first_set = sets.size();
+  for (size_t i = 0; i < facts.size(); ++i) {
+    LocatedFact& fact = facts[i];
+    fact.refined = bags[i].prompts >= options.selection.min_bag;
+    fact.neurons = std::move(relation.selection.neurons[i]);
+    fact.unrefined = std::move(relation.selection.unrefined[i]);
+    FactNeurons set{fact.relation, {}};
+    for (const CountedNeuron& neuron : fact.neurons) set.neurons.push_back(neuron.id);
+    sets.push_back(std::move(set));
+    relation.prompts += static_cast<int64_t>(fact.prompts.size());
+    relation.held_out += static_cast<int64_t>(fact.held_out.size());
+    if (fact.neurons.empty()) ++relation.empty;
+    for (const LocatedPrompt& prompt : fact.prompts) {
+      relation.p += prompt.p;
+      if (!(prompt.largest > 0)) ++relation.negative;
+      if (!prompt.converged) ++relation.unconverged;
+    }
+  }
+  relation.p /= static_cast<double>(relation.prompts);
+  relation.selection.neurons.clear();
+  relation.selection.unrefined.clear();
+  relation.neurons = relation_neurons(std::span(sets).subspan(first_set), options.relation_neurons,
+                                      options.common_share);
+  return relation;
+}
 
 LocateSummary locate(const Model& model, const Tokenizer& tokenizer, std::span<const Fact> facts,
                      const LocateOptions& options, const LocateSink& sink) {

@@ -20,11 +20,16 @@ namespace engram {
 /// Everything about a run that changes what it contains; all of it is part of the identity.
 struct RunOptions {
   uint64_t seed = 0;
-  LocateOptions locate;        ///< threads and memory in it are no part of the identity
-  int64_t draws = 20;          ///< random sets per fact and strength, on own and held-out prompts
-  int64_t side_draws = 1;      ///< the same on other prompts
-  int64_t same_relation = 20;  ///< side-effect facts of the relation per fact
+  int64_t limit = 0;            ///< of the fact set, 0: all; and as FactSetOptions
+  double held_out_share = 0.3;  ///< as FactSetOptions
+  std::string device = "cpu";   ///< type of the device
+  SelectionOptions baseline;    ///< selection of the activation baseline
+  LocateOptions locate;         ///< threads and memory in it are no part of the identity
+  int64_t draws = 20;           ///< random sets per fact and strength, on own and held-out prompts
+  int64_t side_draws = 1;       ///< the same on other prompts
+  int64_t same_relation = 20;   ///< side-effect facts of the relation per fact
   int64_t other_relations = 100;  ///< and of other relations
+  int64_t sentences = 20;         ///< of ordinary text per fact
   int64_t update_facts = 20;      ///< facts per relation that are edited at most
   int64_t text_positions = 2000;  ///< of ordinary text for pseudo-perplexity
   bool keep_scores = false;       ///< all scores as blobs

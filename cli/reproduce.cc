@@ -1,0 +1,223 @@
+#include "cli/reproduce.h"
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/attribute.h"
+#include "cli/paths.h"
+#include "engram/model/device.h"
+#include "engram/model/fingerprint.h"
+#include "engram/run/run.h"
+
+namespace engram::cli {
+namespace {
+
+constexpr const char* kHelp =
+    R"(Runs the experiments of Dai et al. on a whole fact set and keeps every result in
+one file, from which `engram report` makes a page and `engram export` tables.
+
+  locate     scores of all neurons on all prompts (integrated gradients, and the
+             activation as baseline); the knowledge neurons of every fact
+  stability  the same from two halves of the prompts, and by the paper's own rule
+  effects    suppress and amplify: own and held-out prompts, other facts, text;
+             matched random neurons beside
+  update     change a fact's answer by rewriting value vectors, with controls
+  erase      take a relation away, and look whether it is gone
+  unions     the same with other relations' neurons
+  texts      activation of the neurons on texts about the fact and on others
+
+The run survives everything: after Ctrl-C, a crash or a power cut the same command
+goes on where it was. Another model, fact set or option is refused, with what differs.
+`engram status RUN.db` shows from another terminal how far it is.
+
+Several machines: --shard 1/4 to 4/4, each with a RUN.db of its own, then
+`engram merge`, then the same command without --shard on the merged file.
+
+--texts and --corpus default to MODEL/texts and MODEL/corpus.txt where those are.
+
+Examples:
+  engram reproduce models/engram-base --facts models/engram-base/facts.jsonl \
+                   --run run.db --limit 200
+  engram reproduce MODEL --facts pararel/ --run run.db --only locate,effects
+)";
+
+using Json = nlohmann::ordered_json;
+
+// Fixed, so that batches do not depend on the memory of the machine.
+constexpr int64_t kMeasureBytes = int64_t{4} << 30;
+
+int64_t relation_facts(const RunFacts& facts) {
+  return static_cast<int64_t>(facts.usable().size());
+}
+
+std::string done_text(const RunCommandOptions& options, const RunFacts& facts,
+                      const RunSummary& summary, double seconds) {
+  std::string text = options.run + ": " + format_count(relation_facts(facts)) + " facts of " +
+                     format_count(static_cast<int64_t>(facts.relations().size())) + " relations; " +
+                     format_count(summary.done) + " pieces of work done in " +
+                     format_duration(seconds);
+  if (summary.skipped > 0) text += ", " + format_count(summary.skipped) + " were done before";
+  text += "\n";
+  for (const auto& [experiment, reason] : summary.left_out) {
+    text += "not done: " + experiment + ": " + reason + "\n";
+  }
+  return text;
+}
+
+/// "2/8".
+void parse_shard(const std::string& text, RunScope& scope) {
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos) {
+    throw UsageError("--shard: got \"" + text + "\", expected I/N, for example 1/4");
+  }
+  scope.shards = parse_integer(text.substr(slash + 1), 1, 1'000'000, "--shard");
+  scope.shard = parse_integer(text.substr(0, slash), 1, scope.shards, "--shard");
+}
+
+void run_reproduce(const RunCommandOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  perform_run(options, [&](const RunContext& run, const RunSummary& summary) {
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!options.common.json) {
+      print(done_text(options, run.facts, summary, seconds) + "next: engram report " + options.run +
+            " -o report.html\n");
+      return;
+    }
+    Json out = {{"schema", "engram.reproduce/1"}, {"run", options.run}};
+    out["facts"] = relation_facts(run.facts);
+    out["relations"] = run.facts.relations().size();
+    out["problems"] = run.facts.problems().size();
+    out["units_done"] = summary.done;
+    out["units_done_before"] = summary.skipped;
+    out["seconds"] = seconds;
+    Json& skipped = out["skipped"] = Json::array();
+    for (const auto& [experiment, reason] : summary.left_out) {
+      skipped.push_back({{"experiment", experiment}, {"reason", reason}});
+    }
+    print_json(out);
+  });
+}
+
+}  // namespace
+
+void perform_run(const RunCommandOptions& options,
+                 const std::function<void(const RunContext&, const RunSummary&)>& look) {
+  RunOptions how = options.options;
+  std::vector<NamedPath> inputs = fact_inputs(options.facts);
+  inputs.push_back({"MODEL", options.model});
+  if (!how.texts.empty()) inputs.push_back({"--texts", how.texts});
+  if (!how.corpus.empty()) inputs.push_back({"--corpus", how.corpus});
+  check_outputs({{"--run", options.run}}, inputs);
+  FactSetOptions reading;
+  reading.limit = how.limit;
+  reading.seed = options.common.seed;
+  reading.held_out_share = how.held_out_share;
+  FactSet set = read_facts(options.facts, reading);
+  how.seed = options.common.seed;
+  how.locate.attribution.threads = options.common.threads;
+  how.locate.attribution.bitwise = true;
+  how.device = open_device(options.common.device).is_cuda() ? "cuda" : "cpu";
+  const RunIdentity identity =
+      run_identity(how, model_fingerprint(options.model), set.facts, ENGRAM_VERSION);
+  // Before the model is loaded: another run's file is refused at once.
+  RunStore store = RunStore::open(options.run, RunStore::Mode::kContinue, identity);
+  const LoadedModel loaded = load_model(options.model, options.common);
+  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config());
+  const int64_t unusable = static_cast<int64_t>(set.problems.size() + facts.problems().size());
+  if (unusable > 0) {
+    note(options.common, format_count(unusable) + " facts or lines of " + options.facts +
+                             " cannot be used: table \"problem\" of the run");
+  }
+  const RunContext run{
+      loaded.model, loaded.tokenizer, facts, how, store, {options.common.threads, kMeasureBytes}};
+  store.begin_session(options.command, ENGRAM_VERSION);
+  std::unique_ptr<Progress> shown;
+  RunProgress progress;
+  progress.on_stage = [&](std::string_view experiment, int64_t total, int64_t done) {
+    shown.reset();
+    shown = std::make_unique<Progress>(options.common.quiet, std::string(experiment), total - done,
+                                       "facts");
+  };
+  progress.on_facts = [&](int64_t by) { shown->advance(by); };
+  RunSummary summary;
+  try {
+    summary = execute_run(run, options.scope, progress);
+  } catch (const Interrupted&) {
+    shown.reset();
+    store.flush();
+    store.end_session();
+    throw Interrupted("what is done is kept in " + options.run +
+                      "; the same command goes on from there");
+  }
+  shown.reset();
+  store.end_session();
+  if (look) look(run, summary);
+}
+
+void add_reproduce_command(CLI::App& app) {
+  auto options = std::make_shared<RunCommandOptions>();
+  auto only = std::make_shared<std::vector<std::string>>();
+  auto shard = std::make_shared<std::string>();
+  auto preset = std::make_shared<std::string>("dai2022");
+  CLI::App* command =
+      add_command(app, "reproduce", "every experiment of the paper, in one resumable run", kHelp);
+  add_path(*command, "MODEL", options->model, "Hugging Face folder.")->required();
+  add_path(*command, "--facts", options->facts,
+           "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")
+      ->type_name("FILE|DIR")
+      ->required();
+  add_path(*command, "--run", options->run, "The run's file; made when it is not there. Required.")
+      ->type_name("RUN.db")
+      ->required();
+  RunOptions& how = options->options;
+  add_path(*command, "--texts", how.texts, "Texts about facts (docs/formats.md).")
+      ->type_name("FOLDER");
+  add_path(*command, "--corpus", how.corpus, "Ordinary text, a sentence or paragraph a line.")
+      ->type_name("FILE");
+  command->add_option("--only", *only, "Experiments to run, with commas. Default: all.")
+      ->delimiter(',')
+      ->type_name("NAME,...");
+  command->add_option("--shard", *shard, "This machine's share of the relations, \"2/8\".")
+      ->type_name("I/N");
+  command
+      ->add_option("--preset", *preset,
+                   "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
+      ->type_name("NAME");
+  add_integer(*command, "--limit", how.limit, 1, 1'000'000'000,
+              "Take N facts: whole relations in seeded order and a sample of the next.");
+  add_number(*command, "--held-out-share", how.held_out_share, 0, 1,
+             "ParaRel: share of a relation's patterns held out. Default: 0.3.");
+  add_number(*command, "--tolerance", how.locate.attribution.tolerance, Range{0, 1, true, true},
+             "Relative completeness gap and error. Default: 0.01.");
+  add_integer(*command, "--draws", how.draws, 0, 10'000,
+              "Matched random sets per fact and strength. Default: 20.");
+  add_integer(*command, "--update-facts", how.update_facts, 1, 1'000'000,
+              "Facts per relation to update, at most. Default: 20.");
+  add_integer(*command, "--text-positions", how.text_positions, 1, 1'000'000,
+              "Positions of the corpus for pseudo-perplexity. Default: 2000.");
+  command->add_flag("--keep-scores", how.keep_scores, "Store all scores, too (large).");
+  add_common_options(*command, options->common);
+  command->callback([options, only, shard, preset] {
+    RunOptions& run = options->options;
+    if (!shard->empty()) parse_shard(*shard, options->scope);
+    options->scope.only = *only;
+    run.locate.selection = selection_preset(*preset, Score::kIntegratedGradients);
+    run.baseline = selection_preset(*preset, Score::kActivation);
+    const std::filesystem::path model(options->model);
+    std::error_code failed;
+    if (run.texts.empty() && std::filesystem::is_directory(model / "texts", failed)) {
+      run.texts = (model / "texts").string();
+    }
+    if (run.corpus.empty() && std::filesystem::is_regular_file(model / "corpus.txt", failed)) {
+      run.corpus = (model / "corpus.txt").string();
+    }
+    options->command = "engram reproduce " + options->model + " --facts " + options->facts +
+                       " --run " + options->run;
+    run_reproduce(*options);
+  });
+}
+
+}  // namespace engram::cli

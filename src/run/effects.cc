@@ -1,0 +1,180 @@
+#include <algorithm>
+#include <set>
+
+#include "engram/evaluation/effects.h"
+#include "engram/run/experiment.h"
+#include "evaluation/effects_sums.h"
+#include "run/seeds.h"
+#include "run/sets.h"
+#include "run/values.h"
+
+namespace engram {
+namespace {
+
+// Facts that can show side effects, per part: each manipulated fact takes its own sample of them.
+constexpr uint64_t kSamePool = 100;
+constexpr uint64_t kOtherPool = 400;
+constexpr int64_t kTextPool = 400;  // sentences of the corpus, likewise
+
+constexpr std::array<std::pair<const char*, Operation>, 2> kOperations = {
+    {{"zero", Operation::kZero}, {"double", Operation::kDouble}}};
+
+/// Scopes that are not sums of others.
+constexpr std::array<Scope, 7> kStored = {Scope::kOwn,
+                                          Scope::kHeldOut,
+                                          Scope::kSameRelationSameObject,
+                                          Scope::kSameRelationOtherObject,
+                                          Scope::kOtherRelationsSameObject,
+                                          Scope::kOtherRelationsOtherObject,
+                                          Scope::kText};
+
+class EffectsExperiment : public Experiment {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "effects"; }
+  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
+  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
+    const auto facts = static_cast<int64_t>(run.facts.of(relation).size());
+    return (facts + kPartFacts - 1) / kPartFacts;
+  }
+  [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
+                              int64_t part) const override {
+    return static_cast<int64_t>(part_of(run.facts.of(relation), part).size());
+  }
+
+  std::vector<TableRows> run(const RunContext& run, std::string_view relation,
+                             int64_t part) override {
+    std::vector<int64_t> manipulated;
+    for (const int64_t id : part_of(run.facts.of(relation), part)) {
+      if (!run.facts.copies(id)) manipulated.push_back(id);
+    }
+    if (manipulated.empty()) return {};
+    EffectOptions options;
+    options.draws = run.options.draws;
+    options.side_draws = run.options.side_draws;
+    options.same_relation = run.options.same_relation;
+    options.other_relations = run.options.other_relations;
+    options.sentences = run.options.sentences;
+    options.seed = run.options.seed;
+    options.measure = run.measure;
+    const std::vector<int64_t> witnesses = witness_pool(run, relation, part, manipulated);
+
+    TableRows effects{"effect", {}};
+    TableRows draws{"effect_draw", {}};
+    for (const char* source : {"ig", "activation"}) {
+      const bool located = std::string_view(source) == "ig";
+      // The baseline is compared with the located neurons; random sets match those alone.
+      options.draws = located ? run.options.draws : 0;
+      EffectContext context;
+      for (const FactNeurons& set : stored_relation(run, source, relation)) {
+        context.located.insert(set.neurons.begin(), set.neurons.end());
+      }
+      context.text = corpus(run);
+      const std::vector<EffectFact> facts = prepare(run, manipulated, witnesses, source);
+      for (const auto& [name, operation] : kOperations) {
+        options.manipulation.operation = operation;
+        const EffectSums sums = measure_effect_sums(run.model, facts, options, context);
+        for (size_t f = 0; f < manipulated.size(); ++f) {
+          add_fact_rows(name, source, manipulated[f], facts[f], sums.facts[f], effects);
+        }
+        if (located) add_draw_rows(name, relation, part, sums, options.draws, draws);
+      }
+    }
+    return {std::move(effects), std::move(draws)};
+  }
+
+ private:
+  /// Ids of facts that only show side effects; none of `manipulated`.
+  static std::vector<int64_t> witness_pool(const RunContext& run, std::string_view relation,
+                                           int64_t part, const std::vector<int64_t>& manipulated) {
+    std::vector<int64_t> same;
+    std::vector<int64_t> other;
+    for (const int64_t id : run.facts.usable()) {
+      if (run.facts.copies(id) || std::ranges::binary_search(manipulated, id)) continue;
+      (run.facts.fact(id).relation == relation ? same : other).push_back(id);
+    }
+    Random random(choice_seed(run.options.seed, "side effects", relation, std::to_string(part)));
+    std::vector<int64_t> pool;
+    for (const uint64_t i : random.sample(same.size(), kSamePool)) pool.push_back(same[i]);
+    for (const uint64_t i : random.sample(other.size(), kOtherPool)) pool.push_back(other[i]);
+    std::ranges::sort(pool);
+    return pool;
+  }
+
+  /// The manipulated facts first, in their order.
+  static std::vector<EffectFact> prepare(const RunContext& run,
+                                         const std::vector<int64_t>& manipulated,
+                                         const std::vector<int64_t>& witnesses,
+                                         std::string_view source) {
+    std::vector<EffectFact> facts;
+    const auto add = [&](int64_t id, bool evaluated) {
+      const Fact& fact = run.facts.fact(id);
+      PreparedFact prepared = run.facts.prepared(id);
+      facts.push_back({fact.relation,
+                       fact.subject,
+                       fact.object,
+                       std::move(prepared.prompts),
+                       std::move(prepared.held_out),
+                       evaluated,
+                       {}});
+      if (evaluated) facts.back().neurons = stored_neurons(run.store, source, id);
+    };
+    for (const int64_t id : manipulated) add(id, true);
+    for (const int64_t id : witnesses) add(id, false);
+    return facts;
+  }
+
+  const std::vector<Probe>& corpus(const RunContext& run) {
+    if (!corpus_read_ && !run.options.corpus.empty()) {
+      corpus_ = sample_corpus(run.options.corpus, run.tokenizer, run.model.config(), kTextPool,
+                              run.options.seed)
+                    .prompts;
+    }
+    corpus_read_ = true;
+    return corpus_;
+  }
+
+  static void add_fact_rows(const char* operation, std::string_view source, int64_t id,
+                            const EffectFact& fact, const std::array<Sums, kScopes>& sums,
+                            TableRows& out) {
+    for (const Scope scope : kStored) {
+      const Sums& one = sums[static_cast<size_t>(scope)];
+      if (one.prompts == 0) continue;
+      for (size_t s = 0; s < kSources; ++s) {
+        const Sums::Change& change = one.change[s];
+        if (change.prompts == 0) continue;
+        out.rows.push_back(
+            {std::string(operation),
+             std::string(s == 0 ? source : std::string_view(source_name(s))), id,
+             std::string(scope_name(scope)), static_cast<int64_t>(fact.neurons.size()),
+             static_cast<int64_t>(one.prompts), real(one.p), real(one.log_p), real(one.top),
+             real(one.log_rank), static_cast<int64_t>(one.known), real(one.known_p), real(change.p),
+             real(change.log_p), real(change.top), real(change.log_rank), real(change.known_p)});
+      }
+    }
+  }
+
+  static void add_draw_rows(const char* operation, std::string_view relation, int64_t part,
+                            const EffectSums& sums, int64_t draws, TableRows& out) {
+    for (size_t scope = 0; scope < sums.draws.size(); ++scope) {
+      for (size_t s = 0; s + 1 < kSources; ++s) {
+        for (int64_t d = 0; d < draws; ++d) {
+          out.rows.push_back({std::string(operation), std::string(source_name(s + 1)),
+                              std::string(relation), part,
+                              std::string(scope_name(static_cast<Scope>(scope))), d,
+                              real(sums.draws[scope][s][0][static_cast<size_t>(d)])});
+        }
+      }
+    }
+  }
+
+  std::vector<Probe> corpus_;
+  bool corpus_read_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Experiment> make_effects_experiment() {
+  return std::make_unique<EffectsExperiment>();
+}
+
+}  // namespace engram

@@ -1,0 +1,13 @@
+#include "engram/run/experiment.h"
+
+namespace engram {
+
+std::vector<std::unique_ptr<Experiment>> make_experiments() {
+  std::vector<std::unique_ptr<Experiment>> all;
+  all.push_back(make_locate_experiment());
+  all.push_back(make_stability_experiment());
+  all.push_back(make_effects_experiment());
+  return all;
+}
+
+}  // namespace engram

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "engram/neurons/selection.h"
+#include "engram/neurons/statistics.h"
+#include "engram/run/experiment.h"
+
+namespace engram {
+
+/// The selection that a run uses for the scores of `method`: the run's own for integrated
+/// gradients, the preset's for the activation baseline.
+SelectionOptions selection_for(const RunOptions& options, std::string_view method);
+
+/// What passed on the prompts of a fact, read from the store, one entry per prompt that locates.
+std::vector<PromptNeurons> stored_prompts(RunStore& store, std::string_view method, int64_t fact);
+
+/// A fact's neurons of a source, by id.
+std::vector<NeuronId> stored_neurons(RunStore& store, std::string_view source, int64_t fact);
+
+/// The same for all facts of a relation, in the order of RunFacts::of().
+std::vector<FactNeurons> stored_relation(const RunContext& run, std::string_view source,
+                                         std::string_view relation);
+
+/// Rows of `selection`, `neuron` and `relation_neuron` for sets chosen from `bags`, those of
+/// `facts` in the same order.
+std::vector<TableRows> selection_rows(const RunContext& run, std::string_view source,
+                                      std::string_view relation, std::span<const int64_t> facts,
+                                      const RelationSelection& selection, int64_t negative);
+
+}  // namespace engram
