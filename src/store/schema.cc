@@ -21,7 +21,9 @@ std::vector<Table> make_tables() {
   add("unit", 3, "the pieces of work that are done",
       {{"experiment", kText, "name as in --only"},
        {"relation", kText, "empty: all relations together"},
-       {"part", kInt, "from 0"}});
+       {"part", kInt, "from 0"},
+       {"rows", kInt, "that it wrote, in all tables"},
+       {"sha256", kText, "of those rows, so that runs can be compared unit by unit"}});
 
   // Facts.
   add("relation", 1, "relations with a fact that can be used",
@@ -31,13 +33,13 @@ std::vector<Table> make_tables() {
        {"held_out", kInt, "prompts that only test"}});
   add("fact", 1, "facts that can be used",
       {{"fact", kInt, "place in the fact set, from 0"},
-       {"relation", kText, "as the fact set names it"},
+       {"relation", kText, "as the fact set names it", "relation"},
        {"subject", kText, ""},
        {"object", kText, "the answer"},
        {"answer_tokens", kInt, "tokens of the answer"},
        {"copies", kInt, "1: the subject holds the object, left out of all effects"}});
   add("prompt", 3, "their prompts",
-      {{"fact", kInt, ""},
+      {{"fact", kInt, "", "fact"},
        {"held_out", kInt, "1: only tests"},
        {"prompt", kInt, "place in the fact's list, from 0"},
        {"text", kText, "written with [MASK]"}});
@@ -46,10 +48,10 @@ std::vector<Table> make_tables() {
        {"line", kInt, "of the fact set's file; 0: the file as a whole"},
        {"message", kText, "got and expected"}});
 
-  // Locating. `method` names how scores were made: "ig", "activation", "ig-gauss-legendre".
+  // Locating. `method` names how scores were made: "ig", "activation", "ig-riemann-left".
   add("attribution", 3, "one prompt's attribution",
-      {{"method", kText, "ig, activation, ig-gauss-legendre"},
-       {"fact", kInt, ""},
+      {{"method", kText, "ig, activation, ig-riemann-left"},
+       {"fact", kInt, "", "fact"},
        {"prompt", kInt, ""},
        {"p", kReal, "P of the answer; exp of the mean log P for several tokens"},
        {"answer_rank", kInt, "of the answer, 1: the top one; NULL where not measured"},
@@ -60,21 +62,21 @@ std::vector<Table> make_tables() {
        {"converged", kInt, "1: every layer met the tolerance"}});
   add("score", 5, "scores that reach the selection's share of the prompt's largest one",
       {{"method", kText, ""},
-       {"fact", kInt, ""},
+       {"fact", kInt, "", "fact"},
        {"prompt", kInt, ""},
        {"layer", kInt, "from 0"},
        {"neuron", kInt, "from 0"},
        {"score", kReal, ""}});
   add("score_blob", 3, "all scores of a prompt, with --keep-scores",
       {{"method", kText, ""},
-       {"fact", kInt, ""},
+       {"fact", kInt, "", "fact"},
        {"prompt", kInt, ""},
        {"scores", kBlob, "float32, little-endian, [layers, d_ff]"}});
   // `source` names a kind of neuron set: "ig", "activation" (the baseline), "ig-half-0",
-  // "ig-half-1" (from disjoint halves of the prompts), "ig-gauss-legendre".
+  // "ig-half-1" (from disjoint halves of the prompts), "ig-riemann-left".
   add("selection", 2, "how one relation's sets were chosen",
-      {{"source", kText, "ig, activation, ig-half-0, ig-half-1, ig-gauss-legendre"},
-       {"relation", kText, ""},
+      {{"source", kText, "ig, activation, ig-half-0, ig-half-1, ig-riemann-left"},
+       {"relation", kText, "", "relation"},
        {"facts", kInt, "with or without neurons"},
        {"share", kReal, "p of the pass that stands"},
        {"passes", kInt, ""},
@@ -84,29 +86,28 @@ std::vector<Table> make_tables() {
        {"negative", kInt, "prompts whose largest score is not positive"}});
   add("neuron", 4, "knowledge neurons of the facts",
       {{"source", kText, "as in selection"},
-       {"fact", kInt, ""},
+       {"fact", kInt, "", "fact"},
        {"layer", kInt, ""},
        {"neuron", kInt, ""},
        {"prompts", kInt, "in which it passed"},
        {"score", kReal, "mean over those"}});
   add("relation_neuron", 3, "the most frequent neurons of a relation's facts",
       {{"source", kText, "as in selection"},
-       {"relation", kText, ""},
+       {"relation", kText, "", "relation"},
        {"place", kInt, "from 0, the most frequent first"},
        {"layer", kInt, ""},
        {"neuron", kInt, ""},
        {"facts", kInt, "whose set it is in"}});
 
   // Effects of switching neurons off or doubling them: sums over the prompts of a scope.
-  add("effect", 5, "suppress and amplify: one fact's neurons, sums over the prompts of a scope",
+  add("effect", 4, "suppress and amplify: one fact's neurons, sums over the prompts of a scope",
       {{"operation", kText, "zero (suppress) or double (amplify)"},
        {"source", kText,
         "ig, activation (baseline), random-layer, random-activation, random-gradient"},
-       {"fact", kInt, "whose neurons are manipulated"},
+       {"fact", kInt, "whose neurons are manipulated", "fact"},
        {"scope", kText,
         "own, held-out, same-relation-same-object, same-relation-other-object, "
         "other-relations-same-object, other-relations-other-object, text"},
-       {"matched", kText, "the sets that random ones match: ig; else empty"},
        {"neurons", kInt, "in the set"},
        {"prompts", kInt, ""},
        {"p", kReal, "P before"},
@@ -120,19 +121,18 @@ std::vector<Table> make_tables() {
        {"change_top", kReal, ""},
        {"change_log_rank", kReal, ""},
        {"change_known_p", kReal, ""}});
-  add("effect_draw", 7, "change of P by draw of the random sets, for the rank of the located ones",
+  add("effect_draw", 6, "change of P by draw of the random sets, for the rank of the located ones",
       {{"operation", kText, ""},
        {"source", kText, "random-layer, random-activation, random-gradient"},
-       {"relation", kText, ""},
+       {"relation", kText, "", "relation"},
        {"part", kInt, "of the experiment"},
        {"scope", kText, "own or held-out"},
-       {"matched", kText, ""},
        {"draw", kInt, "from 0"},
        {"change_p", kReal, "summed over the part's prompts"}});
 
   // Update o -> o'.
   add("edit", 2, "a fact update",
-      {{"fact", kInt, ""},
+      {{"fact", kInt, "", "fact"},
        {"variant", kText,
         "knowledge, activation, random, random-activated, output; sweep/l1=X,l2=Y,n=Z"},
        {"target", kText, "o'"},
@@ -143,7 +143,7 @@ std::vector<Table> make_tables() {
        {"lambda1", kReal, ""},
        {"lambda2", kReal, ""}});
   add("edit_effect", 3, "what a fact update does, sums over prompts",
-      {{"fact", kInt, ""},
+      {{"fact", kInt, "", "fact"},
        {"variant", kText, ""},
        {"scope", kText, "own, held-out, same-relation, other-relations, text"},
        {"prompts", kInt, ""},
@@ -159,7 +159,7 @@ std::vector<Table> make_tables() {
 
   // Erasing a relation.
   add("erase", 6, "erasing value vectors: sums over the prompts of a scope",
-      {{"relation", kText, "that is to go"},
+      {{"relation", kText, "that is to go", "relation"},
        {"source", kText, "relation (its own neurons), random, others (a union)"},
        {"draw", kInt, "of random and others, from 0"},
        {"mode", kText, "zero, unk, mean"},
@@ -175,7 +175,7 @@ std::vector<Table> make_tables() {
        {"log_rank_before", kReal, ""},
        {"log_rank_after", kReal, ""}});
   add("lens", 5, "the answer after every layer, read through the LM head, before and after erasing",
-      {{"relation", kText, ""},
+      {{"relation", kText, "", "relation"},
        {"mode", kText, "none (before), zero, unk, mean"},
        {"neurons", kInt, "erased"},
        {"held_out", kInt, "1: prompts that only test"},
@@ -187,7 +187,7 @@ std::vector<Table> make_tables() {
 
   // Activating texts.
   add("text_activation", 5, "activation of neuron sets at the mask of texts, sums over texts",
-      {{"fact", kInt, ""},
+      {{"fact", kInt, "", "fact"},
        {"source", kText, "ig, activation, random-layer"},
        {"kind", kText, "both (head and tail), head, tail, random"},
        {"mask", kText, "released, name (a name of the answer's type), word (a random word)"},
@@ -218,6 +218,8 @@ std::vector<Table> make_tables() {
        {"stage", kText, "experiment at work"},
        {"done", kInt, "facts of the stage that are done"},
        {"total", kInt, "facts of the stage"},
+       {"stage_from", kInt, "of those done before this session came to the stage"},
+       {"stage_seconds", kReal, "in the stage"},
        {"seconds", kReal, "from started to last"}},
       TableKind::kLedger);
   add("skipped", 1, "experiments that could not run in the last session",
@@ -227,42 +229,95 @@ std::vector<Table> make_tables() {
 
 std::vector<View> make_views() {
   return {
-      {"table_neurons", "neurons per fact, by relation and source",
+      {"table_neurons",
+       "neurons per fact, by relation and source",
        "SELECT s.source, s.relation, s.facts, s.share, s.mean AS neurons_per_fact, s.within, "
-       "s.too_few FROM selection s ORDER BY s.source, s.relation"},
-      {"table_layers", "how often a layer's neurons are in a fact's set",
+       "s.too_few FROM selection s ORDER BY s.source, s.relation",
+       {{"source", kText, "as in selection"},
+        {"relation", kText, ""},
+        {"facts", kInt, "with or without neurons"},
+        {"share", kReal, "p of the pass that stands"},
+        {"neurons_per_fact", kReal, "mean"},
+        {"within", kInt, "1: the mean is in the wanted range"},
+        {"too_few", kInt, "facts with too few prompts to be refined"}}},
+      {"table_layers",
+       "how often a layer's neurons are in a fact's set",
        "SELECT source, layer, count(*) AS neurons FROM neuron GROUP BY source, layer "
-       "ORDER BY source, layer"},
-      {"table_hubs", "neurons by the number of facts that hold them",
+       "ORDER BY source, layer",
+       {{"source", kText, "as in selection"},
+        {"layer", kInt, ""},
+        {"neurons", kInt, "in the sets of all facts, each as often as it occurs"}}},
+      {"table_hubs",
+       "neurons by the number of facts that hold them",
        "SELECT source, layer, neuron, count(*) AS facts FROM neuron "
        "GROUP BY source, layer, neuron HAVING count(*) > 1 "
-       "ORDER BY source, facts DESC, layer, neuron"},
-      {"table_effects", "suppress and amplify by relation: ratio of means",
+       "ORDER BY source, facts DESC, layer, neuron",
+       {{"source", kText, "as in selection"},
+        {"layer", kInt, ""},
+        {"neuron", kInt, ""},
+        {"facts", kInt, "whose set it is in, at least 2"}}},
+      {"table_effects",
+       "suppress and amplify by relation: ratio of means",
        "SELECT e.operation, e.source, f.relation, e.scope, count(*) AS facts, "
        "sum(e.prompts) AS prompts, sum(e.p) / sum(e.prompts) AS p, "
        "sum(e.change_p) / sum(e.p) AS ratio_of_means, "
        "sum(e.change_top) / sum(e.prompts) AS change_accuracy "
        "FROM effect e JOIN fact f USING (fact) "
        "GROUP BY e.operation, e.source, f.relation, e.scope "
-       "ORDER BY e.operation, e.source, f.relation, e.scope"},
-      {"table_update", "fact updates by variant and scope",
+       "ORDER BY e.operation, e.source, f.relation, e.scope",
+       {{"operation", kText, "zero (suppress) or double (amplify)"},
+        {"source", kText, "as in effect"},
+        {"relation", kText, ""},
+        {"scope", kText, "as in effect"},
+        {"facts", kInt, ""},
+        {"prompts", kInt, ""},
+        {"p", kReal, "mean P before"},
+        {"ratio_of_means", kReal, "mean change of P over mean P"},
+        {"change_accuracy", kReal, "change of the share of prompts whose answer is the top one"}}},
+      {"table_update",
+       "fact updates by variant and scope",
        "SELECT variant, scope, count(*) AS facts, sum(prompts) AS prompts, "
        "1.0 * sum(changed) / nullif(sum(right), 0) AS change_rate, "
        "1.0 * sum(success) / nullif(sum(right), 0) AS success_rate, "
        "exp(-sum(log_p_before) / sum(prompts)) AS perplexity_before, "
        "exp(-sum(log_p_after) / sum(prompts)) AS perplexity_after "
-       "FROM edit_effect GROUP BY variant, scope ORDER BY variant, scope"},
-      {"table_erase", "erasing relations",
+       "FROM edit_effect GROUP BY variant, scope ORDER BY variant, scope",
+       {{"variant", kText, "as in edit"},
+        {"scope", kText, "as in edit_effect"},
+        {"facts", kInt, ""},
+        {"prompts", kInt, ""},
+        {"change_rate", kReal, "of prompts answered rightly before: the top answer is no longer o"},
+        {"success_rate", kReal, "of those: the top answer is o' now"},
+        {"perplexity_before", kReal, "exp of the mean -log P of the right answer"},
+        {"perplexity_after", kReal, ""}}},
+      {"table_erase",
+       "erasing relations",
        "SELECT relation, source, mode, neurons, scope, count(*) AS draws, "
        "exp(-sum(log_p_before) / sum(prompts)) AS perplexity_before, "
        "exp(-sum(log_p_after) / sum(prompts)) AS perplexity_after, "
        "1.0 * sum(top_before) / sum(prompts) AS accuracy_before, "
        "1.0 * sum(top_after) / sum(prompts) AS accuracy_after "
        "FROM erase GROUP BY relation, source, mode, neurons, scope "
-       "ORDER BY relation, source, mode, neurons, scope"},
-      {"table_texts", "mean activation on texts",
+       "ORDER BY relation, source, mode, neurons, scope",
+       {{"relation", kText, "that is to go"},
+        {"source", kText, "as in erase"},
+        {"mode", kText, "zero, unk, mean"},
+        {"neurons", kInt, "erased"},
+        {"scope", kText, "as in erase"},
+        {"draws", kInt, ""},
+        {"perplexity_before", kReal, "exp of the mean -log P of the answer"},
+        {"perplexity_after", kReal, ""},
+        {"accuracy_before", kReal, "share of prompts whose answer is the top one"},
+        {"accuracy_after", kReal, ""}}},
+      {"table_texts",
+       "mean activation on texts",
        "SELECT source, kind, mask, sum(texts) AS texts, sum(sum) / sum(texts) AS activation "
-       "FROM text_activation GROUP BY source, kind, mask ORDER BY source, kind, mask"},
+       "FROM text_activation GROUP BY source, kind, mask ORDER BY source, kind, mask",
+       {{"source", kText, "as in text_activation"},
+        {"kind", kText, "both, head, tail, random"},
+        {"mask", kText, "released, name, word"},
+        {"texts", kInt, ""},
+        {"activation", kReal, "mean over texts of the sets' mean activation"}}},
   };
 }
 

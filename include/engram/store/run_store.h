@@ -43,25 +43,32 @@ struct RunSession {
   std::string stage;    ///< what it is or was at, "locate"
   int64_t done = 0;     ///< of the stage's `total`
   int64_t total = 0;
-  double seconds = 0;  ///< from `started` to `last`
+  int64_t stage_from = 0;    ///< `done` when the session came to the stage
+  double stage_seconds = 0;  ///< since then
+  double seconds = 0;        ///< from `started` to `last`
 };
 
-/// A run in one SQLite file (WAL, foreign keys off between content tables: their order is free).
-/// One writer: a second process that wants to write is refused, readers never are. Objects are not
-/// thread-safe but for write() and progress(), which any thread may call.
+/// A run in one SQLite file. One writer: while an object with Mode::kContinue lives, in whatever
+/// process, a second one is refused; readers never are. Objects are not thread-safe but for
+/// write(), done() and progress(), which any thread may call.
 ///
-/// Errors: FileError for a file that is no database, is locked by another writer, is full or cannot
-/// be written (the message names the file and says that what was committed is kept); InputError for
-/// a run of a newer schema, or of another identity (the message lists what differs: name, value of
-/// the run, value asked for).
+/// Rows are written by a thread of the object's own. What is committed outlives kill -9 and loss of
+/// power. Beside RUN.db lie RUN.db-wal and RUN.db-shm (SQLite's log, to be kept with the file; they
+/// go when the last program closes it) and, while a writer lives or after it was killed,
+/// RUN.db-lock.
+///
+/// Errors: FileError for a file that is no run, is being written or locked by another process, is
+/// full, damaged or cannot be written; InputError for a run of another schema, or of another
+/// identity (the message lists what differs: name, value of the run, value asked for). The writer's
+/// errors are thrown by whichever of write(), flush(), read() and the ledger's functions comes
+/// next, and by every one after it.
 class RunStore {
  public:
   enum class Mode {
     kRead,      ///< must exist
     kContinue,  ///< created if it is not there, and then gets `identity`
   };
-  /// `identity` empty (kRead): any run. In kContinue names that the run has and `identity` lacks
-  /// and the other way round are differences too.
+  /// kRead with an empty `identity`: any run. Names that only one side has are differences, too.
   static RunStore open(const std::filesystem::path& path, Mode mode,
                        const RunIdentity& identity = {});
   RunStore(RunStore&&) noexcept;
@@ -71,28 +78,36 @@ class RunStore {
   [[nodiscard]] const std::filesystem::path& path() const;
   [[nodiscard]] RunIdentity identity() const;
 
+  /// "host:process" of the object that holds the run for writing, or nothing.
+  static std::optional<std::string> writer(const std::filesystem::path& path);
+
   /// Has the unit been written (committed or queued)?
   [[nodiscard]] bool done(const Unit& unit) const;
-  [[nodiscard]] std::vector<Unit> units() const;
+  [[nodiscard]] std::vector<Unit> units() const;  ///< ascending
 
   /// Queues a unit's rows for the writer thread, which commits them in one transaction together
-  /// with the mark that the unit is done; returns at once but for a full queue (bounded). A unit
-  /// that is done already is InternalError. Rethrows the writer's error of an earlier batch.
+  /// with the mark that the unit is done; returns at once but for a full queue (64 MiB). The order
+  /// of the rows is free. Every row has one value per column of its content table, of the column's
+  /// type or NULL. Throws InternalError for rows that are not so, a unit that is done already, and
+  /// (later, by the writer) a key that is there already or a reference to a row that is not.
   void write(const Unit& unit, std::vector<TableRows> rows);
   /// Waits until everything queued is on the disk. Throws the writer's error.
   void flush();
 
-  /// Rows of a table in the order of its primary key. Flushes first, so that a unit sees what
-  /// earlier ones wrote.
+  /// Rows of a table, in the order of its primary key, or of a view, in its own. Flushes first, so
+  /// that a unit sees what earlier ones wrote.
   [[nodiscard]] std::vector<Row> read(std::string_view table, const Where& where = {});
-  /// The same, row by row, for large tables; `sink` returns false to stop.
+  /// The same, row by row, for large tables; `sink` returns false to stop. `sink` may read.
   void read_each(std::string_view table, const Where& where,
                  const std::function<bool(const Row&)>& sink);
 
-  /// Ledger: begins a session of this process (ended by end_session(), else it counts as killed).
+  /// Ledger: begins a session of this process (ended by end_session(), else it counts as killed),
+  /// and forgets what earlier ones skipped.
   void begin_session(const std::string& command, const std::string& version);
   /// Says what is being done; written now and then (at most twice a second), by the writer thread.
   void progress(std::string_view stage, int64_t done, int64_t total);
+  /// Says why an experiment did not run: a row of the table `skipped`. Once an experiment.
+  void skip(const std::string& experiment, const std::string& reason);
   void end_session();
   [[nodiscard]] std::vector<RunSession> sessions();
 
@@ -103,8 +118,9 @@ class RunStore {
 };
 
 /// Joins runs of one identity into a new file `out` (written beside and renamed): the union of
-/// their units with their rows. Units that several hold must be equal. Throws InputError with the
-/// difference where they do not belong together; FileError where `out` exists.
+/// their units with their rows, and of their ledgers. Units that several hold must be equal, and so
+/// must rows with the same key. Throws InputError with the difference where they do not belong
+/// together; FileError where `out` exists; Interrupted.
 void merge_runs(const std::filesystem::path& out, const std::vector<std::filesystem::path>& in);
 
 /// The first difference between the content of two runs ("table effect, key ...: column p: 0.1

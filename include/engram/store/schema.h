@@ -10,13 +10,16 @@
 
 namespace engram {
 
-/// Storage of a column. kReal is an IEEE double and comes back bit for bit; NaN is stored as NULL.
+/// Storage of a column. kReal is an IEEE double and comes back bit for bit, but that SQLite stores
+/// NaN as NULL and -0 as 0.
 enum class ColumnType { kInteger, kReal, kText, kBlob };
 
 struct Column {
   const char* name;
   ColumnType type;
   const char* meaning;  ///< one line for docs/formats.md: unit, range, what NULL stands for
+  /// Table whose only key column it refers to: that row comes earlier or in the same unit.
+  const char* references = nullptr;
 };
 
 /// What a table is part of.
@@ -25,7 +28,8 @@ enum class TableKind {
   kLedger,   ///< what was done when: of this file alone, never exported
 };
 
-/// A table of a run. Its first `key` columns are the primary key (WITHOUT ROWID).
+/// A table of a run. Its first `key` columns are the primary key (WITHOUT ROWID), never NULL; all
+/// others may be.
 struct Table {
   const char* name;
   const char* meaning;
@@ -42,6 +46,7 @@ struct View {
   const char* name;
   const char* meaning;
   const char* select;  ///< the SELECT statement
+  std::vector<Column> columns;
 };
 
 /// Version of the tables below, PRAGMA user_version of a run; raised by every change of them, which
@@ -50,6 +55,9 @@ constexpr int kSchemaVersion = 1;
 
 std::span<const Table> run_tables();
 std::span<const View> run_views();
+/// PRAGMA application_id of a run: "Engr".
+constexpr int kApplicationId = 0x456E6772;
+
 /// Throws InternalError for a name that is not there.
 const Table& run_table(std::string_view name);
 
