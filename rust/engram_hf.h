@@ -68,6 +68,33 @@ void engram_hf_sha256_update(engram_hf_sha256* hash, const uint8_t* data, size_t
 char* engram_hf_sha256_hex(const engram_hf_sha256* hash);
 void engram_hf_sha256_free(engram_hf_sha256* hash);
 
+// A Parquet file, written row group by row group. Column types: 0 a 64-bit integer, 1 a double, 2 a
+// text, 3 bytes; a required one is never null. `write` takes the file's bytes in their order and
+// returns false when it cannot. The same rows in the same groups give the same bytes.
+typedef struct engram_hf_parquet engram_hf_parquet;
+typedef bool (*engram_hf_parquet_write)(void* context, const uint8_t* data, size_t size);
+engram_hf_parquet* engram_hf_parquet_new(const char* const* names, const uint8_t* types,
+                                         const bool* required, size_t columns,
+                                         engram_hf_parquet_write write, void* context,
+                                         char** error);
+// One column of a row group: `present` has one entry per row, 0 for a null; the array of the
+// column's type has the values that are not null. Texts and bytes lie one after the other in
+// `data`; `ends` says where each of them ends.
+typedef struct engram_hf_parquet_values {
+  const uint8_t* present;
+  const int64_t* integers;
+  const double* reals;
+  const uint8_t* data;
+  const size_t* ends;
+} engram_hf_parquet_values;
+bool engram_hf_parquet_group(engram_hf_parquet* writer, const engram_hf_parquet_values* values,
+                             size_t rows, char** error);
+// Writes what is left: the file is complete.
+bool engram_hf_parquet_finish(engram_hf_parquet* writer, char** error);
+void engram_hf_parquet_free(engram_hf_parquet* writer);
+// The rows of a whole Parquet file of such columns, one JSON object a line, bytes as {"hex": ".."}.
+char* engram_hf_parquet_rows(const uint8_t* file, size_t size, char** error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 use tokenizers::Tokenizer;
 
 mod hash;
+mod parquet;
 mod plot;
 mod train;
 
