@@ -7,8 +7,11 @@
 
 #include "cli/intervene_facts.h"
 #include "cli/paths.h"
+#include "cli/reproduce.h"
 #include "engram/base/file.h"
 #include "engram/evaluation/prepare.h"
+#include "engram/neurons/selection.h"
+#include "engram/run/replay.h"
 #include "engram/text/facts.h"
 
 namespace engram::cli {
@@ -157,9 +160,78 @@ std::vector<Probe> read_text(const InterveneCommandOptions& options, const Loade
       .prompts;
 }
 
+/// With --run: neurons and effects are kept in the run's file, which says what they are of.
+void intervene_in_run(const InterveneCommandOptions& options) {
+  const EffectOptions& e = options.effects;
+  const EffectOptions defaults;
+  if (!options.neurons.empty() || !options.corpus.empty() || options.strict ||
+      e.known_p != defaults.known_p || e.known_rank != defaults.known_rank || options.text_lines) {
+    throw UsageError(
+        "--run: takes the neurons that the run has located and what `engram reproduce` "
+        "takes for effects: not together with --neurons, --corpus, --text-lines, "
+        "--known-p, --known-rank and --strict");
+  }
+  RunCommandOptions run;
+  run.common = options.common;
+  run.model = options.model;
+  run.facts = options.facts;
+  run.run = options.run;
+  run.options.limit = options.limit;
+  if (options.held_out_share) run.options.held_out_share = *options.held_out_share;
+  run.options.locate.selection = selection_preset("dai2022", Score::kIntegratedGradients);
+  run.options.baseline = selection_preset("dai2022", Score::kActivation);
+  run.options.corpus = options.text;
+  run.options.draws = e.draws;
+  run.options.side_draws = e.side_draws;
+  run.options.same_relation = e.same_relation;
+  run.options.other_relations = e.other_relations;
+  const std::string operation = manipulation_name(e.manipulation);
+  if (operation == "zero" || operation == "double") {
+    run.scope.only = {"effects"};
+  } else {
+    run.scope.only = {"locate"};
+    run.scope.manipulation = e.manipulation;
+  }
+  run.command = "engram intervene " + options.model + " --do " + operation;
+  run.outputs = {{"--out", options.out}};
+  perform_run(std::move(run), [&](const RunContext& context, const RunSummary&,
+                                  const FactSet& set) {
+    const EffectReport report = replay_effects(context, operation, e.bootstrap);
+    Json out = {{"schema", "engram.intervene/1"}, {"version", ENGRAM_VERSION}};
+    out["model"] = options.model;
+    out["facts"] = options.facts;
+    out["run"] = options.run;
+    out["do"] = operation;
+    out.update(effect_json(report, e));
+    if (!options.out.empty()) {
+      AtomicFile file(options.out);
+      file.write(json_text(out, 2) + "\n");
+      file.commit();
+    }
+    if (options.common.json) {
+      print_json(out);
+      return;
+    }
+    std::vector<FactProblem> problems = context.facts.problems();
+    problems.insert(problems.end(), set.problems.begin(), set.problems.end());
+    print(
+        operation + " on " + format_count(report.facts) + " facts (" + format_count(report.empty) +
+        " without neurons) of " + options.run + "\n\n" + effect_tables(report, e) +
+        problems_text(problems, format_count(static_cast<int64_t>(problems.size())) + " skipped"));
+  });
+}
+
 void run_intervene(const InterveneCommandOptions& given) {
   InterveneCommandOptions options = given;
   options.effects.manipulation = parse_manipulation(options.operation);
+  options.effects.bootstrap.seed = options.common.seed;
+  if (!options.run.empty()) {
+    intervene_in_run(options);
+    return;
+  }
+  if (options.neurons.empty()) {
+    throw UsageError("--neurons or --run is required: what `engram locate` wrote, or a list");
+  }
   options.effects.seed = options.common.seed;
   options.effects.bootstrap.seed = options.common.seed;
   options.effects.measure = {options.common.threads, options.common.memory_bytes};
@@ -250,9 +322,13 @@ void add_intervene_command(CLI::App& app) {
       ->type_name("FILE|DIR")
       ->required();
   add_path(*command, "--neurons", options->neurons,
-           "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required.")
-      ->type_name("FILE|LIST")
-      ->required();
+           "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required without "
+           "--run.")
+      ->type_name("FILE|LIST");
+  add_path(*command, "--run", options->run,
+           "Take the neurons of this run, locating them where it has none, and keep the effects in "
+           "it: the same command goes on after a crash.")
+      ->type_name("RUN.db");
   command
       ->add_option("--do", options->operation, "zero, mean, resample, double or scale:X. Required.")
       ->type_name("WHAT")

@@ -15,6 +15,7 @@ struct InterveneCommandOptions {
   std::string model;
   std::string facts;      ///< fact set: a .jsonl file or a ParaRel folder
   std::string neurons;    ///< what locate wrote, or a list "3:17,5:201" for every fact
+  std::string run;        ///< file of a run, empty: none
   std::string operation;  ///< zero, mean, resample, double, scale:X
   std::string corpus;     ///< plain text for mean and resample, empty: prompts of other facts
   int64_t corpus_lines = 1000;

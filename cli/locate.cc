@@ -9,10 +9,12 @@
 
 #include "cli/attribute.h"
 #include "cli/paths.h"
+#include "cli/reproduce.h"
 #include "cli/score_file.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/evaluation/located.h"
+#include "engram/run/replay.h"
 
 namespace engram::cli {
 namespace {
@@ -63,7 +65,7 @@ SelectionOptions selection_of(const LocateCommandOptions& options) {
 }
 
 std::string run_line(const LocateCommandOptions& options, const LocateOptions& how,
-                     const ModelConfig& config, const FactSet& set) {
+                     const ModelConfig& config, const std::vector<std::string>& unsplit) {
   const bool integrated = how.attribution.score == Score::kIntegratedGradients;
   Json line = {{"schema", "engram.locate/1"}, {"record", "run"}};
   line["version"] = ENGRAM_VERSION;
@@ -74,7 +76,7 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
   line["limit"] = options.limit;
   line["seed"] = options.common.seed;
   line["held_out_share"] = options.held_out_share;
-  line["unsplit_relations"] = set.unsplit_relations;
+  line["unsplit_relations"] = unsplit;
   line["score"] = score_name(how.attribution.score);
   line["rule"] = integrated ? Json(rule_name(how.attribution.rule)) : Json(nullptr);
   line["steps"] = how.attribution.steps ? Json(*how.attribution.steps) : Json(nullptr);
@@ -273,13 +275,95 @@ std::string method_text(const LocateCommandOptions& options, const LocateOptions
   return text + "\n";
 }
 
-void run_locate(const LocateCommandOptions& options) {
-  LocateOptions how;
-  how.attribution = options.attribution;
-  how.attribution.threads = options.common.threads;
-  how.attribution.memory_bytes = options.common.memory_bytes;
-  how.selection = selection_of(options);
-  how.strict = options.strict;
+/// What comes out of a run of locate, to the file, to stdout and to the tables.
+class Output {
+ public:
+  Output(const LocateCommandOptions& options, const LocateOptions& how)
+      : options_(options), how_(how), lines_(options) {}
+
+  void begin(const ModelConfig& config, const std::vector<std::string>& unsplit) {
+    if (lines_.wanted()) lines_.write(run_line(options_, how_, config, unsplit));
+  }
+  void add(LocatedRelation&& relation, std::vector<LocatedFact>&& facts) {
+    if (lines_.wanted()) {
+      for (const LocatedFact& fact : facts) lines_.write(located_fact_line(fact));
+      lines_.write(located_relation_line(relation));
+    }
+    for (LocatedFact& fact : facts) {
+      if (static_cast<int64_t>(shown_.size()) < options_.show) shown_.push_back(std::move(fact));
+    }
+    relations_.push_back(std::move(relation));
+  }
+  /// `set` holds the lines that are no facts, and the relations without held-out prompts.
+  void end(LocateSummary summary, const FactSet& set) {
+    // Those of the facts asked for first: they are what the lists and their cut are about.
+    const size_t skipped = summary.problems.size();
+    summary.problems.insert(summary.problems.end(), set.problems.begin(), set.problems.end());
+    if (lines_.wanted()) {
+      for (const FactProblem& problem : summary.problems) {
+        lines_.write(located_problem_line(problem));
+      }
+      lines_.write(located_summary_line(summary));
+    }
+    lines_.commit();
+    if (options_.common.json) {
+      if (!summary.problems.empty()) {
+        note(options_.common, skipped_text(skipped, set.problems.size()));
+      }
+      return;
+    }
+    print(method_text(options_, how_) + "\n" + relation_table(relations_, how_.selection.adapt) +
+          "\n" + statistics_text(summary));
+    if (!shown_.empty()) {
+      print("\nFacts (" + format_count(static_cast<int64_t>(shown_.size())) + " of " +
+            format_count(summary.facts) + ")\n" + fact_text(shown_, options_.prompts));
+    }
+    print(unsplit_text(set.unsplit_relations));
+    print(
+        problems_text(summary.problems, skipped_text(skipped, summary.problems.size() - skipped)));
+  }
+
+ private:
+  const LocateCommandOptions& options_;
+  const LocateOptions& how_;
+  Lines lines_;
+  std::vector<LocatedRelation> relations_;
+  std::vector<LocatedFact> shown_;
+};
+
+/// With --run: what is not in the run's file yet is done and kept there; then it is read from it.
+void locate_in_run(const LocateCommandOptions& options, const LocateOptions& how) {
+  if (options.strict || !options.scores.empty() ||
+      how.attribution.score != Score::kIntegratedGradients) {
+    throw UsageError(
+        "--run: keeps the scores of --score ig and of the baseline, skips what cannot "
+        "be used, and stores scores with `engram reproduce --keep-scores`: not "
+        "together with --score, --scores and --strict");
+  }
+  RunCommandOptions run;
+  run.common = options.common;
+  run.model = options.model;
+  run.facts = options.facts;
+  run.run = options.run;
+  run.options.limit = options.limit;
+  run.options.held_out_share = options.held_out_share;
+  run.options.locate = how;
+  run.options.baseline = selection_preset(options.preset, Score::kActivation);
+  run.scope.only = {"locate"};
+  run.command = "engram locate " + options.model;
+  run.outputs = {{"--out", options.out}};
+  perform_run(run, [&](const RunContext& context, const RunSummary&, const FactSet& set) {
+    Output output(options, how);
+    output.begin(context.model.config(), set.unsplit_relations);
+    LocateSink sink;
+    sink.on_relation = [&](LocatedRelation&& relation, std::vector<LocatedFact>&& facts) {
+      output.add(std::move(relation), std::move(facts));
+    };
+    output.end(replay_located(context, sink), set);
+  });
+}
+
+void locate_at_once(const LocateCommandOptions& options, const LocateOptions& how) {
   std::vector<NamedPath> inputs = fact_inputs(options.facts);
   inputs.push_back({"MODEL", options.model});
   check_outputs({{"--out", options.out}, {"--scores", options.scores}}, inputs);
@@ -288,7 +372,7 @@ void run_locate(const LocateCommandOptions& options) {
   reading.limit = options.limit;
   reading.seed = options.common.seed;
   reading.held_out_share = options.held_out_share;
-  FactSet set = read_facts(options.facts, reading);
+  const FactSet set = read_facts(options.facts, reading);
   int64_t total = 0;
   for (const Fact& fact : set.facts) total += static_cast<int64_t>(fact.prompts.size());
 
@@ -296,14 +380,12 @@ void run_locate(const LocateCommandOptions& options) {
   try {
     const LoadedModel loaded = load_model(options.model, options.common);
     const ModelConfig& config = loaded.model.config();
-    Lines lines(options);
+    Output output(options, how);
     std::unique_ptr<ScoreFile> scores;
     if (!options.scores.empty()) {
       scores = std::make_unique<ScoreFile>(options.scores, config.layers, config.d_ff);
     }
-    if (lines.wanted()) lines.write(run_line(options, how, config, set));
-    std::vector<LocatedRelation> relations;
-    std::vector<LocatedFact> shown;
+    output.begin(config, set.unsplit_relations);
     LocateSummary summary;
     {
       Progress progress(options.common.quiet, "locating", total, "prompts");
@@ -315,49 +397,34 @@ void run_locate(const LocateCommandOptions& options) {
         };
       }
       sink.on_relation = [&](LocatedRelation&& relation, std::vector<LocatedFact>&& facts) {
-        if (lines.wanted()) {
-          for (const LocatedFact& fact : facts) lines.write(located_fact_line(fact));
-          lines.write(located_relation_line(relation));
-        }
-        for (LocatedFact& fact : facts) {
-          if (static_cast<int64_t>(shown.size()) < options.show) shown.push_back(std::move(fact));
-        }
-        relations.push_back(std::move(relation));
+        output.add(std::move(relation), std::move(facts));
       };
       summary = locate(loaded.model, loaded.tokenizer, set.facts, how, sink);
     }
-    // Those of the facts asked for first: they are what the lists and their cut are about.
-    const size_t skipped = summary.problems.size();
-    summary.problems.insert(summary.problems.end(), set.problems.begin(), set.problems.end());
-    if (lines.wanted()) {
-      for (const FactProblem& problem : summary.problems)
-        lines.write(located_problem_line(problem));
-      lines.write(located_summary_line(summary));
-    }
-    lines.commit();
-    if (scores) scores->commit(summary.prompts);
-    if (!options.common.json) {
-      print(method_text(options, how) + "\n" + relation_table(relations, how.selection.adapt) +
-            "\n" + statistics_text(summary));
-      if (!shown.empty()) {
-        print("\nFacts (" + format_count(static_cast<int64_t>(shown.size())) + " of " +
-              format_count(summary.facts) + ")\n" + fact_text(shown, options.prompts));
-      }
-      print(unsplit_text(set.unsplit_relations));
-      print(problems_text(summary.problems,
-                          skipped_text(skipped, summary.problems.size() - skipped)));
-    }
+    const int64_t prompts = summary.prompts;
+    output.end(std::move(summary), set);
+    if (scores) scores->commit(prompts);
     flush_output();
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    note(options.common, format_count(summary.prompts) + " prompts in " +
-                             format_duration(time.count()) +
+    note(options.common, format_count(prompts) + " prompts in " + format_duration(time.count()) +
                              (options.out.empty() ? "" : "; wrote " + options.out) +
                              (options.scores.empty() ? "" : "; wrote " + options.scores));
-    if (options.common.json && !summary.problems.empty()) {
-      note(options.common, skipped_text(skipped, set.problems.size()));
-    }
   } catch (const Interrupted&) {
     throw Interrupted("no file was written");
+  }
+}
+
+void run_locate(const LocateCommandOptions& options) {
+  LocateOptions how;
+  how.attribution = options.attribution;
+  how.attribution.threads = options.common.threads;
+  how.attribution.memory_bytes = options.common.memory_bytes;
+  how.selection = selection_of(options);
+  how.strict = options.strict;
+  if (options.run.empty()) {
+    locate_at_once(options, how);
+  } else {
+    locate_in_run(options, how);
   }
 }
 
@@ -412,6 +479,10 @@ void add_locate_command(CLI::App& app) {
              "Default: 0.3.");
   command->add_flag("--strict", options->strict,
                     "Stop at the first line or fact that cannot be used.");
+  add_path(
+      *command, "--run", options->run,
+      "Keep the results in this file as `engram reproduce` does, and go on from what it holds.")
+      ->type_name("RUN.db");
   add_path(*command, "--out", options->out, "Write JSON Lines to this file.")->type_name("FILE");
   add_path(*command, "--scores", options->scores,
            "Write all scores to this NumPy file, float32 [prompts, layers, neurons].")

@@ -24,6 +24,7 @@ struct LocateCommandOptions {
   int64_t limit = 0;
   double held_out_share = FactSetOptions().held_out_share;  ///< of a ParaRel folder
   bool strict = false;
+  std::string run;       ///< file of a run, empty: none
   std::string out;       ///< JSON Lines file, empty: none
   std::string scores;    ///< .npy file of all scores, empty: none
   int64_t show = 10;     ///< facts to print

@@ -6,6 +6,8 @@
 #include "cli/locate.h"
 #include "cli/predict.h"
 #include "cli/process.h"
+#include "cli/texts.h"
+#include "cli/reproduce.h"
 
 int main(int argc, char** argv) {
   using namespace engram::cli;
@@ -16,6 +18,8 @@ int main(int argc, char** argv) {
     add_attribute_command(app);
     add_locate_command(app);
     add_intervene_command(app);
+    add_reproduce_command(app);
+    add_texts_command(app);
     add_help_command(app);
   };
   return run_program("engram", "knowledge neurons: find, test and edit them", set_up, argc, argv);

@@ -78,7 +78,7 @@ void parse_shard(const std::string& text, RunScope& scope) {
 
 void run_reproduce(const RunCommandOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  perform_run(options, [&](const RunContext& run, const RunSummary& summary) {
+  perform_run(options, [&](const RunContext& run, const RunSummary& summary, const FactSet&) {
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!options.common.json) {
@@ -103,14 +103,23 @@ void run_reproduce(const RunCommandOptions& options) {
 
 }  // namespace
 
-void perform_run(const RunCommandOptions& options,
-                 const std::function<void(const RunContext&, const RunSummary&)>& look) {
-  RunOptions how = options.options;
+void perform_run(RunCommandOptions options, const RunLook& look) {
+  RunOptions& how = options.options;
+  const std::filesystem::path folder(options.model);
+  std::error_code failed;
+  if (how.texts.empty() && std::filesystem::is_directory(folder / "texts", failed)) {
+    how.texts = (folder / "texts").string();
+  }
+  if (how.corpus.empty() && std::filesystem::is_regular_file(folder / "corpus.txt", failed)) {
+    how.corpus = (folder / "corpus.txt").string();
+  }
   std::vector<NamedPath> inputs = fact_inputs(options.facts);
   inputs.push_back({"MODEL", options.model});
   if (!how.texts.empty()) inputs.push_back({"--texts", how.texts});
   if (!how.corpus.empty()) inputs.push_back({"--corpus", how.corpus});
-  check_outputs({{"--run", options.run}}, inputs);
+  std::vector<NamedPath> outputs = options.outputs;
+  outputs.push_back({"--run", options.run});
+  check_outputs(outputs, inputs);
   FactSetOptions reading;
   reading.limit = how.limit;
   reading.seed = options.common.seed;
@@ -154,7 +163,7 @@ void perform_run(const RunCommandOptions& options,
   }
   shown.reset();
   store.end_session();
-  if (look) look(run, summary);
+  look(run, summary, set);
 }
 
 void add_reproduce_command(CLI::App& app) {
@@ -206,14 +215,6 @@ void add_reproduce_command(CLI::App& app) {
     options->scope.only = *only;
     run.locate.selection = selection_preset(*preset, Score::kIntegratedGradients);
     run.baseline = selection_preset(*preset, Score::kActivation);
-    const std::filesystem::path model(options->model);
-    std::error_code failed;
-    if (run.texts.empty() && std::filesystem::is_directory(model / "texts", failed)) {
-      run.texts = (model / "texts").string();
-    }
-    if (run.corpus.empty() && std::filesystem::is_regular_file(model / "corpus.txt", failed)) {
-      run.corpus = (model / "corpus.txt").string();
-    }
     options->command = "engram reproduce " + options->model + " --facts " + options->facts +
                        " --run " + options->run;
     run_reproduce(*options);

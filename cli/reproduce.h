@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "cli/paths.h"
 #include "engram/run/run.h"
 
 namespace engram::cli {
@@ -17,13 +18,16 @@ struct RunCommandOptions {
   std::string run;     ///< the run's file
   RunOptions options;  ///< but for texts, corpus and what belongs to the machine
   RunScope scope;
-  std::string command;  ///< as typed, for the ledger
+  std::string command;             ///< as typed, for the ledger
+  std::vector<NamedPath> outputs;  ///< other files that the command writes
 };
 
-/// Opens or begins the run and does what is left of it, with progress and remarks. `look`, if any,
-/// is called with the finished run.
-void perform_run(const RunCommandOptions& options,
-                 const std::function<void(const RunContext&, const RunSummary&)>& look = {});
+/// What is done with a finished run; the facts have left `set` for the context.
+using RunLook = std::function<void(const RunContext&, const RunSummary&, const FactSet& set)>;
+
+/// Opens or begins the run and does what is left of it, with progress and remarks; then calls
+/// `look`. Texts and corpus default to those of the model's folder, where it has some.
+void perform_run(RunCommandOptions options, const RunLook& look);
 
 void add_reproduce_command(CLI::App& app);
 

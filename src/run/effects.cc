@@ -16,9 +16,6 @@ constexpr uint64_t kSamePool = 100;
 constexpr uint64_t kOtherPool = 400;
 constexpr int64_t kTextPool = 400;  // sentences of the corpus, likewise
 
-constexpr std::array<std::pair<const char*, Operation>, 2> kOperations = {
-    {{"zero", Operation::kZero}, {"double", Operation::kDouble}}};
-
 /// Scopes that are not sums of others.
 constexpr std::array<Scope, 7> kStored = {Scope::kOwn,
                                           Scope::kHeldOut,
@@ -30,7 +27,9 @@ constexpr std::array<Scope, 7> kStored = {Scope::kOwn,
 
 class EffectsExperiment : public Experiment {
  public:
-  [[nodiscard]] std::string_view name() const override { return "effects"; }
+  EffectsExperiment(std::string name, std::vector<Manipulation> manipulations)
+      : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
+  [[nodiscard]] std::string_view name() const override { return name_; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
   [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
     const auto facts = static_cast<int64_t>(run.facts.of(relation).size());
@@ -70,8 +69,9 @@ class EffectsExperiment : public Experiment {
       }
       context.text = corpus(run);
       const std::vector<EffectFact> facts = prepare(run, manipulated, witnesses, source);
-      for (const auto& [name, operation] : kOperations) {
-        options.manipulation.operation = operation;
+      for (const Manipulation& manipulation : manipulations_) {
+        options.manipulation = manipulation;
+        const std::string name = manipulation_name(manipulation);
         const EffectSums sums = measure_effect_sums(run.model, facts, options, context);
         for (size_t f = 0; f < manipulated.size(); ++f) {
           add_fact_rows(name, source, manipulated[f], facts[f], sums.facts[f], effects);
@@ -133,7 +133,7 @@ class EffectsExperiment : public Experiment {
     return corpus_;
   }
 
-  static void add_fact_rows(const char* operation, std::string_view source, int64_t id,
+  static void add_fact_rows(const std::string& operation, std::string_view source, int64_t id,
                             const EffectFact& fact, const std::array<Sums, kScopes>& sums,
                             TableRows& out) {
     for (const Scope scope : kStored) {
@@ -143,8 +143,7 @@ class EffectsExperiment : public Experiment {
         const Sums::Change& change = one.change[s];
         if (change.prompts == 0) continue;
         out.rows.push_back(
-            {std::string(operation),
-             std::string(s == 0 ? source : std::string_view(source_name(s))), id,
+            {operation, std::string(s == 0 ? source : std::string_view(source_name(s))), id,
              std::string(scope_name(scope)), static_cast<int64_t>(fact.neurons.size()),
              static_cast<int64_t>(one.prompts), real(one.p), real(one.log_p), real(one.top),
              real(one.log_rank), static_cast<int64_t>(one.known), real(one.known_p), real(change.p),
@@ -153,20 +152,21 @@ class EffectsExperiment : public Experiment {
     }
   }
 
-  static void add_draw_rows(const char* operation, std::string_view relation, int64_t part,
+  static void add_draw_rows(const std::string& operation, std::string_view relation, int64_t part,
                             const EffectSums& sums, int64_t draws, TableRows& out) {
     for (size_t scope = 0; scope < sums.draws.size(); ++scope) {
       for (size_t s = 0; s + 1 < kSources; ++s) {
         for (int64_t d = 0; d < draws; ++d) {
-          out.rows.push_back({std::string(operation), std::string(source_name(s + 1)),
-                              std::string(relation), part,
-                              std::string(scope_name(static_cast<Scope>(scope))), d,
+          out.rows.push_back({operation, std::string(source_name(s + 1)), std::string(relation),
+                              part, std::string(scope_name(static_cast<Scope>(scope))), d,
                               real(sums.draws[scope][s][0][static_cast<size_t>(d)])});
         }
       }
     }
   }
 
+  std::string name_;
+  std::vector<Manipulation> manipulations_;
   std::vector<Probe> corpus_;
   bool corpus_read_ = false;
 };
@@ -174,7 +174,13 @@ class EffectsExperiment : public Experiment {
 }  // namespace
 
 std::unique_ptr<Experiment> make_effects_experiment() {
-  return std::make_unique<EffectsExperiment>();
+  return std::make_unique<EffectsExperiment>(
+      "effects", std::vector<Manipulation>{{Operation::kZero}, {Operation::kDouble}});
+}
+
+std::unique_ptr<Experiment> make_effects_experiment(const Manipulation& manipulation) {
+  return std::make_unique<EffectsExperiment>("effects " + manipulation_name(manipulation),
+                                             std::vector<Manipulation>{manipulation});
 }
 
 }  // namespace engram

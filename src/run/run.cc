@@ -87,9 +87,14 @@ class Runner {
     }
   }
 
-  RunSummary go(const std::vector<std::string>& only) {
+  RunSummary go(const RunScope& scope) {
     write_problems();
-    const std::vector<std::unique_ptr<Experiment>> experiments = make_experiments();
+    std::vector<std::unique_ptr<Experiment>> experiments = make_experiments();
+    std::vector<std::string> only = scope.only;
+    if (scope.manipulation) {
+      experiments.push_back(make_effects_experiment(*scope.manipulation));
+      only.emplace_back(experiments.back()->name());
+    }
     const std::set<std::string_view> names = wanted(experiments, only);
     for (const auto& experiment : experiments) {
       if (!names.contains(experiment->name())) continue;
@@ -200,7 +205,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
 }
 
 RunSummary execute_run(const RunContext& run, const RunScope& scope, const RunProgress& progress) {
-  return Runner(run, scope, progress).go(scope.only);
+  return Runner(run, scope, progress).go(scope);
 }
 
 }  // namespace engram

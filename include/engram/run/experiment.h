@@ -10,6 +10,7 @@
 
 #include "engram/evaluation/locate.h"
 #include "engram/evaluation/prepare.h"
+#include "engram/intervention/operation.h"
 #include "engram/model/model.h"
 #include "engram/store/run_store.h"
 #include "engram/text/facts.h"
@@ -107,9 +108,11 @@ std::vector<std::unique_ptr<Experiment>> make_experiments();
 std::unique_ptr<Experiment> make_locate_experiment();     ///< both scores, selection
 std::unique_ptr<Experiment> make_stability_experiment();  ///< halves of the prompts, another rule
 std::unique_ptr<Experiment> make_effects_experiment();    ///< suppress and amplify
-std::unique_ptr<Experiment> make_update_experiment();     ///< o -> o'
-std::unique_ptr<Experiment> make_erase_experiment();      ///< a relation, and the audit
-std::unique_ptr<Experiment> make_unions_experiment();     ///< other relations' neurons: across
-std::unique_ptr<Experiment> make_texts_experiment();      ///< activating texts
+/// The same for one operation, under the name "effects scale:0.5"; not among make_experiments().
+std::unique_ptr<Experiment> make_effects_experiment(const Manipulation& manipulation);
+std::unique_ptr<Experiment> make_update_experiment();  ///< o -> o'
+std::unique_ptr<Experiment> make_erase_experiment();   ///< a relation, and the audit
+std::unique_ptr<Experiment> make_unions_experiment();  ///< other relations' neurons: across
+std::unique_ptr<Experiment> make_texts_experiment();   ///< activating texts
 
 }  // namespace engram

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +13,8 @@ namespace engram {
 /// Which part of the work this process does.
 struct RunScope {
   std::vector<std::string> only;  ///< experiments; empty: all. What they need is run too.
-  int64_t shard = 1;              ///< I of I/N: the relations at places I-1, I-1+N, ...
+  std::optional<Manipulation> manipulation;  ///< effects of one more operation
+  int64_t shard = 1;                         ///< I of I/N: the relations at places I-1, I-1+N, ...
   int64_t shards = 1;
 };
 
