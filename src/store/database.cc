@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "engram/base/interrupt.h"
 #include "engram/error.h"
 
 namespace engram {
@@ -83,7 +84,8 @@ void Database::set_patience(std::chrono::milliseconds patience) {
   patience_ms = static_cast<int>(patience.count());
 }
 
-Database::Database(std::filesystem::path path, Access access) : path_(std::move(path)) {
+Database::Database(std::filesystem::path path, Access access)
+    : path_(std::move(path)), name_(path_.string()) {
   check_path(path_, access);
   try {
     if (access == Access::kRead) {
@@ -115,15 +117,15 @@ void Database::open(const std::string& name, int flags) {
 void Database::close() { sqlite3_close(std::exchange(handle_, nullptr)); }
 
 void Database::fail(int code, std::string_view sql) const {
-  const std::string file = path_.string() + ": ";
+  const std::string file = name_ + ": ";
   const std::string message = handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
   const int error = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);
   switch (code & 0xff) {
     case SQLITE_FULL:
-      throw FileError(file + "the disk is full; what was committed is kept");
+      throw FileError(file + "the disk is full; " + kept_);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      throw FileError(file + "locked by another program; what was committed is kept");
+      throw FileError(file + "is locked by another program; " + kept_);
     case SQLITE_NOTADB:
       throw FileError(file + "is no SQLite database, expected a run");
     case SQLITE_CORRUPT:
@@ -136,8 +138,9 @@ void Database::fail(int code, std::string_view sql) const {
     case SQLITE_AUTH:
     case SQLITE_NOLFS:
       throw FileError(file + "cannot be read or written (" + message +
-                      (error != 0 ? ": " + reason(error) : std::string()) +
-                      "); what was committed is kept");
+                      (error != 0 ? ": " + reason(error) : std::string()) + "); " + kept_);
+    case SQLITE_INTERRUPT:
+      throw Interrupted(kept_);
     default:
       throw InternalError(file + message + " in: " + std::string(sql));
   }
@@ -163,6 +166,17 @@ void Database::attach(const std::filesystem::path& other, std::string_view name)
 }
 
 void Database::detach(std::string_view name) { execute("DETACH \"" + std::string(name) + "\""); }
+
+void Database::describe(std::string name, std::string kept) {
+  name_ = std::move(name);
+  kept_ = std::move(kept);
+}
+
+void Database::stop_when_asked() {
+  sqlite3_progress_handler(
+      handle_, /*operations=*/100'000, [](void*) { return Interrupt::requested() ? 1 : 0; },
+      nullptr);
+}
 
 Statement::Statement(const Database& database, std::string_view sql) : database_(&database) {
   const int code = sqlite3_prepare_v3(database.handle(), sql.data(), static_cast<int>(sql.size()),

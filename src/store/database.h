@@ -38,6 +38,10 @@ class Database {
   /// Makes `other` readable as the schema `name`; nothing is changed in it.
   void attach(const std::filesystem::path& other, std::string_view name);
   void detach(std::string_view name);
+  /// In messages: `name` instead of the path, and `kept` for what remains after an error.
+  void describe(std::string name, std::string kept);
+  /// From now on long statements throw Interrupted when a stop was requested.
+  void stop_when_asked();
 
   /// Throws what `code` of the last call stands for.
   [[noreturn]] void fail(int code, std::string_view sql) const;
@@ -51,6 +55,8 @@ class Database {
   void open(const std::string& name, int flags);
   void close();
   std::filesystem::path path_;
+  std::string name_;
+  std::string kept_ = "what was committed is kept";
   sqlite3* handle_ = nullptr;
 };
 

@@ -245,14 +245,42 @@ std::vector<Row> RunStore::read(std::string_view table, const Where& where) {
 
 void RunStore::read_each(std::string_view table, const Where& where,
                          const std::function<bool(const Row&)>& sink) {
+  const auto next = rows(table, where);
+  while (const std::optional<Row> row = next()) {
+    if (!sink(*row)) return;
+  }
+}
+
+std::function<std::optional<Row>()> RunStore::rows(std::string_view table, const Where& where) {
   flush();
-  Statement statement(impl_->database, select_sql(table, where));
+  // The statement refers to the values.
+  struct Reading {
+    std::vector<Value> values;
+    std::optional<Statement> statement;
+    bool ended = false;
+  };
+  auto reading = std::make_shared<Reading>();
+  reading->statement.emplace(impl_->database, select_sql(table, where));
+  reading->values.reserve(where.size());
   for (size_t i = 0; i < where.size(); ++i) {
-    statement.bind(static_cast<int>(i) + 1, where[i].second);
+    reading->values.push_back(where[i].second);
+    reading->statement->bind(static_cast<int>(i) + 1, reading->values.back());
   }
-  while (statement.step()) {
-    if (!sink(statement.row())) return;
-  }
+  return [reading]() -> std::optional<Row> {
+    // A statement that ended would begin anew.
+    if (reading->ended || !reading->statement->step()) {
+      reading->ended = true;
+      return {};
+    }
+    return reading->statement->row();
+  };
+}
+
+void RunStore::snapshot(const std::function<void()>& work) {
+  flush();
+  Transaction transaction(impl_->database, /*writing=*/false);
+  work();
+  transaction.commit();
 }
 
 void RunStore::begin_session(const std::string& command, const std::string& version) {

@@ -134,11 +134,18 @@ std::vector<Table> make_tables() {
   add("edit", 2, "a fact update",
       {{"fact", kInt, "", "fact"},
        {"variant", kText,
-        "knowledge, activation, random, random-activated, output; sweep/l1=X,l2=Y,n=Z"},
+        "what is edited: knowledge (the located neurons but those of many other facts), "
+        "knowledge-unfiltered (all of them), knowledge-released (as the paper's code chooses), "
+        "activation, activation-unfiltered (the baseline's), random and random-activated (as many "
+        "of the same layers), output (the layers' output bias by knowledge's mean change); "
+        "sweep/l1=X,l2=Y,n=Z (knowledge, on facts of its own)"},
+       {"old", kText, "o, which is to go"},
        {"target", kText, "o'"},
        {"target_p", kReal, "P of o' before, mean over own prompts"},
        {"target_rank", kReal, "rank of o' before, geometric mean over own prompts"},
-       {"right", kInt, "1: o was the top answer before on most own prompts"},
+       {"right", kInt,
+        "1: o is the fact's object, the model's most frequent answer to own prompts; 0: o is "
+        "its most frequent answer, a wrong one, and o' the fact's object"},
        {"neurons", kInt, "whose value vectors change; 0: counted, not edited"},
        {"lambda1", kReal, ""},
        {"lambda2", kReal, ""}});
@@ -147,23 +154,26 @@ std::vector<Table> make_tables() {
        {"variant", kText, ""},
        {"scope", kText, "own, held-out, same-relation, other-relations, text"},
        {"prompts", kInt, ""},
-       {"right", kInt, "prompts whose top answer was the right one before"},
-       {"changed", kInt, "of those: the top answer is no longer o"},
-       {"success", kInt, "of those: the top answer is o' now"},
-       {"wrong_success", kInt, "of the others: the top answer is o' now"},
-       {"wrong_target_before", kInt, "of the others: the top answer was o' before"},
-       {"log_p_before", kReal, "log P of the right answer"},
+       {"right", kInt, "prompts whose top answer was o, elsewhere their own one, before"},
+       {"changed", kInt, "of those: the top answer is another one now"},
+       {"success", kInt, "of those: the top answer is o' now; NULL: not asked"},
+       {"wrong_success", kInt, "of the others: the top answer is o' now; NULL: not asked"},
+       {"wrong_target_before", kInt, "of the others: it was o' before; NULL: not asked"},
+       {"log_p_before", kReal, "log P of o, elsewhere of the prompts' own answers"},
        {"log_p_after", kReal, ""},
-       {"target_log_p_before", kReal, "log P of o'; NULL where it has no meaning"},
+       {"target_log_p_before", kReal, "log P of o'; NULL: not asked"},
        {"target_log_p_after", kReal, ""}});
 
   // Erasing a relation.
   add("erase", 6, "erasing value vectors: sums over the prompts of a scope",
       {{"relation", kText, "that is to go", "relation"},
-       {"source", kText, "relation (its own neurons), random, others (a union)"},
-       {"draw", kInt, "of random and others, from 0"},
+       {"source", kText,
+        "relation (its own most frequent neurons), random-layer, random-activation, "
+        "random-gradient (matched with those); others (a union of other relations' neurons), "
+        "random-others (matched with it by layer)"},
+       {"draw", kInt, "of random sets, from 0"},
        {"mode", kText, "zero, unk, mean"},
-       {"neurons", kInt, "how many"},
+       {"neurons", kInt, "how many; 0: the relation has none"},
        {"scope", kText, "own, held-out, other-relations, text"},
        {"prompts", kInt, ""},
        {"log_p_before", kReal, ""},
@@ -275,13 +285,14 @@ std::vector<View> make_views() {
         {"ratio_of_means", kReal, "mean change of P over mean P"},
         {"change_accuracy", kReal, "change of the share of prompts whose answer is the top one"}}},
       {"table_update",
-       "fact updates by variant and scope",
-       "SELECT variant, scope, count(*) AS facts, sum(prompts) AS prompts, "
-       "1.0 * sum(changed) / nullif(sum(right), 0) AS change_rate, "
-       "1.0 * sum(success) / nullif(sum(right), 0) AS success_rate, "
-       "exp(-sum(log_p_before) / sum(prompts)) AS perplexity_before, "
-       "exp(-sum(log_p_after) / sum(prompts)) AS perplexity_after "
-       "FROM edit_effect GROUP BY variant, scope ORDER BY variant, scope",
+       "updates of facts that were answered rightly, by variant and scope",
+       "SELECT e.variant, e.scope, count(*) AS facts, sum(e.prompts) AS prompts, "
+       "1.0 * sum(e.changed) / nullif(sum(e.right), 0) AS change_rate, "
+       "1.0 * sum(e.success) / nullif(sum(e.right), 0) AS success_rate, "
+       "exp(-sum(e.log_p_before) / sum(e.prompts)) AS perplexity_before, "
+       "exp(-sum(e.log_p_after) / sum(e.prompts)) AS perplexity_after "
+       "FROM edit_effect e JOIN edit d USING (fact, variant) WHERE d.right = 1 "
+       "GROUP BY e.variant, e.scope ORDER BY e.variant, e.scope",
        {{"variant", kText, "as in edit"},
         {"scope", kText, "as in edit_effect"},
         {"facts", kInt, ""},

@@ -100,6 +100,12 @@ class RunStore {
   /// The same, row by row, for large tables; `sink` returns false to stop. `sink` may read.
   void read_each(std::string_view table, const Where& where,
                  const std::function<bool(const Row&)>& sink);
+  /// The same as a function that gives one row after the other, nothing after the last.
+  /// REQUIRES: the object outlives it.
+  [[nodiscard]] std::function<std::optional<Row>()> rows(std::string_view table,
+                                                         const Where& where = {});
+  /// All that `work` reads is of one moment of a run that another process writes. Not nested.
+  void snapshot(const std::function<void()>& work);
 
   /// Ledger: begins a session of this process (ended by end_session(), else it counts as killed),
   /// and forgets what earlier ones skipped.
@@ -128,9 +134,11 @@ void merge_runs(const std::filesystem::path& out, const std::vector<std::filesys
 std::optional<std::string> run_difference(RunStore& a, RunStore& b);
 
 enum class ExportFormat { kCsv, kJsonl, kParquet };
-/// Writes every content table and view as FOLDER/<name>.<ext>; the folder is made when it is not
-/// there. No times, hosts or paths: the same content gives the same bytes. Empty tables are written
-/// with their header. Throws FileError, Interrupted.
-void export_run(RunStore& run, const std::filesystem::path& folder, ExportFormat format);
+/// Writes every content table and view as FOLDER/<name>.csv, .jsonl or .parquet, each beside and
+/// renamed; the folder is made when it is not there. No times, hosts or paths: the same content
+/// gives the same bytes. Empty tables are written with their header. docs/formats.md says how
+/// values are written. Returns the number of rows by name. Throws FileError, Interrupted.
+std::map<std::string, int64_t> export_run(RunStore& run, const std::filesystem::path& folder,
+                                          ExportFormat format);
 
 }  // namespace engram
