@@ -203,6 +203,8 @@ void add_reproduce_command(CLI::App& app) {
              "Relative completeness gap and error. Default: 0.01.");
   add_integer(*command, "--draws", how.draws, 0, 10'000,
               "Matched random sets per fact and strength. Default: 20.");
+  add_integer(*command, "--stability-facts", how.stability_facts, 0, 1'000'000,
+              "Facts per relation to locate by the paper's rule too, at most. Default: 10.");
   add_integer(*command, "--update-facts", how.update_facts, 1, 1'000'000,
               "Facts per relation to update, at most. Default: 20.");
   add_integer(*command, "--text-positions", how.text_positions, 1, 1'000'000,

@@ -206,8 +206,7 @@ class LocateExperiment : public Experiment {
   }
 };
 
-/// Facts of a relation that are attributed again by the paper's released rule.
-constexpr int64_t kOtherRuleFacts = 10;
+/// The paper's released rule, by which a sample of the facts is attributed again.
 constexpr int64_t kReleasedSteps = 20;
 constexpr std::string_view kOtherRule = "ig-riemann-left";
 
@@ -271,7 +270,8 @@ class StabilityExperiment : public Experiment {
     const std::vector<int64_t>& facts = run.facts.of(relation);
     Random random(choice_seed(run.options.seed, "another rule", relation));
     std::vector<int64_t> chosen;
-    for (const uint64_t i : random.sample(facts.size(), kOtherRuleFacts)) {
+    for (const uint64_t i :
+         random.sample(facts.size(), static_cast<uint64_t>(run.options.stability_facts))) {
       chosen.push_back(facts[i]);
     }
     std::ranges::sort(chosen);

@@ -195,6 +195,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   identity["side_effects"] = number(options.same_relation) + " of the relation, " +
                              number(options.other_relations) + " of others, " +
                              number(options.sentences) + " of text";
+  identity["stability_facts"] = number(options.stability_facts);
   identity["update_facts"] = number(options.update_facts);
   identity["text_positions"] = number(options.text_positions);
   identity["keep_scores"] = options.keep_scores ? "yes" : "no";

@@ -31,6 +31,7 @@ struct RunOptions {
   int64_t same_relation = 20;   ///< side-effect facts of the relation per fact
   int64_t other_relations = 100;  ///< and of other relations
   int64_t sentences = 20;         ///< of ordinary text per fact
+  int64_t stability_facts = 10;   ///< per relation, attributed by another rule too, at most
   int64_t update_facts = 20;      ///< facts per relation that are edited at most
   int64_t text_positions = 2000;  ///< of ordinary text for pseudo-perplexity
   bool keep_scores = false;       ///< all scores as blobs
@@ -114,5 +115,8 @@ std::unique_ptr<Experiment> make_update_experiment();  ///< o -> o'
 std::unique_ptr<Experiment> make_erase_experiment();   ///< a relation, and the audit
 std::unique_ptr<Experiment> make_unions_experiment();  ///< other relations' neurons: across
 std::unique_ptr<Experiment> make_texts_experiment();   ///< activating texts
+/// Texts on which the relations' most frequent neurons are most and least active: across, since
+/// one pass over the corpus serves all of them. In texts.cc.
+std::unique_ptr<Experiment> make_examples_experiment();
 
 }  // namespace engram

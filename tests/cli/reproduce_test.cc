@@ -1,0 +1,236 @@
+// Runs in one file, as a user has them: killed, interrupted, resumed, sharded, merged, refused.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+#include "engram/store/run_store.h"
+#include "neurons/random.h"
+
+namespace engram::testing {
+namespace {
+
+using Json = nlohmann::json;
+
+const std::string kModel = std::string(ENGRAM_SOURCE_DIR) + "/models/engram-base";
+
+/// A few facts of each of a few relations of the shipped model.
+std::string small_facts(const TemporaryFolder& folder, size_t relations, size_t facts) {
+  std::map<std::string, size_t> taken;
+  std::string text;
+  for (const std::string& line : lines_of(read_text(kModel + "/facts.jsonl"))) {
+    const std::string relation = Json::parse(line).at("relation");
+    if (!taken.contains(relation) && taken.size() == relations) continue;
+    if (taken[relation]++ < facts) text += line + "\n";
+  }
+  const std::string file = folder.file("facts.jsonl");
+  write_text(file, text);
+  return file;
+}
+
+std::vector<std::string> reproduce(const std::string& facts, const std::string& run,
+                                   const std::vector<std::string>& more = {}) {
+  std::vector<std::string> arguments = {
+      "reproduce",        kModel, "--facts",           facts, "--run",          run,
+      "--draws",          "2",    "--stability-facts", "1",   "--update-facts", "2",
+      "--text-positions", "40"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+std::string difference(const std::string& a, const std::string& b) {
+  RunStore first = RunStore::open(a, RunStore::Mode::kRead);
+  RunStore second = RunStore::open(b, RunStore::Mode::kRead);
+  return run_difference(first, second).value_or("");
+}
+
+class Reproduce : public ::testing::Test {
+ protected:
+  TemporaryFolder folder_;
+};
+
+TEST_F(Reproduce, ContentDependsNeitherOnThreadsNorOnMemory) {
+  const std::string facts = small_facts(folder_, 2, 4);
+  const std::string one = folder_.file("one.db");
+  const std::string two = folder_.file("two.db");
+  const Outcome first = run_engram(reproduce(facts, one, {"--threads", "1"}));
+  ASSERT_EQ(first.code, 0) << first.err;
+  const Outcome second =
+      run_engram(reproduce(facts, two, {"--threads", "3", "--memory", "64M", "--quiet"}));
+  ASSERT_EQ(second.code, 0) << second.err;
+  EXPECT_EQ(difference(one, two), "");
+  // The same command again has nothing to do, and says so.
+  const Outcome again = run_engram(reproduce(facts, one, {"--json"}));
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(Json::parse(again.out).at("units_done"), 0);
+  EXPECT_GT(Json::parse(again.out).at("units_done_before"), 4);
+}
+
+TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
+  const std::string facts = small_facts(folder_, 3, 4);
+  const std::string whole = folder_.file("whole.db");
+  ASSERT_EQ(run_engram(reproduce(facts, whole)).code, 0);
+  std::vector<std::string> merge = {"merge", folder_.file("merged.db")};
+  for (const std::string shard : {"1", "2"}) {
+    merge.push_back(folder_.file(shard + ".db"));
+    const Outcome outcome =
+        run_engram(reproduce(facts, merge.back(), {"--shard", shard + "/2", "--json"}));
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+  }
+  const Outcome merged = run_engram(merge);
+  ASSERT_EQ(merged.code, 0) << merged.err;
+  // What needs all relations is done now, and nothing else.
+  const Outcome rest = run_engram(reproduce(facts, merge[1], {"--json"}));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_LT(Json::parse(rest.out).at("units_done"), 4);
+  EXPECT_EQ(difference(whole, merge[1]), "");
+
+  // A run of another seed is no part of it.
+  const std::string other = folder_.file("other.db");
+  ASSERT_EQ(run_engram(reproduce(facts, other, {"--seed", "5", "--only", "locate"})).code, 0);
+  const Outcome refused = run_engram({"merge", folder_.file("bad.db"), merge[2], other});
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_NE(refused.err.find("seed"), std::string::npos) << refused.err;
+}
+
+TEST_F(Reproduce, AnotherRunIsRefusedWithTheDifference) {
+  const std::string facts = small_facts(folder_, 1, 3);
+  const std::string run = folder_.file("run.db");
+  ASSERT_EQ(run_engram(reproduce(facts, run, {"--only", "locate"})).code, 0);
+  const auto refused = [&](const std::vector<std::string>& arguments, const std::string& name) {
+    const Outcome outcome = run_engram(arguments);
+    EXPECT_EQ(outcome.code, 3) << name;
+    EXPECT_NE(outcome.err.find(name), std::string::npos) << outcome.err;
+    EXPECT_EQ(lines_of(outcome.err).size(), 1U) << outcome.err;
+  };
+  refused(reproduce(facts, run, {"--seed", "1"}), "seed");
+  refused(reproduce(facts, run, {"--preset", "eleuther"}), "selection");
+  refused(reproduce(small_facts(folder_, 2, 3), run), "facts");
+  std::vector<std::string> other_model = reproduce(small_facts(folder_, 1, 3), run);
+  other_model[1] = tiny_model();
+  refused(other_model, "model");
+  EXPECT_EQ(run_engram(reproduce(facts, run, {"--only", "nonsense"})).code, 2);
+  EXPECT_EQ(run_engram(reproduce(facts, run, {"--shard", "3/2"})).code, 2);
+}
+
+TEST_F(Reproduce, CtrlCKeepsWhatIsDone) {
+  const std::string facts = small_facts(folder_, 2, 6);
+  const std::string whole = folder_.file("whole.db");
+  ASSERT_EQ(run_engram(reproduce(facts, whole)).code, 0);
+  const std::string run = folder_.file("run.db");
+  RunSetup setup;
+  setup.signals = {SIGINT};
+  setup.signal_after = std::chrono::milliseconds(900);
+  Outcome outcome = run_engram(reproduce(facts, run), setup);
+  if (outcome.code != 0) {  // else it was done already
+    EXPECT_EQ(outcome.code, 130);
+    EXPECT_NE(outcome.err.find("kept in"), std::string::npos) << outcome.err;
+    outcome = run_engram(reproduce(facts, run));
+  }
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(difference(whole, run), "");
+}
+
+/// Kills of the test below: $ENGRAM_KILLS, else 100; a few where a sanitizer makes starts slow.
+int64_t wanted_kills() {
+  if (const char* text = std::getenv("ENGRAM_KILLS")) return std::strtoll(text, nullptr, 10);
+#if defined(__SANITIZE_ADDRESS__)
+  return 10;
+#else
+  return 100;
+#endif
+}
+
+TEST_F(Reproduce, KilledAtAnyMomentEndsTheSame) {
+  const std::string facts = small_facts(folder_, 2, 3);
+  const std::string whole = folder_.file("whole.db");
+  const Outcome first = run_engram(reproduce(facts, whole, {"--threads", "1"}));
+  ASSERT_EQ(first.code, 0) << first.err;
+  Random random(static_cast<uint64_t>(wanted_kills()));
+  int64_t kills = 0;
+  for (int64_t round = 0; kills < wanted_kills(); ++round) {
+    const std::string run = folder_.file("run" + std::to_string(round) + ".db");
+    for (;;) {
+      RunSetup setup;
+      if (kills < wanted_kills()) {
+        // Some kills come before anything is written: starting is part of it.
+        setup.signals = {SIGKILL};
+        const auto range = static_cast<uint64_t>(first.seconds * 500) + 100;
+        setup.signal_after = std::chrono::milliseconds(10 + random.below(range));
+      }
+      const Outcome outcome = run_engram(reproduce(facts, run, {"--threads", "1"}), setup);
+      if (outcome.code == 128 + SIGKILL) {
+        ++kills;
+        continue;
+      }
+      ASSERT_EQ(outcome.code, 0) << outcome.err;
+      break;
+    }
+    ASSERT_EQ(difference(whole, run), "") << "after " << kills << " kills";
+  }
+  RecordProperty("kills", static_cast<int>(kills));
+}
+
+TEST_F(Reproduce, LocateWithARunFindsTheSameNeurons) {
+  const std::string facts = small_facts(folder_, 2, 5);
+  const std::string run = folder_.file("run.db");
+  const std::vector<std::string> plain = {"locate", kModel, "--facts", facts, "--json"};
+  std::vector<std::string> kept = plain;
+  kept.insert(kept.end(), {"--run", run});
+  const auto facts_of = [](const Outcome& outcome) {
+    std::map<std::string, Json> found;
+    for (const std::string& line : lines_of(outcome.out)) {
+      const Json json = Json::parse(line);
+      if (json.at("record") != "fact") continue;
+      Json& neurons =
+          found[json.at("relation").get<std::string>() + json.at("subject").get<std::string>()];
+      for (const Json& neuron : json.at("neurons")) {
+        neurons.push_back({neuron.at("layer"), neuron.at("neuron"), neuron.at("prompts")});
+      }
+    }
+    return found;
+  };
+  const Outcome once = run_engram(plain);
+  ASSERT_EQ(once.code, 0) << once.err;
+  const Outcome stored = run_engram(kept);
+  ASSERT_EQ(stored.code, 0) << stored.err;
+  EXPECT_EQ(facts_of(once).size(), 10U);
+  EXPECT_EQ(facts_of(once), facts_of(stored));
+  // Read again from the file, bit for bit.
+  const Outcome again = run_engram(kept);
+  EXPECT_EQ(stored.out, again.out);
+}
+
+TEST_F(Reproduce, InterveneWithARun) {
+  const std::string facts = small_facts(folder_, 2, 5);
+  const std::string run = folder_.file("run.db");
+  const auto intervene = [&](const std::string& operation) {
+    const Outcome outcome = run_engram({"intervene", kModel, "--facts", facts, "--run", run, "--do",
+                                        operation, "--draws", "2", "--json"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  const Json zero = intervene("zero");
+  const Json one = intervene("scale:1");
+  const auto change = [](const Json& report, size_t scope) {
+    return report.at("scopes")
+        .at(scope)
+        .at("located")
+        .at("change")
+        .at("ratio_of_means")
+        .at("value")
+        .get<double>();
+  };
+  EXPECT_LT(change(zero, 0), -0.001);
+  EXPECT_NEAR(change(one, 0), 0.0, 1e-6);
+  EXPECT_EQ(intervene("zero"), zero);
+  const Outcome both = run_engram(
+      {"intervene", kModel, "--facts", facts, "--run", run, "--do", "zero", "--neurons", "1:1"});
+  EXPECT_EQ(both.code, 2);
+}
+
+}  // namespace
+}  // namespace engram::testing
