@@ -103,24 +103,29 @@ at::Tensor answer_log_p(const Model& model, const at::Tensor& final, const at::T
   return chosen - logits.logsumexp(2);
 }
 
-std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,
-                                   const at::Tensor& answer) {
-  const at::Tensor logits = model.logits(final.flatten(0, 1))
-                                .view({final.size(0), final.size(1), model.config().vocabulary});
+std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& total,
+                                  const at::Tensor& answer) {
   const at::Tensor chosen = logits.gather(2, answer.unsqueeze(-1));  // [rows, k, 1]
-  const at::Tensor log_p = (chosen.squeeze(-1) - logits.logsumexp(2)).to(at::kCPU, at::kDouble);
+  const at::Tensor log_p = (chosen.squeeze(-1) - total).to(at::kCPU, at::kDouble);
   const at::Tensor larger = logits.gt(chosen).sum(2).to(at::kCPU);  // [rows, k] int64
   const at::Tensor mean = log_p.mean(1).contiguous();
   const at::Tensor worst = larger.amax(1).contiguous();
-  std::vector<Answered> answers(static_cast<size_t>(final.size(0)));
+  std::vector<Answered> answers(static_cast<size_t>(logits.size(0)));
   for (size_t i = 0; i < answers.size(); ++i) {
     const double value = mean.const_data_ptr<double>()[i];
     // No logit is larger than one that is no number, which is no reason to call it the top one.
     const int64_t rank =
-        std::isfinite(value) ? 1 + worst.const_data_ptr<int64_t>()[i] : model.config().vocabulary;
+        std::isfinite(value) ? 1 + worst.const_data_ptr<int64_t>()[i] : logits.size(2);
     answers[i] = {value, std::exp(value), rank};
   }
   return answers;
+}
+
+std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,
+                                   const at::Tensor& answer) {
+  const at::Tensor logits = model.logits(final.flatten(0, 1))
+                                .view({final.size(0), final.size(1), model.config().vocabulary});
+  return read_logits(logits, logits.logsumexp(2), answer);
 }
 
 }  // namespace engram

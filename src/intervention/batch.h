@@ -51,7 +51,12 @@ SharedRun run_shared(const Model& model, const ProbeBatch& batch, ActivationHook
 /// log P of the answers [rows, k], differentiable. `final` [rows, k, d_model], `answer` [rows, k].
 at::Tensor answer_log_p(const Model& model, const at::Tensor& final, const at::Tensor& answer);
 
-/// The answers of rows: one value each.
+/// The answers of rows: `logits` [rows, k, vocabulary], `total` [rows, k] their logsumexp, `answer`
+/// [rows, k].
+std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& total,
+                                  const at::Tensor& answer);
+
+/// The same from what the LM head sees: `final` [rows, k, d_model].
 std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,
                                    const at::Tensor& answer);
 

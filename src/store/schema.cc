@@ -196,22 +196,37 @@ std::vector<Table> make_tables() {
        {"top", kInt, "prompts"}});
 
   // Activating texts.
-  add("text_activation", 5, "activation of neuron sets at the mask of texts, sums over texts",
+  add("text_activation", 5,
+      "activation of neuron sets at the mask of texts, sums over texts; of facts with neurons",
       {{"fact", kInt, "", "fact"},
-       {"source", kText, "ig, activation, random-layer"},
+       {"source", kText, "ig, activation, random-layer (matched with ig)"},
        {"kind", kText, "both (head and tail), head, tail, random"},
-       {"mask", kText, "released, name (a name of the answer's type), word (a random word)"},
+       {"mask", kText,
+        "released (as the paper's code: both: the object; else a random word), name (of the "
+        "answer's type), word (both: a random word), object (tail: the object)"},
        {"draw", kInt, "of random sets, from 0"},
        {"texts", kInt, ""},
        {"sum", kReal, "of the mean activation of the set's neurons"}});
-  add("text_example", 4, "texts on which a frequent neuron is most and least active",
-      {{"layer", kInt, ""},
+  add("text_count", 3, "what became of the texts of facts that have texts of both and of head",
+      {{"fact", kInt, "", "fact"},
+       {"kind", kText, "as in text_activation"},
+       {"mask", kText, ""},
+       {"texts", kInt, "used"},
+       {"too_long", kInt, "longer than the model takes"},
+       {"unfit", kInt, "no such word to mask, or not what the kind promises"}});
+  add("text_problem", 2, "lines of the texts' files that cannot be used",
+      {{"relation", kText, "that the file is named by", "relation"},
+       {"line", kInt, "of the file"},
+       {"message", kText, "got and expected"}});
+  add("text_example", 5, "texts on which a relation's frequent neuron is most and least active",
+      {{"relation", kText, "", "relation"},
+       {"layer", kInt, ""},
        {"neuron", kInt, ""},
        {"lowest", kInt, "0: the most active ones, 1: the least active ones"},
-       {"place", kInt, "from 0"},
+       {"place", kInt, "from 0, the extreme one first"},
        {"activation", kReal, "the extreme one over the text's tokens"},
        {"text", kText, ""},
-       {"tokens", kText, "JSON: [[token, activation], ...]"}});
+       {"tokens", kText, "JSON: [[token, activation], ...], four decimals"}});
   add("text_perplexity", 1, "pseudo-perplexity of ordinary text, unedited",
       {{"position", kInt, "from 0"},
        {"log_p", kReal, "of the masked token"},
@@ -321,14 +336,18 @@ std::vector<View> make_views() {
         {"accuracy_before", kReal, "share of prompts whose answer is the top one"},
         {"accuracy_after", kReal, ""}}},
       {"table_texts",
-       "mean activation on texts",
-       "SELECT source, kind, mask, sum(texts) AS texts, sum(sum) / sum(texts) AS activation "
-       "FROM text_activation GROUP BY source, kind, mask ORDER BY source, kind, mask",
+       "mean activation on texts: over a fact's texts, then over facts",
+       "SELECT source, kind, mask, count(*) AS facts, sum(texts) AS texts, "
+       "avg(activation) AS activation FROM "
+       "(SELECT source, kind, mask, max(texts) AS texts, sum(sum) / sum(texts) AS activation "
+       "FROM text_activation GROUP BY source, kind, mask, fact) "
+       "GROUP BY source, kind, mask ORDER BY source, kind, mask",
        {{"source", kText, "as in text_activation"},
         {"kind", kText, "both, head, tail, random"},
-        {"mask", kText, "released, name, word"},
+        {"mask", kText, "released, name, word, object"},
+        {"facts", kInt, ""},
         {"texts", kInt, ""},
-        {"activation", kReal, "mean over texts of the sets' mean activation"}}},
+        {"activation", kReal, "of the sets' neurons"}}},
   };
 }
 

@@ -1,0 +1,53 @@
+#pragma once
+
+// What erasing a relation and erasing unions of other relations share.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engram/evaluation/answers.h"
+#include "run/scopes.h"
+
+namespace engram {
+
+enum EraseScope : size_t { kEraseOwn, kEraseHeldOut, kEraseOther, kEraseText, kEraseScopes };
+
+/// How many prompts of each scope are looked at.
+struct ErasePrompts {
+  uint64_t own = 0;
+  uint64_t held_out = 0;
+  uint64_t other = 0;
+  uint64_t text = 0;
+};
+
+/// An erasure that is measured.
+struct Erasure {
+  std::string source;
+  int64_t draw = 0;
+  std::string mode;
+  int64_t neurons = 0;
+  OutputEdit edit;
+  bool text = true;  ///< on the text too
+};
+
+/// Seeded samples of a relation's prompts and of others, and erasures measured on them.
+class EraseMeasurement {
+ public:
+  EraseMeasurement(const RunContext& run, std::string_view relation, RunText& text,
+                   const ErasePrompts& prompts);
+  void add(Erasure erasure) { erasures_.push_back(std::move(erasure)); }
+  /// Rows of table `erase`.
+  TableRows rows();
+  /// The prompts of a scope.
+  [[nodiscard]] std::vector<Probe> probes(EraseScope scope) const;
+
+ private:
+  const RunContext& run_;
+  std::string relation_;
+  ProbeList probes_;
+  std::vector<uint32_t> scopes_[kEraseScopes];
+  std::vector<Erasure> erasures_;
+};
+
+}  // namespace engram
