@@ -249,7 +249,7 @@ TextSource::TextSource(const std::filesystem::path& folder, int64_t per_kind, ui
   using Ordered = std::pair<uint64_t, std::string>;
   for (const DistantFile& file : files_) {
     std::set<Ordered> pool;  // the first of a seeded order of all texts, each once
-    read_distant(file, problems_, [&](DistantFact&& fact) {
+    read_distant(file, problems_.emplace_back(), [&](DistantFact&& fact) {
       for (std::vector<std::string>* list : {&fact.with_both, &fact.with_subject}) {
         for (std::string& text : *list) {
           pool.emplace(seed_of(seed_, "texts pool", text), std::move(text));
@@ -306,9 +306,7 @@ std::map<std::pair<std::string, std::string>, FactTexts> TextSource::of(
   });
   for (const DistantFact& fact : facts) {
     Interrupt::check();
-    const auto [place, added] = result.try_emplace({fact.subject, fact.object});
-    if (!added) continue;  // the first of two lines of one fact
-    FactTexts& texts = place->second;
+    FactTexts& texts = result[{fact.subject, fact.object}];
     texts.subject = fact.subject;
     texts.object = fact.object;
     const std::string key = fact_key(fact.relation, fact.subject, fact.object);
@@ -329,6 +327,12 @@ std::map<std::pair<std::string, std::string>, FactTexts> TextSource::of(
     put(TextKind::kRandom, random_texts(fact));
   }
   return result;
+}
+
+std::span<const FactProblem> TextSource::problems(const std::string& relation) const {
+  const auto file = std::ranges::find(files_, relation, &DistantFile::relation);
+  if (file == files_.end()) return {};
+  return problems_[static_cast<size_t>(file - files_.begin())];
 }
 
 TextProbes text_probes(const FactTexts& texts, std::span<const std::string> names,

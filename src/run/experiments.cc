@@ -7,6 +7,8 @@ std::vector<std::unique_ptr<Experiment>> make_experiments() {
   all.push_back(make_locate_experiment());
   all.push_back(make_stability_experiment());
   all.push_back(make_effects_experiment());
+  all.push_back(make_texts_experiment());
+  all.push_back(make_examples_experiment());
   return all;
 }
 

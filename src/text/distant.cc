@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
+#include <utility>
 
 #include "engram/error.h"
 #include "text/jsonl.h"
@@ -72,8 +74,17 @@ std::vector<DistantFile> distant_files(const fs::path& folder) {
 void read_distant(const DistantFile& file, std::vector<FactProblem>& problems,
                   const std::function<void(DistantFact&&)>& use) {
   ProblemSink sink(problems, false);
-  read_json_lines(file.path, sink,
-                  [&](const json& object, int64_t) { use(parse_line(object, file.relation)); });
+  std::unordered_map<std::string, int64_t> seen;
+  read_json_lines(file.path, sink, [&](const json& object, int64_t line) {
+    DistantFact fact = parse_line(object, file.relation);
+    const auto [first, added] =
+        seen.try_emplace(fact_key(fact.relation, fact.subject, fact.object), line);
+    if (!added) {
+      throw LineError{"got the fact of line " + std::to_string(first->second) +
+                      " again, expected each fact once; the first is used"};
+    }
+    use(std::move(fact));
+  });
 }
 
 }  // namespace engram

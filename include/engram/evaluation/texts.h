@@ -80,15 +80,15 @@ class TextSource {
   /// Texts of the relation's facts that the folder has, by subject and object; reads its file.
   [[nodiscard]] std::map<std::pair<std::string, std::string>, FactTexts> of(
       const std::string& relation) const;
-  /// Lines that could not be used.
-  [[nodiscard]] const std::vector<FactProblem>& problems() const { return problems_; }
+  /// Lines of the relation's file that could not be used.
+  [[nodiscard]] std::span<const FactProblem> problems(const std::string& relation) const;
 
  private:
   int64_t per_kind_;
   uint64_t seed_;
   std::vector<DistantFile> files_;
-  std::vector<std::vector<std::string>> pools_;  ///< per file
-  std::vector<FactProblem> problems_;
+  std::vector<std::vector<std::string>> pools_;     ///< per file
+  std::vector<std::vector<FactProblem>> problems_;  ///< per file
 
   [[nodiscard]] std::vector<std::string> sample(std::vector<std::string> texts,
                                                 uint64_t seed) const;

@@ -28,7 +28,8 @@ struct DistantFile {
 /// folder), InputError (a relation that has both, or no such file at all).
 std::vector<DistantFile> distant_files(const std::filesystem::path& folder);
 
-/// Reads such a file line by line and holds one line at a time. Lines that cannot be used go to
+/// Reads such a file line by line and holds one line at a time. Lines that cannot be used, and a
+/// fact's second line, go to
 /// `problems` with file and line. Throws as LineReader (engram/base/lines.h), and what `use`
 /// throws.
 void read_distant(const DistantFile& file, std::vector<FactProblem>& problems,

@@ -1,0 +1,243 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <unordered_set>
+
+#include "engram/evaluation/texts.h"
+#include "engram/evaluation/top_texts.h"
+#include "engram/neurons/matched.h"
+#include "engram/run/experiment.h"
+#include "run/seeds.h"
+#include "run/sets.h"
+#include "run/values.h"
+
+namespace engram {
+namespace {
+
+constexpr int64_t kTextsPerKind = 10;  // of a fact
+constexpr int64_t kDraws = 5;          // random sets of a fact
+constexpr int64_t kHubs = 5;           // of a relation, whose extreme texts are kept
+constexpr int64_t kExamples = 5;       // of a neuron and end
+constexpr int64_t kCorpusLines = 3000;
+
+/// A fact of a part that has texts, with its neuron sets in the order of `rows`.
+struct TextFact {
+  int64_t id = 0;
+  struct SetName {
+    std::string source;
+    int64_t draw;
+  };
+  std::vector<SetName> names;
+  std::vector<std::vector<NeuronId>> sets;
+};
+
+/// Activation of each fact's neurons on texts that hold its names. Facts without texts of both and
+/// of head are left out, as by the paper's code, so that the kinds speak of the same facts.
+class TextsExperiment : public Experiment {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "texts"; }
+  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
+  [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
+    if (run.options.texts.empty()) return "no folder of texts was given (--texts)";
+    return {};
+  }
+  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
+    const auto facts = static_cast<int64_t>(run.facts.of(relation).size());
+    return (facts + kPartFacts - 1) / kPartFacts;
+  }
+  [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
+                              int64_t part) const override {
+    return static_cast<int64_t>(part_of(run.facts.of(relation), part).size());
+  }
+
+  std::vector<TableRows> run(const RunContext& run, std::string_view relation,
+                             int64_t part) override {
+    open(run, relation);
+    std::vector<TextFact> facts;
+    std::vector<TextProbes> probes;
+    for (const int64_t id : part_of(run.facts.of(relation), part)) {
+      const Fact& fact = run.facts.fact(id);
+      const auto found = texts_.find({fact.subject, fact.object});
+      if (found == texts_.end() || run.facts.copies(id)) continue;
+      const FactTexts& texts = found->second;
+      if (texts.of(TextKind::kBoth).empty() || texts.of(TextKind::kHead).empty()) continue;
+      probes.push_back(text_probes(texts, objects_, run.tokenizer, run.model.config(),
+                                   choice_seed(run.options.seed, "texts masks", fact)));
+      facts.push_back(sets_of(run, id));
+    }
+    std::vector<std::vector<std::vector<NeuronId>>> sets;
+    for (const TextFact& fact : facts) sets.push_back(fact.sets);
+    const ActivationSums sums = text_activations(run.model, probes, sets, run.measure);
+    std::vector<TableRows> rows = rows_of(facts, probes, sums);
+    if (part == 0) rows.push_back(problem_rows(relation));
+    return rows;
+  }
+
+ private:
+  /// What all parts of a relation share.
+  void open(const RunContext& run, std::string_view relation) {
+    if (!source_) {
+      source_.emplace(run.options.texts, kTextsPerKind, run.options.seed);
+    }
+    if (relation_ == relation) return;
+    relation_ = relation;
+    texts_ = source_->of(relation_);
+    objects_.clear();
+    std::unordered_set<NeuronId> located;
+    for (const int64_t id : run.facts.of(relation)) {
+      objects_.push_back(run.facts.fact(id).object);
+      for (const char* source : {"ig", "activation"}) {
+        const std::vector<NeuronId> neurons = stored_neurons(run.store, source, id);
+        located.insert(neurons.begin(), neurons.end());
+      }
+    }
+    std::ranges::sort(objects_);
+    const auto repeated = std::ranges::unique(objects_);
+    objects_.erase(repeated.begin(), repeated.end());
+    sampler_.emplace(run.model, std::move(located));
+  }
+
+  /// The fact's located neurons, the baseline's, and random ones; none that is empty.
+  [[nodiscard]] TextFact sets_of(const RunContext& run, int64_t id) const {
+    TextFact fact;
+    fact.id = id;
+    const auto add = [&](const std::string& source, int64_t draw, std::vector<NeuronId> set) {
+      if (set.empty()) return;
+      fact.names.push_back({source, draw});
+      fact.sets.push_back(std::move(set));
+    };
+    const std::vector<NeuronId> located = stored_neurons(run.store, "ig", id);
+    add("ig", 0, located);
+    add("activation", 0, stored_neurons(run.store, "activation", id));
+    MatchedSets random =
+        sampler_->draw(located, MatchStrength::kLayer, {}, {}, kDraws,
+                       choice_seed(run.options.seed, "texts draws", run.facts.fact(id)));
+    for (size_t draw = 0; draw < random.draws.size(); ++draw) {
+      add("random-layer", static_cast<int64_t>(draw), std::move(random.draws[draw]));
+    }
+    return fact;
+  }
+
+  static std::vector<TableRows> rows_of(const std::vector<TextFact>& facts,
+                                        const std::vector<TextProbes>& probes,
+                                        const ActivationSums& sums) {
+    TableRows activations{"text_activation", {}};
+    TableRows counts{"text_count", {}};
+    for (size_t f = 0; f < facts.size(); ++f) {
+      for (size_t c = 0; c < probes[f].counts.size(); ++c) {
+        const TextCount& one = probes[f].counts[c];
+        const std::string kind = text_kind_name(one.kind);
+        const std::string mask = text_mask_name(one.mask);
+        counts.rows.push_back(
+            {facts[f].id, kind, mask, count(one.texts), count(one.too_long), count(one.unfit)});
+        for (size_t s = 0; s < facts[f].sets.size() && one.texts > 0; ++s) {
+          activations.rows.push_back({facts[f].id, facts[f].names[s].source, kind, mask,
+                                      count(facts[f].names[s].draw), count(one.texts),
+                                      real(sums[f][s][c])});
+        }
+      }
+    }
+    return {std::move(activations), std::move(counts)};
+  }
+
+  [[nodiscard]] TableRows problem_rows(std::string_view relation) const {
+    TableRows rows{"text_problem", {}};
+    for (const FactProblem& problem : source_->problems(relation_)) {
+      rows.rows.push_back({std::string(relation), count(problem.line), problem.message});
+    }
+    return rows;
+  }
+
+  std::optional<TextSource> source_;
+  std::string relation_;
+  std::map<std::pair<std::string, std::string>, FactTexts> texts_;
+  std::vector<std::string> objects_;  ///< of the relation, each once
+  std::optional<MatchedSampler> sampler_;
+};
+
+/// Extreme texts of the relations' most frequent neurons in the first lines of the corpus.
+class ExamplesExperiment : public Experiment {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "examples"; }
+  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
+  [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
+    if (run.options.corpus.empty()) return "no file of ordinary text was given (--corpus)";
+    return {};
+  }
+  [[nodiscard]] bool across() const override { return true; }
+  [[nodiscard]] int64_t parts(const RunContext& /*run*/,
+                              std::string_view /*relation*/) const override {
+    return 1;
+  }
+  [[nodiscard]] int64_t facts(const RunContext& /*run*/, std::string_view /*relation*/,
+                              int64_t /*part*/) const override {
+    return 0;
+  }
+
+  std::vector<TableRows> run(const RunContext& run, std::string_view /*relation*/,
+                             int64_t /*part*/) override {
+    std::map<NeuronId, std::vector<std::string>> relations_of;
+    for (const std::string& relation : run.facts.relations()) {
+      for (const NeuronId id : hubs(run, relation)) relations_of[id].push_back(relation);
+    }
+    TableRows rows{"text_example", {}};
+    if (relations_of.empty()) return {std::move(rows)};
+    std::vector<NeuronId> neurons;
+    for (const auto& [id, relations] : relations_of) neurons.push_back(id);
+    TopTextsOptions options;
+    options.top = kExamples;
+    options.limit = kCorpusLines;
+    options.measure = run.measure;
+    const TopTexts found =
+        top_texts(run.model, run.tokenizer, run.options.corpus, neurons, options);
+    for (const NeuronTexts& one : found.neurons) {
+      for (const std::string& relation : relations_of.at(one.neuron)) {
+        add(relation, one.neuron, false, one.highest, rows);
+        add(relation, one.neuron, true, one.lowest, rows);
+      }
+    }
+    return {std::move(rows)};
+  }
+
+ private:
+  static std::vector<NeuronId> hubs(const RunContext& run, const std::string& relation) {
+    const Table& table = run_table("relation_neuron");
+    const size_t place = table.column("place");
+    const size_t layer = table.column("layer");
+    const size_t neuron = table.column("neuron");
+    std::vector<NeuronId> found;
+    for (const Row& row : run.store.read("relation_neuron",
+                                         {{"source", std::string("ig")}, {"relation", relation}})) {
+      if (integer_of(row[place]) >= kHubs) continue;
+      found.push_back({static_cast<int32_t>(integer_of(row[layer])),
+                       static_cast<int32_t>(integer_of(row[neuron]))});
+    }
+    return found;
+  }
+
+  static void add(const std::string& relation, NeuronId id, bool lowest,
+                  const std::vector<TextExample>& examples, TableRows& rows) {
+    for (size_t place = 0; place < examples.size(); ++place) {
+      const TextExample& example = examples[place];
+      nlohmann::json tokens = nlohmann::json::array();
+      for (const auto& [token, value] : example.tokens) {
+        tokens.push_back({token, std::round(static_cast<double>(value) * 1e4) / 1e4});
+      }
+      rows.rows.push_back({relation, count(id.layer), count(id.neuron), flag(lowest),
+                           count(static_cast<int64_t>(place)), real(example.activation),
+                           example.text, tokens.dump()});
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Experiment> make_texts_experiment() { return std::make_unique<TextsExperiment>(); }
+
+std::unique_ptr<Experiment> make_examples_experiment() {
+  return std::make_unique<ExamplesExperiment>();
+}
+
+}  // namespace engram
