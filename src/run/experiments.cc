@@ -7,8 +7,11 @@ std::vector<std::unique_ptr<Experiment>> make_experiments() {
   all.push_back(make_locate_experiment());
   all.push_back(make_stability_experiment());
   all.push_back(make_effects_experiment());
+  all.push_back(make_update_experiment());
+  all.push_back(make_erase_experiment());
   all.push_back(make_texts_experiment());
   all.push_back(make_examples_experiment());
+  all.push_back(make_unions_experiment());
   return all;
 }
 
