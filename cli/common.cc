@@ -128,11 +128,30 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, std::functio
   return command.add_option_function<std::string>(name, parse, description)->type_name("X");
 }
 
-void add_common_options(CLI::App& command, CommonOptions& options) {
+namespace {
+
+void add_json_option(CLI::App& command, CommonOptions& options) {
   command
       .add_flag("--json", options.json,
                 "Print the result as JSON (docs/formats.md) instead of tables.")
       ->group(kCommonGroup);
+}
+
+void add_quiet_option(CLI::App& command, CommonOptions& options) {
+  command
+      .add_flag("--quiet", options.quiet, "No remarks and no progress: only results and errors.")
+      ->group(kCommonGroup);
+}
+
+}  // namespace
+
+void add_output_options(CLI::App& command, CommonOptions& options) {
+  add_json_option(command, options);
+  add_quiet_option(command, options);
+}
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  add_json_option(command, options);
   command
       .add_option_function<std::string>(
           "--device",
@@ -162,9 +181,7 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   add_integer(command, "--seed", options.seed, 0, std::numeric_limits<int64_t>::max(),
               "Seed of every random choice. Default: 0.")
       ->group(kCommonGroup);
-  command
-      .add_flag("--quiet", options.quiet, "No remarks and no progress: only results and errors.")
-      ->group(kCommonGroup);
+  add_quiet_option(command, options);
 }
 
 LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common) {

@@ -57,6 +57,8 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
 /// Adds --json, --device, --threads, --memory, --seed and --quiet. `options` must outlive
 /// `command`.
 void add_common_options(CLI::App& command, CommonOptions& options);
+/// --json and --quiet alone, for commands that compute nothing.
+void add_output_options(CLI::App& command, CommonOptions& options);
 
 /// An option that takes a whole decimal number from `low` to `high`; anything else is a usage error
 /// that says so. `low` and `high` bound what `value` (int, int64_t, uint64_t, optional of them)

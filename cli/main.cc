@@ -1,13 +1,17 @@
 // The command `engram`: its commands and what all of them are run by.
 #include "cli/attribute.h"
+#include "cli/export.h"
 #include "cli/help.h"
 #include "cli/inspect.h"
 #include "cli/intervene.h"
 #include "cli/locate.h"
+#include "cli/merge.h"
 #include "cli/predict.h"
 #include "cli/process.h"
 #include "cli/texts.h"
+#include "cli/report.h"
 #include "cli/reproduce.h"
+#include "cli/status.h"
 
 int main(int argc, char** argv) {
   using namespace engram::cli;
@@ -20,6 +24,10 @@ int main(int argc, char** argv) {
     add_intervene_command(app);
     add_reproduce_command(app);
     add_texts_command(app);
+    add_report_command(app);
+    add_status_command(app);
+    add_merge_command(app);
+    add_export_command(app);
     add_help_command(app);
   };
   return run_program("engram", "knowledge neurons: find, test and edit them", set_up, argc, argv);

@@ -101,6 +101,7 @@ class Runner {
       const std::optional<std::string> reason = reason_to_skip(*experiment);
       if (reason) {
         summary_.left_out.emplace_back(experiment->name(), *reason);
+        run_.store.skip(std::string(experiment->name()), *reason);
       } else {
         run_experiment(*experiment);
       }
@@ -152,6 +153,7 @@ class Runner {
     }
     if (todo.empty()) return;
     if (progress_.on_stage) progress_.on_stage(experiment.name(), facts, facts_done);
+    run_.store.progress(experiment.name(), facts_done, facts);
     for (const Unit& unit : todo) {
       Interrupt::check();
       const int64_t of_part = experiment.facts(run_, unit.relation, unit.part);

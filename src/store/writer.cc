@@ -239,7 +239,14 @@ void RunWriter::begin_session(const std::string& command, const std::string& ver
 }
 
 void RunWriter::skip(const std::string& experiment, const std::string& reason) {
-  enqueue({[this, experiment, reason] { insert(run_table("skipped"), {experiment, reason}); }});
+  enqueue({[this, experiment, reason] {
+    const Value columns[] = {experiment, reason};
+    Statement replace(database_,
+                      "INSERT OR REPLACE INTO skipped (experiment, reason) VALUES (?, ?)");
+    replace.bind(1, columns[0]);
+    replace.bind(2, columns[1]);
+    replace.run();
+  }});
 }
 
 void RunWriter::progress(std::string_view stage, int64_t done, int64_t total) {

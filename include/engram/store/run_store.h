@@ -112,7 +112,7 @@ class RunStore {
   void begin_session(const std::string& command, const std::string& version);
   /// Says what is being done; written now and then (at most twice a second), by the writer thread.
   void progress(std::string_view stage, int64_t done, int64_t total);
-  /// Says why an experiment did not run: a row of the table `skipped`. Once an experiment.
+  /// Says why an experiment did not run: a row of the table `skipped`. The last reason stands.
   void skip(const std::string& experiment, const std::string& reason);
   void end_session();
   [[nodiscard]] std::vector<RunSession> sessions();
