@@ -1,0 +1,47 @@
+#pragma once
+
+// Neuron sets of facts, out of a run, for the statistics of METHOD section 3.
+
+#include <string>
+#include <vector>
+
+#include "engram/model/neuron.h"
+#include "engram/neurons/statistics.h"
+#include "report/sections.h"
+
+namespace engram {
+
+/// One kind of set for all facts of the relations that have it.
+struct SetFamily {
+  std::string source;  ///< as in the table selection, or "random"
+  std::vector<int64_t> ids;
+  std::vector<FactNeurons> facts;  ///< in the order of ids; sets by id
+};
+
+/// Of the table `neuron`; without facts where no relation has a selection of this source.
+SetFamily read_family(const ReportInput& input, const std::string& source);
+
+/// Seeded sets as large as those of `like`, in the same layers, uniform over a layer's `d_ff`
+/// neurons, each once.
+SetFamily random_family(const ReportInput& input, const SetFamily& like, int64_t d_ff);
+
+/// The hubs of a family: the ten neurons in the most facts (of those in two or more), and every
+/// neuron in at least 10 % of all facts. Most frequent first.
+std::vector<NeuronFacts> hubs_of(const SetFamily& family);
+/// What is left of the sets without `hubs`.
+SetFamily without(const SetFamily& family, const std::vector<NeuronFacts>& hubs);
+
+/// Mean numbers with intervals.
+struct SetMeasures {
+  Interval per_fact;  ///< neurons
+  Interval within;    ///< intersection of two facts' sets, as neuron_statistics()
+  Interval across;
+  std::vector<Interval> layers;     ///< share of the sets' neurons by layer
+  std::vector<double> by_relation;  ///< intersection within, by place of the relation; NaN: no pair
+};
+SetMeasures measure_sets(const ReportInput& input, const SetFamily& family, size_t layers);
+
+/// |a and b| / |a or b|; NaN for two empty sets. Both by id.
+double jaccard(const std::vector<NeuronId>& a, const std::vector<NeuronId>& b);
+
+}  // namespace engram

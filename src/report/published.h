@@ -1,0 +1,50 @@
+#pragma once
+
+// Figures of others that stand beside ours. BERT-base-cased on ParaRel where nothing else is said.
+
+namespace engram::published {
+
+/// Dai et al., Knowledge Neurons in Pretrained Transformers, ACL 2022, and its released code.
+constexpr const char* kAcl = "Dai et al., ACL 2022";
+/// The first version of that paper (2021), as quoted in the discussion of it.
+constexpr const char* kFirst = "Dai et al., 2021 version";
+/// EleutherAI's replication, on BERT-base-uncased.
+constexpr const char* kEleuther = "EleutherAI (BERT-base-uncased)";
+
+constexpr double kFacts = 27738;
+constexpr double kRelations = 34;
+constexpr double kPrompts = 253448;
+constexpr double kSecondsPerFact = 13.3;  // 9 prompts a fact, on a V100
+
+constexpr double kNeurons = 4.13;
+constexpr double kNeuronsWithin = 1.23;
+constexpr double kNeuronsAcross = 0.09;
+constexpr double kBaselineNeurons = 3.96;
+constexpr double kBaselineWithin = 2.85;
+constexpr double kBaselineAcross = 1.92;
+constexpr double kEleutherNeurons = 11.04;
+constexpr double kEleutherWithin = 3.23;
+constexpr double kEleutherAcross = 0.38;
+
+constexpr double kSuppress = -0.2903;
+constexpr double kAmplify = 0.3117;
+constexpr double kSuppressBaseline = -0.0147;
+constexpr double kAmplifyBaseline = -0.0127;
+
+constexpr double kChangeRate = 0.485;
+constexpr double kSuccessRate = 0.344;
+constexpr double kRandomChangeRate = 0.047;
+constexpr double kRandomSuccessRate = 0.0;
+constexpr double kPerplexityWithin = 8.4;
+constexpr double kPerplexityAcross = 7.2;
+
+constexpr double kEraseP19Before = 1450;
+constexpr double kEraseP19After = 2996;
+constexpr double kEraseP106Before = 2279;
+constexpr double kEraseP106After = 5202;
+
+constexpr double kTextsBoth = 0.485;
+constexpr double kTextsHead = 0.019;
+constexpr double kTextsRandom = -0.018;
+
+}  // namespace engram::published

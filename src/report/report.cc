@@ -1,0 +1,241 @@
+#include <charconv>
+
+#include "engram/error.h"
+#include "engram/report/tables.h"
+#include "report/published.h"
+#include "report/sections.h"
+
+namespace engram {
+
+std::string ReportInput::option(const std::string& name) const {
+  const auto found = identity.find(name);
+  return found == identity.end() ? "" : found->second;
+}
+
+int64_t ReportInput::number(const std::string& name) const {
+  const std::string text = option(name);
+  int64_t value = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
+  return end.ec == std::errc() && end.ptr == text.data() + text.size() ? value : 0;
+}
+
+std::string missing_reason(const ReportInput& input, const std::string& experiment) {
+  if (const auto found = input.skipped.find(experiment); found != input.skipped.end()) {
+    return found->second;
+  }
+  return "this run holds no results of the experiment \"" + experiment + "\"";
+}
+
+ReportTable make_table(std::string id, std::string title, std::string meaning,
+                       std::string definition, std::vector<ReportColumn> columns) {
+  ReportTable table;
+  table.id = std::move(id);
+  table.title = std::move(title);
+  table.meaning = std::move(meaning);
+  table.definition = std::move(definition);
+  table.columns = std::move(columns);
+  return table;
+}
+
+ReportTable skipped_table(const ReportInput& input, const std::string& experiment, std::string id,
+                          std::string title) {
+  ReportTable table = make_table(std::move(id), std::move(title), "", "", {});
+  table.skipped = missing_reason(input, experiment);
+  return table;
+}
+
+namespace {
+
+/// The line of a table whose first cells are these.
+const std::vector<ReportCell>* find_row(const RunReport& report, const std::string& id,
+                                        const std::vector<std::string>& labels) {
+  for (const ReportSection& section : report.sections) {
+    for (const ReportBlock& block : section.blocks) {
+      const auto* table = std::get_if<ReportTable>(&block);
+      if (table == nullptr || table->id != id) continue;
+      for (const auto& row : table->rows) {
+        bool same = row.size() >= labels.size();
+        for (size_t i = 0; same && i < labels.size(); ++i) same = row[i].text == labels[i];
+        if (same) return &row;
+      }
+    }
+  }
+  return nullptr;
+}
+
+/// The paper's headline figures, taken from the tables below.
+ReportSection summary_section(const RunReport& report) {
+  ReportTable table = make_table("summary", "This run and the paper",
+                                 "The paper's headline figures. Where they differ, the "
+                                 "model and the facts differ too.",
+                                 "Each line is a cell of a table below, which says how it is "
+                                 "computed.",
+                                 {{"figure", CellFormat::kText},
+                                  {"this run", CellFormat::kText},
+                                  {"95 % interval", CellFormat::kText},
+                                  {published::kAcl, CellFormat::kText, true}});
+  struct Line {
+    const char* figure;
+    const char* table;
+    std::vector<std::string> labels;
+    size_t column;
+    CellFormat format;
+    const char* paper;
+  };
+  const std::vector<Line> lines = {
+      {"neurons per fact",
+       "neurons",
+       {"neurons per fact", "knowledge neurons"},
+       2,
+       CellFormat::kNumber,
+       "4.13"},
+      {"… that two facts of a relation share",
+       "neurons",
+       {"intersection within a relation", "knowledge neurons"},
+       2,
+       CellFormat::kNumber,
+       "1.23"},
+      {"… that facts of two relations share",
+       "neurons",
+       {"intersection across relations", "knowledge neurons"},
+       2,
+       CellFormat::kNumber,
+       "0.09"},
+      {"suppressed: P of the answer, own prompts",
+       "suppress",
+       {"own prompts"},
+       4,
+       CellFormat::kSignedPercent,
+       "-29.03 %"},
+      {"… held-out prompts", "suppress", {"held-out prompts"}, 4, CellFormat::kSignedPercent, "-"},
+      {"… random neurons matched by activation, own prompts",
+       "suppress",
+       {"own prompts"},
+       7,
+       CellFormat::kSignedPercent,
+       "-"},
+      {"amplified: P of the answer, own prompts",
+       "amplify",
+       {"own prompts"},
+       4,
+       CellFormat::kSignedPercent,
+       "+31.17 %"},
+      {"… held-out prompts", "amplify", {"held-out prompts"}, 4, CellFormat::kSignedPercent, "-"},
+      {"… random neurons matched by activation, own prompts",
+       "amplify",
+       {"own prompts"},
+       7,
+       CellFormat::kSignedPercent,
+       "-"},
+      {"update: the old answer is gone, own prompts",
+       "update",
+       {"knowledge neurons", "own prompts"},
+       5,
+       CellFormat::kPercent,
+       "48.5 %"},
+      {"… the new answer is the top one, own prompts",
+       "update",
+       {"knowledge neurons", "own prompts"},
+       6,
+       CellFormat::kPercent,
+       "34.4 %"},
+      {"… held-out prompts",
+       "update",
+       {"knowledge neurons", "held-out prompts"},
+       6,
+       CellFormat::kPercent,
+       "-"},
+      {"erasure: perplexity of the relation's answers, factor",
+       "erase",
+       {"zero", "own prompts"},
+       5,
+       CellFormat::kNumber,
+       "2.07 (P19), 2.28 (P106)"},
+      {"… of other relations' answers, factor",
+       "erase",
+       {"zero", "facts of other relations"},
+       5,
+       CellFormat::kNumber,
+       "1.01 to 1.10"},
+      {"activation on texts with head and tail, as released",
+       "texts",
+       {"head and tail, as released (tail masked)"},
+       3,
+       CellFormat::kNumber,
+       "0.485"},
+      {"… with the head only, as released",
+       "texts",
+       {"head only, as released (a random word masked)"},
+       3,
+       CellFormat::kNumber,
+       "0.019"},
+      {"… random, as released",
+       "texts",
+       {"random, as released (a random word masked)"},
+       3,
+       CellFormat::kNumber,
+       "-0.018"}};
+  for (const Line& line : lines) {
+    const auto* row = find_row(report, line.table, line.labels);
+    const ReportCell cell = row == nullptr ? text_cell("skipped") : row->at(line.column);
+    const std::string interval = interval_text(cell, line.format);
+    table.rows.push_back({text_cell(line.figure), text_cell(cell_text(cell, line.format)),
+                          text_cell(interval.empty() ? "-" : interval), text_cell(line.paper)});
+  }
+  return {"summary", "At a glance", "", {std::move(table)}};
+}
+
+std::string subtitle(const ReportInput& input) {
+  const auto count = [](size_t value) {
+    return cell_text(number_cell(static_cast<double>(value)), CellFormat::kCount);
+  };
+  std::string out = count(input.facts.facts().size()) + " facts of " +
+                    count(input.facts.relations().size()) + " relations";
+  for (const char* name : {"model", "facts"}) {
+    if (!input.option(name).empty()) out += std::string("; ") + name + " " + input.option(name);
+  }
+  if (!input.option("version").empty()) out += "; engram " + input.option("version");
+  return out;
+}
+
+RunReport compute(RunStore& run, const ReportOptions& options) {
+  ReportInput input{run, options, run.identity(), FactIndex(run), {}};
+  const Table& skipped = run_table("skipped");
+  for_rows(run, "skipped", {}, [&](const Cells& row) {
+    input.skipped.emplace(row.text(skipped.column("experiment")),
+                          row.text(skipped.column("reason")));
+  });
+  RunReport report;
+  report.title = "Knowledge neurons: report of a run";
+  report.subtitle = subtitle(input);
+  report.sections.push_back(run_section(input));
+  report.sections.push_back(attribution_section(input));
+  report.sections.push_back(neurons_section(input));
+  report.sections.push_back(effects_section(input, "zero"));
+  report.sections.push_back(effects_section(input, "double"));
+  report.sections.push_back(update_section(input));
+  report.sections.push_back(erase_section(input));
+  report.sections.push_back(texts_section(input));
+  report.sections.insert(report.sections.begin(), summary_section(report));
+  return report;
+}
+
+}  // namespace
+
+RunReport make_report(RunStore& run, const ReportOptions& options) {
+  RunReport report;
+  run.snapshot([&] { report = compute(run, options); });
+  return report;
+}
+
+const ReportTable& report_table(const RunReport& report, const std::string& id) {
+  for (const ReportSection& section : report.sections) {
+    for (const ReportBlock& block : section.blocks) {
+      const auto* table = std::get_if<ReportTable>(&block);
+      if (table != nullptr && table->id == id) return *table;
+    }
+  }
+  throw InternalError("the report has no table " + id);
+}
+
+}  // namespace engram

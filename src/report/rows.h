@@ -1,0 +1,90 @@
+#pragma once
+
+// Reading a run's tables by column name, and sums over facts for the bootstrap.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engram/evaluation/bootstrap.h"
+#include "engram/store/run_store.h"
+
+namespace engram {
+
+/// One row of a table. A column's number comes from Table::column(); NULL is NaN, 0 or "".
+class Cells {
+ public:
+  explicit Cells(const Row& row) : row_(&row) {}
+  [[nodiscard]] int64_t integer(size_t column) const;
+  [[nodiscard]] double real(size_t column) const;
+  [[nodiscard]] std::string_view text(size_t column) const;
+
+ private:
+  const Row* row_;
+};
+
+/// All rows of a table, in the order of its key.
+void for_rows(RunStore& run, std::string_view table, const Where& where,
+              const std::function<void(const Cells&)>& use);
+
+/// The facts of a run, with the clusters that the bootstrap resamples: a relation's facts with the
+/// same object.
+class FactIndex {
+ public:
+  struct Fact {
+    int64_t id = 0;
+    size_t relation = 0;  ///< of relations()
+    size_t cluster = 0;   ///< of the relation
+    std::string subject, object;
+    bool copies = false;
+    int64_t prompts = 0;   ///< that locate
+    int64_t held_out = 0;  ///< that only test
+  };
+  explicit FactIndex(RunStore& run);
+
+  [[nodiscard]] const std::vector<std::string>& relations() const { return relations_; }
+  [[nodiscard]] const std::vector<Fact>& facts() const { return facts_; }  ///< by id
+  /// Throws InputError for an id that the table `fact` lacks.
+  [[nodiscard]] const Fact& fact(int64_t id) const { return facts_[place(id)]; }
+  [[nodiscard]] size_t place(int64_t id) const;                ///< of facts()
+  [[nodiscard]] size_t relation(std::string_view name) const;  ///< of relations()
+
+ private:
+  std::vector<std::string> relations_;
+  std::vector<Fact> facts_;
+  std::unordered_map<int64_t, size_t> places_;
+};
+
+/// Adds up columns by cluster. Only clusters that something was added to are resampled.
+class FactSums {
+ public:
+  FactSums(const FactIndex& facts, size_t columns) : facts_(&facts), columns_(columns) {}
+  /// The columns of the fact's cluster, to add to.
+  std::span<double> of(int64_t fact);
+  /// The same where a whole relation is one cluster.
+  std::span<double> of_relation(std::string_view relation);
+  /// Places of relations are kept: one without clusters has none.
+  [[nodiscard]] ClusteredSums sums() const;
+  /// Of one relation alone.
+  [[nodiscard]] ClusteredSums sums_of(size_t relation) const;
+  [[nodiscard]] bool empty() const { return clusters_.empty(); }
+
+ private:
+  const FactIndex* facts_;
+  size_t columns_;
+  /// By relation and cluster, so that the draws do not depend on the order of the rows.
+  std::map<std::pair<size_t, size_t>, std::vector<double>> clusters_;
+};
+
+/// All relations' sums added up.
+std::vector<double> total_of(std::span<const std::vector<double>> relations);
+
+/// numerator / denominator, NaN where the denominator is not above zero.
+double ratio(double numerator, double denominator);
+
+}  // namespace engram

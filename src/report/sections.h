@@ -1,0 +1,46 @@
+#pragma once
+
+// The sections of the report, and what all of them work with.
+
+#include <map>
+#include <string>
+
+#include "engram/report/tables.h"
+#include "report/rows.h"
+
+namespace engram {
+
+/// What the tables are made from.
+struct ReportInput {
+  RunStore& run;
+  const ReportOptions& options;
+  RunIdentity identity;
+  FactIndex facts;
+  std::map<std::string, std::string> skipped;  ///< experiment -> reason, of the ledger
+
+  /// The identity's value, or "".
+  [[nodiscard]] std::string option(const std::string& name) const;
+  /// The same as a whole number; 0 where there is none.
+  [[nodiscard]] int64_t number(const std::string& name) const;
+};
+
+/// Why the results of an experiment are not there.
+std::string missing_reason(const ReportInput& input, const std::string& experiment);
+
+/// A table without rows yet.
+ReportTable make_table(std::string id, std::string title, std::string meaning,
+                       std::string definition, std::vector<ReportColumn> columns);
+
+/// The same as skipped, for `experiment`.
+ReportTable skipped_table(const ReportInput& input, const std::string& experiment, std::string id,
+                          std::string title);
+
+ReportSection run_section(const ReportInput& input);
+ReportSection attribution_section(const ReportInput& input);
+ReportSection neurons_section(const ReportInput& input);
+ReportSection effects_section(const ReportInput& input, const std::string& operation);
+ReportSection update_section(const ReportInput& input);
+ReportSection erase_section(const ReportInput& input);
+ReportSection texts_section(const ReportInput& input);
+
+}  // namespace engram

@@ -1,0 +1,306 @@
+// Texts that activate knowledge neurons.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engram/error.h"
+#include "report/published.h"
+#include "report/sections.h"
+
+namespace engram {
+namespace {
+
+constexpr std::array<const char*, 3> kSources = {"ig", "activation", "random-layer"};
+constexpr std::array<const char*, 3> kSourceTitles = {"knowledge neurons", "activation baseline",
+                                                      "random: same layer"};
+
+/// A row of the table: which texts, and which of their words is masked.
+struct Contrast {
+  const char* kind;
+  const char* mask;
+  const char* title;
+  double paper;  ///< NaN: not published
+};
+constexpr std::array<Contrast, 10> kContrasts = {
+    Contrast{"both", "released", "head and tail, as released (tail masked)", published::kTextsBoth},
+    {"head", "released", "head only, as released (a random word masked)", published::kTextsHead},
+    {"random", "released", "random, as released (a random word masked)", published::kTextsRandom},
+    {"tail", "released", "tail only, a random word masked", NAN},
+    {"both", "name", "head and tail, a name masked", NAN},
+    {"head", "name", "head only, a name masked", NAN},
+    {"tail", "name", "tail only, a name masked", NAN},
+    {"random", "name", "random, a name masked", NAN},
+    {"both", "word", "head and tail, a random word masked", NAN},
+    {"tail", "object", "tail only, the tail masked", NAN}};
+
+/// Sum of activations and number of (draw, text) by fact.
+struct OfFact {
+  double sum = 0, texts = 0, draws = 0;
+};
+/// [kind, mask] -> fact -> [source].
+using Activations =
+    std::map<std::pair<std::string, std::string>, std::map<int64_t, std::array<OfFact, 3>>>;
+
+Activations read_activations(const ReportInput& input) {
+  Activations all;
+  const Table& table = run_table("text_activation");
+  const size_t fact = table.column("fact"), source = table.column("source"),
+               kind = table.column("kind"), mask = table.column("mask"),
+               texts = table.column("texts"), sum = table.column("sum");
+  for_rows(input.run, "text_activation", {}, [&](const Cells& row) {
+    const auto* found = std::ranges::find(kSources, row.text(source));
+    if (found == kSources.end()) return;
+    OfFact& of = all[{std::string(row.text(kind)), std::string(row.text(mask))}][row.integer(fact)]
+                    [static_cast<size_t>(found - kSources.begin())];
+    of.sum += row.real(sum);
+    of.texts += row.real(texts);
+    of.draws += 1;
+  });
+  return all;
+}
+
+/// Facts and sum of their means by source, then the same over facts that have both sources 0 and 2.
+enum : size_t { kFacts = 0, kMean = 3, kPairs = 6, kFirst, kSecond, kColumns };
+
+ReportTable activation_table(const ReportInput& input, const Activations& all) {
+  ReportTable table = make_table(
+      "texts", "Mean activation on texts",
+      "The paper masks the tail where head and tail are there, and one random word elsewhere, so "
+      "its "
+      "contrast mixes what the text states with what kind of word is masked. The rows below match "
+      "the kind.",
+      "Activation at the mask, mean over a set's neurons, over the fact's texts, then over facts. "
+      "Name: another object of the relation, or else a capitalised word. Difference: knowledge "
+      "neurons minus random ones, over facts with both and in the same draws of the bootstrap.",
+      {{"texts", CellFormat::kText},
+       {"facts", CellFormat::kCount},
+       {"number of texts", CellFormat::kCount}});
+  for (const char* title : kSourceTitles) table.columns.push_back({title, CellFormat::kNumber});
+  table.columns.push_back({"knowledge minus random", CellFormat::kSigned});
+  table.columns.push_back(
+      {std::string(published::kAcl) + ": knowledge neurons", CellFormat::kNumber, true});
+  for (const Contrast& contrast : kContrasts) {
+    const auto found = all.find({contrast.kind, contrast.mask});
+    if (found == all.end()) continue;
+    FactSums sums(input.facts, kColumns);
+    double facts = 0;
+    double texts = 0;
+    for (const auto& [id, sources] : found->second) {
+      const std::span<double> of = sums.of(id);
+      double most = 0;
+      for (size_t s = 0; s < kSources.size(); ++s) {
+        if (sources[s].texts == 0) continue;
+        of[kFacts + s] += 1;
+        of[kMean + s] += sources[s].sum / sources[s].texts;
+        most = std::max(most, sources[s].texts / sources[s].draws);
+      }
+      facts += 1;
+      texts += most;
+      if (sources[0].texts == 0 || sources[2].texts == 0) continue;
+      of[kPairs] += 1;
+      of[kFirst] += sources[0].sum / sources[0].texts;
+      of[kSecond] += sources[2].sum / sources[2].texts;
+    }
+    const std::vector<Interval> means = bootstrap(
+        sums.sums(), 4,
+        [](std::span<const std::vector<double>> drawn, std::span<double> out) {
+          const std::vector<double> total = total_of(drawn);
+          for (size_t s = 0; s < 3; ++s) out[s] = ratio(total[kMean + s], total[kFacts + s]);
+          out[3] = ratio(total[kFirst] - total[kSecond], total[kPairs]);
+        },
+        input.options.bootstrap);
+    table.rows.push_back({text_cell(contrast.title), number_cell(facts), number_cell(texts),
+                          interval_cell(means[0]), interval_cell(means[1]), interval_cell(means[2]),
+                          interval_cell(means[3]), number_cell(contrast.paper)});
+  }
+  table.notes.emplace_back("The paper's texts are from Bing; those of this run are not.");
+  if (table.rows.empty()) table.skipped = missing_reason(input, "texts");
+  return table;
+}
+
+/// Differences between kinds for knowledge neurons, over facts that have both.
+ReportTable contrast_table(const ReportInput& input, const Activations& all) {
+  ReportTable table = make_table(
+      "texts-contrast", "Does the neuron respond to the fact?",
+      "Head and tail together against either alone. If a matched mask closes the gap, the neuron "
+      "responds to the kind of masked word.",
+      "Mean activation on texts with head and tail minus that on the others, over facts that have "
+      "both, in the same draws of the bootstrap.",
+      {{"head and tail minus", CellFormat::kText},
+       {"masked", CellFormat::kText},
+       {"facts", CellFormat::kCount}});
+  for (const char* title : kSourceTitles) table.columns.push_back({title, CellFormat::kSigned});
+  table.columns.push_back(
+      {std::string(published::kAcl) + ": knowledge neurons", CellFormat::kSigned, true});
+  struct Pair {
+    const char* mask;
+    const char* other_kind;
+    const char* other_mask;
+    const char* title;
+    const char* masked;
+    double paper;
+  };
+  const std::array<Pair, 8> pairs = {
+      Pair{"released", "head", "released", "head only", "as released",
+           published::kTextsBoth - published::kTextsHead},
+      {"released", "random", "released", "random", "as released",
+       published::kTextsBoth - published::kTextsRandom},
+      {"name", "head", "name", "head only", "a name in both", NAN},
+      {"name", "tail", "name", "tail only", "a name in both", NAN},
+      {"name", "random", "name", "random", "a name in both", NAN},
+      {"word", "head", "released", "head only", "a random word in both", NAN},
+      {"word", "random", "released", "random", "a random word in both", NAN},
+      {"released", "tail", "object", "tail only", "the tail in both", NAN}};
+  for (const Pair& pair : pairs) {
+    const auto both = all.find({"both", pair.mask});
+    const auto other = all.find({pair.other_kind, pair.other_mask});
+    if (both == all.end() || other == all.end()) continue;
+    FactSums sums(input.facts, 6);
+    double facts = 0;
+    for (const auto& [id, a] : both->second) {
+      const auto b = other->second.find(id);
+      if (b == other->second.end()) continue;
+      bool any = false;
+      for (size_t s = 0; s < 3; ++s) {
+        if (a[s].texts == 0 || b->second[s].texts == 0) continue;
+        const std::span<double> of = sums.of(id);
+        of[s] += 1;
+        of[3 + s] += a[s].sum / a[s].texts - b->second[s].sum / b->second[s].texts;
+        any = true;
+      }
+      facts += any ? 1 : 0;
+    }
+    if (facts == 0) continue;
+    const std::vector<Interval> means = bootstrap(
+        sums.sums(), 3,
+        [](std::span<const std::vector<double>> drawn, std::span<double> out) {
+          const std::vector<double> total = total_of(drawn);
+          for (size_t s = 0; s < 3; ++s) out[s] = ratio(total[3 + s], total[s]);
+        },
+        input.options.bootstrap);
+    table.rows.push_back({text_cell(pair.title), text_cell(pair.masked), number_cell(facts),
+                          interval_cell(means[0]), interval_cell(means[1]), interval_cell(means[2]),
+                          number_cell(pair.paper)});
+  }
+  if (table.rows.empty()) table.skipped = "no fact has texts of two kinds";
+  return table;
+}
+
+Chart activation_chart(const ReportTable& table) {
+  Chart chart;
+  chart.id = "texts-chart";
+  chart.title = "Mean activation on texts";
+  chart.meaning = "With 95 % intervals, and the paper's means on its own texts.";
+  chart.kind = ChartKind::kRows;
+  chart.x = {"mean activation (no unit)", false, false};
+  chart.y = {"texts", false, false};
+  constexpr size_t kFirstSource = 3;
+  for (const char* title : kSourceTitles) chart.series.push_back({title, {}});
+  chart.series.push_back({published::kAcl, {}});
+  for (size_t r = 0; r < table.rows.size(); ++r) {
+    chart.categories.push_back(table.rows[r][0].text);
+    for (size_t s = 0; s < kSourceTitles.size(); ++s) {
+      chart.series[s].points.push_back(
+          {static_cast<double>(r), 0, table.rows[r][kFirstSource + s].number});
+    }
+    const Interval& paper = table.rows[r].back().number;
+    if (!std::isnan(paper.value)) {
+      chart.series.back().points.push_back({static_cast<double>(r), 0, paper});
+    }
+  }
+  return chart;
+}
+
+/// The most frequent neuron of each relation, at most so many different ones.
+std::vector<std::tuple<std::string, int64_t, int64_t>> shown_neurons(const ReportInput& input) {
+  constexpr size_t kNeurons = 6;
+  const Table& table = run_table("relation_neuron");
+  const size_t relation = table.column("relation"), place = table.column("place"),
+               layer = table.column("layer"), neuron = table.column("neuron");
+  std::vector<std::tuple<std::string, int64_t, int64_t>> shown;
+  std::set<std::pair<int64_t, int64_t>> seen;
+  for_rows(input.run, "relation_neuron", {{"source", std::string("ig")}}, [&](const Cells& row) {
+    if (row.integer(place) != 0 || shown.size() == kNeurons) return;
+    if (!seen.emplace(row.integer(layer), row.integer(neuron)).second) return;
+    shown.emplace_back(row.text(relation), row.integer(layer), row.integer(neuron));
+  });
+  return shown;
+}
+
+/// The tokens of a row of `text_example`.
+std::vector<std::pair<std::string, double>> parse_tokens(std::string_view json) {
+  std::vector<std::pair<std::string, double>> tokens;
+  try {
+    const auto parsed = nlohmann::json::parse(json);
+    for (const auto& entry : parsed) {
+      tokens.emplace_back(entry.at(0).get<std::string>(), entry.at(1).get<double>());
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(std::string("the run's table text_example has tokens that are no list of "
+                                 "[token, activation]: ") +
+                     error.what());
+  }
+  return tokens;
+}
+
+ReportExamples examples(const ReportInput& input) {
+  constexpr int64_t kShown = 3;  // of each end
+  ReportExamples out;
+  out.id = "examples";
+  out.title = "Texts that activate a neuron most and least";
+  out.meaning =
+      "The most frequent knowledge neurons of some relations over the lines of a corpus, "
+      "whatever they are about; the shade of a token is its activation relative to the "
+      "largest one shown for the neuron. All that were kept are in the run's table "
+      "text_example.";
+  const Table& table = run_table("text_example");
+  const size_t lowest = table.column("lowest"), place = table.column("place"),
+               activation = table.column("activation"), tokens = table.column("tokens");
+  for (const auto& [relation, layer, neuron] : shown_neurons(input)) {
+    for_rows(input.run, "text_example",
+             {{"relation", relation}, {"layer", layer}, {"neuron", neuron}},
+             [&, relation = relation, layer = layer, neuron = neuron](const Cells& row) {
+               if (row.integer(place) >= kShown) return;
+               TextExample one;
+               one.neuron = relation + ": layer " + std::to_string(layer) + ", neuron " +
+                            std::to_string(neuron);
+               one.lowest = row.integer(lowest) != 0;
+               one.activation = row.real(activation);
+               one.tokens = parse_tokens(row.text(tokens));
+               out.examples.push_back(std::move(one));
+             });
+  }
+  return out;
+}
+
+}  // namespace
+
+ReportSection texts_section(const ReportInput& input) {
+  ReportSection section{
+      "texts",
+      "Texts that activate",
+      "How active a fact's neurons are on texts that state the fact, or only name "
+      "its parts. Command: engram reproduce --only texts,examples.",
+      {}};
+  const Activations all = read_activations(input);
+  if (all.empty()) {
+    section.blocks.emplace_back(skipped_table(input, "texts", "texts", "Mean activation on texts"));
+  } else {
+    ReportTable table = activation_table(input, all);
+    Chart chart = activation_chart(table);
+    section.blocks.emplace_back(std::move(table));
+    if (!chart.categories.empty()) section.blocks.emplace_back(std::move(chart));
+    section.blocks.emplace_back(contrast_table(input, all));
+  }
+  ReportExamples found = examples(input);
+  if (found.examples.empty()) {
+    section.blocks.emplace_back(skipped_table(input, "examples", "examples", found.title));
+  } else {
+    section.blocks.emplace_back(std::move(found));
+  }
+  return section;
+}
+
+}  // namespace engram
