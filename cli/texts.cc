@@ -198,6 +198,7 @@ std::string marked_text(const TextExample& example, bool byte_level, Marking mar
     const size_t letters = shown.starts_with(' ') ? 1 : 0;
     out += shown.substr(0, letters);
     const std::string word = shown.substr(letters);
+    if (word.empty()) continue;  // a token that is nothing but the space
     if (marking == Marking::kColour) {
       out += coloured(word, strength(value, example.activation), negative);
     } else if (static_cast<double>(value) == example.activation) {
