@@ -61,6 +61,13 @@ char* engram_hf_safetensors_tensors(const uint8_t* data, size_t size, char** err
 // attribute selectors.
 char* engram_hf_chart_svg(const uint8_t* json, size_t size, char** error);
 
+// c = a b, or c += a b with `add`: float32 matrices a [m, k], b [k, n], c [m, n] with any strides
+// (in elements), on the calling thread. c overlaps neither a nor b. The same shapes and strides give
+// the same bits.
+void engram_hf_sgemm(size_t m, size_t n, size_t k, const float* a, ptrdiff_t a_row,
+                     ptrdiff_t a_column, const float* b, ptrdiff_t b_row, ptrdiff_t b_column,
+                     float* c, ptrdiff_t c_row, ptrdiff_t c_column, bool add);
+
 // SHA-256: what was fed so far, as 64 hexadecimal digits (free with engram_hf_free_text).
 typedef struct engram_hf_sha256 engram_hf_sha256;
 engram_hf_sha256* engram_hf_sha256_new(void);

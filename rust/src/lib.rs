@@ -10,6 +10,7 @@ use tokenizers::Tokenizer;
 mod hash;
 mod parquet;
 mod plot;
+mod product;
 mod train;
 
 pub struct Handle {

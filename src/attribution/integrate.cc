@@ -12,6 +12,7 @@
 #include "arc.h"
 #include "engram/attribution/quadrature.h"
 #include "engram/error.h"
+#include "engram/model/product.h"
 
 namespace engram {
 namespace {
@@ -583,7 +584,9 @@ void in_parts(const ModelConfig& config, const Chunk& chunk, const std::vector<i
 at::Tensor scores_of(const Model& model, int64_t layer, const at::Tensor& integrated,
                      const at::Tensor& activations, int64_t targets) {
   const LayerWeights& w = model.weights().layers[static_cast<size_t>(layer)];
-  at::Tensor scores = at::mm(integrated, w.ffn_out_weight);
+  at::Tensor scores =
+      at::empty({integrated.size(0), w.ffn_out_weight.size(1)}, integrated.options());
+  matrix_product(integrated, w.ffn_out_weight, scores, false);
   scores.mul_(activations);
   return targets == 1 ? scores : scores.view({-1, targets, scores.size(1)}).sum(1);
 }

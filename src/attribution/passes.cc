@@ -5,6 +5,7 @@
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
+#include "engram/model/product.h"
 
 namespace engram {
 namespace {
@@ -70,12 +71,7 @@ void Passes::product(const at::Tensor& a, const at::Tensor& b, const at::Tensor&
   if (a.size(0) == 0) return;
   flops_ += 2.0 * static_cast<double>(a.size(0)) * static_cast<double>(a.size(1)) *
             static_cast<double>(b.size(1));
-  at::Tensor target = out;
-  if (add) {
-    target.addmm_(a, b);
-  } else {
-    at::mm_out(target, a, b);
-  }
+  matrix_product(a, b, out, add);
 }
 
 void Passes::count_attention(const kernels::AttentionLayout& layout, double times) {
