@@ -447,13 +447,15 @@ class UpdatePart {
                      std::vector<std::pair<EditScope, EditTrial>>& jobs) {
     const auto s = static_cast<size_t>(&one - subjects_.data());
     Random random(choice_seed(run_.options.seed, "update side effects", run_.facts.fact(one.id)));
-    int64_t wanted = run_.options.same_relation;
-    // One more is drawn, because the fact itself may be among them.
-    for (const uint64_t i : random.sample(same.size(), static_cast<uint64_t>(wanted) + 1)) {
-      if (same[i] == one.id || wanted == 0) continue;
-      const PromptPlace place = side_prompt(run_, same[i]);
+    // Where o' is right already it is no harm.
+    std::vector<int64_t> others;
+    std::ranges::copy_if(same, std::back_inserter(others), [&](int64_t id) {
+      return id != one.id && run_.facts.fact(id).object != one.target.object;
+    });
+    for (const uint64_t i :
+         random.sample(others.size(), static_cast<uint64_t>(run_.options.same_relation))) {
+      const PromptPlace place = side_prompt(run_, others[i]);
       jobs.emplace_back(kSameRelation, EditTrial{probes_.add(place), kNone, target_at(s, place)});
-      --wanted;
     }
     if (one.tuning) return;
     for (const uint64_t i :
