@@ -27,8 +27,10 @@ const SERIES: [RGBColor; 6] = [
 ];
 const LEGEND_LINE: i32 = 20;
 /// Width of a character as a share of the font size, generous for what the page's fonts need.
-const CHARACTER: f64 = 0.56;
+const CHARACTER: f64 = 0.58;
 const FONT: i32 = 13;
+/// Marker and gaps of a legend's entry.
+const ENTRY: i32 = 34;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -316,7 +318,7 @@ fn legend(chart: &Chart) -> Vec<Vec<usize>> {
     let mut lines: Vec<Vec<usize>> = Vec::new();
     let mut used = i32::MAX;
     for (entry, name) in entries(chart).iter().enumerate() {
-        let width = 24 + width_of(name);
+        let width = ENTRY + width_of(name);
         if used.saturating_add(width) > chart.width as i32 - 20 {
             lines.push(Vec::new());
             used = 0;
@@ -344,14 +346,18 @@ fn draw_legend(area: &Area, chart: &Chart) -> Drawn {
         let y = 12 + row as i32 * LEGEND_LINE;
         let mut x = 14;
         for &entry in line {
-            if entry < series {
+            if entry < series && matches!(chart.kind, Kind::Bars | Kind::Histogram) {
+                let color = SERIES[entry % SERIES.len()].filled();
+                let corners = [(x - 6, y - 5), (x + 6, y + 5)];
+                drawn(area.draw(&Rectangle::new(corners, color)))?;
+            } else if entry < series {
                 draw_marker(area, entry, (x, y))?;
             } else {
                 draw_dashes(area, (x - 8, y), (x + 8, y))?;
             }
             let style = font(INK, HPos::Left, VPos::Center);
             drawn(area.draw(&Text::new(names[entry], (x + 12, y), style)))?;
-            x += 24 + width_of(names[entry]);
+            x += ENTRY + width_of(names[entry]);
         }
     }
     Ok(())
@@ -402,10 +408,12 @@ struct Frame {
 fn frame(chart: &Chart) -> Frame {
     let mut x = Span::new();
     let mut y = Span::new();
-    // Bars start from zero, and changes are seen against it.
-    let from_zero = matches!(chart.kind, Kind::Bars | Kind::Histogram);
-    if from_zero && !chart.y.log {
+    // Bars start from zero, and the values of rows are seen against it.
+    if matches!(chart.kind, Kind::Bars | Kind::Histogram) && !chart.y.log {
         y.add(0.0);
+    }
+    if chart.kind == Kind::Rows && !chart.x.log {
+        x.add(0.0);
     }
     for point in chart.series.iter().flat_map(|s| &s.points) {
         for value in [point.y, point.low, point.high] {

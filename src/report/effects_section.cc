@@ -200,29 +200,30 @@ struct MetricWords {
 
 constexpr std::array<MetricWords, 4> kMetricTables = {
     MetricWords{
-        Metric::kMeanOfRatios, "known", "mean of ratios over known facts",
+        Metric::kMeanOfRatios, "known", "Mean of ratios over known facts",
         "The same for facts that the model knew, each counting the same: the ratio of means "
         "is ruled by the prompts with a large P.",
         "P after / P before - 1 over a fact's prompts that were known before, mean over "
         "facts with such a prompt. Known: P at least 0.1 and the answer is the top one.",
         CellFormat::kCount, CellFormat::kSignedPercent},
     MetricWords{
-        Metric::kLogP, "log-p", "log P", "Small probabilities count as much as large ones.",
+        Metric::kLogP, "log-p", "Change of log P",
+        "Small probabilities count as much as large ones.",
         "Change of the natural logarithm of P, mean over a fact's prompts, then over facts.",
         CellFormat::kNumber, CellFormat::kSigned},
-    MetricWords{Metric::kAccuracy, "accuracy", "accuracy",
+    MetricWords{Metric::kAccuracy, "accuracy", "Accuracy",
                 "Is the answer lost, or only less probable?",
                 "Change of the share of prompts whose answer is the top one, in percentage points, "
                 "mean over a fact's prompts, then over facts.",
                 CellFormat::kPercent, CellFormat::kSignedPercent},
-    MetricWords{Metric::kLogRank, "rank", "rank of the answer", "How far the answer falls.",
+    MetricWords{Metric::kLogRank, "rank", "Rank of the answer", "How far the answer falls.",
                 "Geometric mean of the answer's rank before (1 is the top), and the mean change of "
                 "the natural logarithm of the rank: +0.69 means twice the rank.",
                 CellFormat::kNumber, CellFormat::kSigned}};
 
 ReportTable change_table(const Estimates& found, const Words& words) {
   ReportTable table = make_table(
-      words.id, words.title + ": P of the answer",
+      words.id, "Change of P",
       "The paper's figure: how much P changes when a fact's neurons are " + words.doing + ".",
       "Ratio of means: per relation the mean of P after over the mean before, minus one; mean over "
       "the relations without weights, facts without neurons included. Random sets match the "
@@ -263,7 +264,7 @@ ReportTable change_table(const Estimates& found, const Words& words) {
 
 ReportTable difference_table(const Estimates& found, const EffectRows& rows, const Words& words) {
   ReportTable table = make_table(
-      words.id + "-difference", words.title + ": against other neurons",
+      words.id + "-difference", "Against other neurons",
       "If knowledge neurons do no more than matched random ones, they are nothing special.",
       "Ratio of means of the knowledge neurons minus that of the other sets, in percentage points "
       "and in the same draws of the bootstrap. Draws as strong: random draws, of " +
@@ -310,8 +311,7 @@ double before_of(const EffectRow& row, Metric metric) {
 
 ReportTable metric_table(const Estimates& found, const Words& words, const MetricWords& metric) {
   ReportTable table = make_table(
-      words.id + "-" + metric.id, words.title + ": " + metric.title, metric.meaning,
-      metric.definition,
+      words.id + "-" + metric.id, metric.title, metric.meaning, metric.definition,
       kind_columns(
           {{"prompts", CellFormat::kText},
            {metric.metric == Metric::kMeanOfRatios ? "known facts" : "before", metric.before}},
@@ -368,8 +368,7 @@ RelationRatios relation_ratios(const ReportInput& input, const EffectRows& rows,
 void add_relations(const ReportInput& input, const EffectRows& rows, const Words& words,
                    ReportSection& section) {
   ReportTable table = make_table(
-      words.id + "-relations", words.title + " by relation",
-      "The paper's figure, relation by relation.",
+      words.id + "-relations", "By relation", "The paper's figure, relation by relation.",
       "Ratio of means of the relation's facts; the interval resamples its groups of facts with the "
       "same object and has to be read with care where there are few of them.",
       {{"relation", CellFormat::kText},
@@ -385,7 +384,7 @@ void add_relations(const ReportInput& input, const EffectRows& rows, const Words
   for (size_t scope = 0; scope < 2; ++scope) {
     Chart& chart = charts[scope];
     chart.id = words.id + (scope == 0 ? "-own-chart" : "-held-out-chart");
-    chart.title = words.title + (scope == 0 ? ": own prompts" : ": held-out prompts");
+    chart.title = scope == 0 ? "Change of P on own prompts" : "Change of P on held-out prompts";
     chart.meaning =
         "Change of P by relation with 95 % intervals. The dashed line is the paper's mean over its "
         "relations, for own prompts.";
@@ -436,17 +435,15 @@ ReportSection effects_section(const ReportInput& input, const std::string& opera
   const Words words = words_of(operation);
   ReportSection section{words.id,
                         words.title,
-                        "A fact's neurons are " + words.doing +
-                            " while the model reads a prompt. Command: engram reproduce --only "
-                            "effects.",
+                        "A fact's neurons are " + words.doing + " while the model reads a prompt.",
+                        "engram reproduce ... --only effects",
                         {}};
   EffectRows rows;
   rows.facts.resize(input.facts.facts().size());
   rows.there.resize(input.facts.facts().size(), false);
   read_effects(input, operation, rows);
   if (!rows.any) {
-    section.blocks.emplace_back(
-        skipped_table(input, "effects", words.id, words.title + ": P of the answer"));
+    section.blocks.emplace_back(skipped_table(input, "effects", words.id, "Change of P"));
     return section;
   }
   read_draws(input, operation, rows);

@@ -526,8 +526,8 @@ void add_lens(const ReportInput& input, ReportSection& section) {
 ReportSection erase_section(const ReportInput& input) {
   ReportSection section{"erase",
                         "Erasing relations",
-                        "The value vectors of a relation's most frequent neurons are replaced. "
-                        "Command: engram reproduce --only erase,unions.",
+                        "The value vectors of a relation's most frequent neurons are replaced.",
+                        "engram reproduce ... --only erase,unions",
                         {}};
   const Erasures erasures = read_erasures(input);
   if (erasures.empty()) {

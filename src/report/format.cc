@@ -1,4 +1,5 @@
 // How numbers are written, and tables as CSV and JSON.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -28,20 +29,26 @@ std::string settled(std::string text) {
   return text;
 }
 
-std::string number_text(double value) {
-  const double size = std::abs(value);
-  if (size != 0 && (size < 1e-4 || size >= 1e7)) return printed("%.*e", 2, value);
-  if (size >= 1000) return settled(printed("%.*f", 0, value));
-  if (size >= 100) return printed("%.*f", 1, value);
-  if (size >= 10) return printed("%.*f", 2, value);
-  if (size >= 0.1 || size == 0) return printed("%.*f", 3, value);
-  return settled(printed("%.*f", 4, value));
+/// Digits after the point that show three or four of the largest of a cell's numbers; -1: too small
+/// or too large for that.
+int digits_of(double largest) {
+  if (largest == 0) return 3;
+  if (largest < 1e-4 || largest >= 1e7) return -1;
+  if (largest >= 1000) return 0;
+  if (largest >= 100) return 1;
+  if (largest >= 10) return 2;
+  if (largest >= 0.1) return 3;
+  return largest >= 0.01 ? 4 : 5;
 }
 
-std::string percent_text(double value) {
-  const double size = std::abs(value);
-  if (size >= 10) return settled(printed("%.*f", 0, 100 * value));
-  return settled(printed("%.*f", size != 0 && size < 0.01 ? 2 : 1, 100 * value));
+std::string number_text(double value, double largest) {
+  const int digits = digits_of(largest);
+  if (digits < 0) return settled(printed("%.*e", 2, value));
+  return settled(printed("%.*f", digits, value));
+}
+
+std::string percent_text(double value, double largest) {
+  return settled(printed("%.*f", largest >= 10 ? 0 : (largest < 0.01 ? 2 : 1), 100 * value));
 }
 
 std::string with_sign(double value, const std::string& text) {
@@ -65,22 +72,22 @@ std::string count_text(double value) {
   return (value < 0 ? "-" : "") + digits;
 }
 
-/// Without the unit.
-std::string bare_text(double value, CellFormat format) {
+/// Without the unit; as many digits as `largest` needs, so that a cell's numbers have the same.
+std::string bare_text(double value, CellFormat format, double largest) {
   switch (format) {
     case CellFormat::kCount:
       return count_text(value);
     case CellFormat::kSigned:
-      return with_sign(value, number_text(value));
+      return with_sign(value, number_text(value, largest));
     case CellFormat::kPercent:
-      return percent_text(value);
+      return percent_text(value, largest);
     case CellFormat::kSignedPercent:
-      return with_sign(value, percent_text(value));
+      return with_sign(value, percent_text(value, largest));
     case CellFormat::kSeconds:
       return seconds_text(value);
     case CellFormat::kText:
     case CellFormat::kNumber:
-      return number_text(value);
+      return number_text(value, largest);
   }
   throw InternalError("a cell of an unknown format");
 }
@@ -229,6 +236,18 @@ std::string csv_field(const std::string& text) {
   return out + "\"";
 }
 
+namespace {
+
+double largest_of(const Interval& cell) {
+  double largest = std::abs(cell.value);
+  if (has_interval(cell)) {
+    largest = std::max({largest, std::abs(cell.low), std::abs(cell.high)});
+  }
+  return largest;
+}
+
+}  // namespace
+
 std::string csv_number(double value) {
   if (!std::isfinite(value)) return "";
   std::array<char, 32> buffer{};
@@ -252,13 +271,28 @@ std::string cell_text(const ReportCell& cell, CellFormat format) {
   if (!cell.text.empty()) return cell.text;
   if (std::isnan(cell.number.value)) return "-";
   if (std::isinf(cell.number.value)) return cell.number.value > 0 ? "∞" : "-∞";
-  return bare_text(cell.number.value, format) + (is_percent(format) ? " %" : "");
+  return bare_text(cell.number.value, format, largest_of(cell.number)) +
+         (is_percent(format) ? " %" : "");
 }
 
 std::string interval_text(const ReportCell& cell, CellFormat format) {
   if (!cell.text.empty() || !has_interval(cell.number)) return "";
-  return "[" + bare_text(cell.number.low, format) + ", " + bare_text(cell.number.high, format) +
-         "]";
+  const double largest = largest_of(cell.number);
+  return "[" + bare_text(cell.number.low, format, largest) + ", " +
+         bare_text(cell.number.high, format, largest) + "]";
+}
+
+std::string published_text(const ReportCell& cell, CellFormat format) {
+  const bool number = cell.text.empty() && std::isfinite(cell.number.value);
+  if (!number || format == CellFormat::kCount || format == CellFormat::kSeconds) {
+    return cell_text(cell, format);
+  }
+  const double value = cell.number.value * (is_percent(format) ? 100 : 1);
+  std::string text = printed("%.*g", 6, value);
+  if (format == CellFormat::kSigned || format == CellFormat::kSignedPercent) {
+    text = with_sign(value, text);
+  }
+  return text + (is_percent(format) ? " %" : "");
 }
 
 std::string table_csv(const ReportTable& table) {
@@ -331,6 +365,7 @@ std::string report_json(const RunReport& report) {
     sections.push_back({{"id", section.id},
                         {"title", section.title},
                         {"intro", section.intro},
+                        {"command", section.command},
                         {"blocks", std::move(blocks)}});
   }
   const Json out = {{"schema", "engram.report/1"},

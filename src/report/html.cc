@@ -94,6 +94,18 @@ std::string data_link(const std::string& id, const std::string& csv) {
          "\">Data (CSV)</a></p>\n";
 }
 
+/// Has a word that no column should be as wide as.
+bool has_long_word(const std::string& text) {
+  constexpr size_t kLong = 28;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    if (end - begin > kLong) return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
 std::string cell_html(const ReportTable& table, size_t r, size_t c) {
   const ReportColumn& column = table.columns[c];
   const ReportCell& cell = table.rows[r][c];
@@ -102,8 +114,11 @@ std::string cell_html(const ReportTable& table, size_t r, size_t c) {
   // A repeated first cell is a group of rows.
   const bool repeated = c == 0 && text && r > 0 && table.rows[r - 1][0].text == cell.text;
   if (repeated) css += " rep";
+  if (has_long_word(cell.text)) css += " w";
   if (column.published) css += " pub";
-  std::string out = "<td class=\"" + css + "\">" + escaped(cell_text(cell, column.format));
+  std::string out = "<td class=\"" + css + "\">" +
+                    escaped(column.published ? published_text(cell, column.format)
+                                             : cell_text(cell, column.format));
   const std::string interval = interval_text(cell, column.format);
   if (!interval.empty()) out += "<small>" + interval + "</small>";
   return out + "</td>";
@@ -253,6 +268,9 @@ std::string report_html(const RunReport& report) {
   for (const ReportSection& section : report.sections) {
     out += "<section id=\"section-" + escaped(section.id) + "\">\n<h2>" + escaped(section.title) +
            "</h2>\n" + paragraph("soft", section.intro);
+    if (!section.command.empty()) {
+      out += "<p class=\"soft\">Command: <code>" + escaped(section.command) + "</code></p>\n";
+    }
     for (const ReportBlock& block : section.blocks) out += block_html(block);
     out += "</section>\n";
   }

@@ -57,8 +57,8 @@ size_t layer_count(const ReportInput& input, const std::vector<SetFamily>& famil
 ReportTable counts_table(const std::vector<Measured>& sets) {
   ReportTable table = make_table(
       "neurons", "Neurons per fact and what facts share",
-      "Sets that belong to a fact should share much with those of the same relation at most, and "
-      "little with those of others.",
+      "Neurons that carry single facts would share little with other facts' sets, and least across "
+      "relations.",
       std::string(
           "Neurons per fact: mean over all facts, those without neurons included. "
           "Intersection: mean number of neurons that two facts' sets have in common; within "
@@ -291,9 +291,10 @@ ReportTable relations_table(const ReportInput& input, const std::vector<Measured
        {"in range", CellFormat::kText}});
   for (const Measured& set : sets) {
     if (set.family.source == "random") continue;
-    for (const char* of : {"", ", without hubs"}) {
-      table.columns.push_back({set.name + of + ": per fact", CellFormat::kNumber});
-      table.columns.push_back({set.name + of + ": intersection within", CellFormat::kNumber});
+    const std::string name = set.family.source == "ig" ? "" : "baseline: ";
+    for (const char* of : {"", ", no hubs"}) {
+      table.columns.push_back({name + "per fact" + of, CellFormat::kNumber});
+      table.columns.push_back({name + "shared within" + of, CellFormat::kNumber});
     }
   }
   const std::map<std::string, Selected> selected = read_selection(input, "ig");
@@ -445,8 +446,8 @@ ReportTable stability_table(const ReportInput& input, const SetFamily& located) 
 ReportSection neurons_section(const ReportInput& input) {
   ReportSection section{"neurons",
                         "Knowledge neurons",
-                        "Which neurons the selection keeps. Command: engram reproduce --only "
-                        "locate,stability.",
+                        "Which neurons the selection keeps.",
+                        "engram reproduce ... --only locate,stability",
                         {}};
   std::vector<SetFamily> families;
   for (const char* source : {"ig", "activation"}) {

@@ -5,9 +5,7 @@
 namespace engram::published {
 
 /// Dai et al., Knowledge Neurons in Pretrained Transformers, ACL 2022, and its released code.
-constexpr const char* kAcl = "Dai et al., ACL 2022";
-/// The first version of that paper (2021), as quoted in the discussion of it.
-constexpr const char* kFirst = "Dai et al., 2021 version";
+constexpr const char* kAcl = "ACL 2022";
 /// EleutherAI's replication, on BERT-base-uncased.
 constexpr const char* kEleuther = "EleutherAI (BERT-base-uncased)";
 

@@ -182,7 +182,7 @@ ReportSection summary_section(const RunReport& report) {
     table.rows.push_back({text_cell(line.figure), text_cell(cell_text(cell, line.format)),
                           text_cell(interval.empty() ? "-" : interval), text_cell(line.paper)});
   }
-  return {"summary", "At a glance", "", {std::move(table)}};
+  return {"summary", "At a glance", "", "", {std::move(table)}};
 }
 
 std::string subtitle(const ReportInput& input) {

@@ -260,7 +260,7 @@ Chart gap_chart(const std::map<std::string, Attributed>& methods) {
 }  // namespace
 
 ReportSection run_section(const ReportInput& input) {
-  ReportSection section{"run", "The run", "", {}};
+  ReportSection section{"run", "The run", "", "", {}};
   const std::vector<RunSession> sessions = input.run.sessions();
   double seconds = 0;
   for (const RunSession& session : sessions) seconds += session.seconds;
@@ -270,8 +270,10 @@ ReportSection run_section(const ReportInput& input) {
       "together, " +
       std::to_string(input.options.bootstrap.draws) +
       " draws. Differences use the same draws on both sides. Published figures stand in columns of "
-      "their own with their version; they are of BERT-base-cased on ParaRel unless something else "
-      "is said, so they are a yardstick and not the same experiment.";
+      "their own with their version: ACL 2022 is Dai et al., Knowledge Neurons in Pretrained "
+      "Transformers, BERT-base-cased on ParaRel; EleutherAI is that group's replication. They are "
+      "a "
+      "yardstick and not the same experiment.";
   section.blocks.emplace_back(size_table(input, seconds));
   section.blocks.emplace_back(sessions_table(sessions));
   section.blocks.emplace_back(experiments_table(input));
@@ -281,12 +283,11 @@ ReportSection run_section(const ReportInput& input) {
 }
 
 ReportSection attribution_section(const ReportInput& input) {
-  ReportSection section{
-      "attribution",
-      "Attribution",
-      "Scores of all neurons on the prompts that locate. Command: engram reproduce "
-      "--only locate,stability.",
-      {}};
+  ReportSection section{"attribution",
+                        "Attribution",
+                        "Scores of all neurons on the prompts that locate.",
+                        "engram reproduce ... --only locate,stability",
+                        {}};
   const std::map<std::string, Attributed> methods = read_attributions(input.run);
   if (methods.empty()) {
     section.blocks.emplace_back(

@@ -16,8 +16,8 @@ body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.55 system-ui,-ap
 Roboto,"Helvetica Neue",Arial,sans-serif}
 a{color:var(--link);text-decoration:none}
 a:hover{text-decoration:underline}
-.page{max-width:1320px;margin:0 auto;padding:0 24px 64px;display:grid;grid-template-columns:220px
-minmax(0,1fr);gap:40px}
+.page{max-width:1360px;margin:0 auto;padding:0 24px 64px;display:grid;grid-template-columns:200px
+minmax(0,1fr);gap:32px}
 header{grid-column:1/-1;padding:40px 0 0}
 h1{font-size:30px;line-height:1.2;margin:0 0 8px;letter-spacing:-.01em}
 h2{font-size:22px;margin:0 0 6px;padding-top:12px;letter-spacing:-.01em}
@@ -41,7 +41,8 @@ th{font-weight:600;vertical-align:bottom;border-bottom:1px solid var(--axis);min
 td.n,th.n{text-align:right;white-space:nowrap}
 th.n{white-space:normal}
 td small{display:block;color:var(--soft);font-size:11px}
-td.t{max-width:46ch;overflow-wrap:anywhere}
+td.t{max-width:46ch}td.t:first-child{min-width:17ch}td.w{overflow-wrap:anywhere}
+code{font:12.5px ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:anywhere}
 td.rep{color:var(--soft)}
 .pub{background:var(--paper)}
 tbody tr:hover td{background:color-mix(in srgb,var(--link) 6%,transparent)}
@@ -77,7 +78,7 @@ nav ol ol{display:none}nav>ol{display:flex;flex-wrap:wrap;gap:4px 16px}.block{pa
 body{font-size:10pt}.page{display:block;max-width:none;padding:0}nav,.data{display:none}
 .block{border:0;padding:6px 0;margin:6px 0;border-radius:0}.scroll{overflow:visible}
 table{font-size:7pt;width:100%}th,td{padding:2px 4px;white-space:normal}th{min-width:0}
-td.n{white-space:normal}td small{font-size:6pt}tr,figure,svg{break-inside:avoid}
+td.n{white-space:normal}td.t:first-child{min-width:0}td small{font-size:6pt}tr,figure,svg{break-inside:avoid}
 h2,h3{break-after:avoid}thead{display:table-header-group}svg{min-width:0;max-height:150mm}
 .def,.note{font-size:8pt}}
 )css";

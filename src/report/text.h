@@ -13,4 +13,7 @@ std::string csv_field(const std::string& text);
 /// finite.
 std::string csv_number(double value);
 
+/// A published figure with the digits that it was published with.
+std::string published_text(const ReportCell& cell, CellFormat format);
+
 }  // namespace engram

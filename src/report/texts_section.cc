@@ -282,7 +282,8 @@ ReportSection texts_section(const ReportInput& input) {
       "texts",
       "Texts that activate",
       "How active a fact's neurons are on texts that state the fact, or only name "
-      "its parts. Command: engram reproduce --only texts,examples.",
+      "its parts.",
+      "engram reproduce ... --only texts,examples",
       {}};
   const Activations all = read_activations(input);
   if (all.empty()) {

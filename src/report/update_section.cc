@@ -532,7 +532,8 @@ ReportSection update_section(const ReportInput& input) {
       "update",
       "Updating facts",
       "The value vectors of a fact's neurons lose a multiple of the embedding of the old answer o "
-      "and get one of the new answer o'. Command: engram reproduce --only update.",
+      "and get one of the new answer o'.",
+      "engram reproduce ... --only update",
       {}};
   const Edits edits = read_edits(input);
   if (edits.empty()) {

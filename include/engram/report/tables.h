@@ -76,6 +76,7 @@ struct ReportSection {
   std::string id;
   std::string title;
   std::string intro;
+  std::string command;  ///< that fills it; may be empty
   std::vector<ReportBlock> blocks;
 };
 

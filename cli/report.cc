@@ -1,0 +1,76 @@
+#include "cli/report.h"
+
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "cli/common.h"
+#include "cli/paths.h"
+#include "engram/base/file.h"
+#include "engram/report/tables.h"
+#include "engram/store/run_store.h"
+
+namespace engram::cli {
+namespace {
+
+constexpr const char* kHelp =
+    R"(One page with everything that a run holds: what was run, on what and in how long, and
+every table and figure of the paper with this run's numbers, 95 % intervals and the
+published figures side by side. The page is a single HTML file that fetches nothing;
+it reads on a screen, a phone and paper, light and dark, and every table and figure
+links to its data. A table whose input is missing is shown as skipped, with the
+reason.
+
+Intervals come from the bootstrap: relations are resampled, then within each the
+facts with the same object together. The report may be made while the run goes on.
+
+Example:
+  engram report run.db -o report.html --json tables.json
+)";
+
+struct ReportCommand {
+  CommonOptions common;
+  std::string run;
+  std::string out;
+  std::string json;
+  ReportOptions report;
+};
+
+void run_report(const ReportCommand& options) {
+  check_outputs({{"--out", options.out}, {"--json", options.json}}, {{"RUN", options.run}});
+  RunStore run = RunStore::open(options.run, RunStore::Mode::kRead);
+  const RunReport report = make_report(run, options.report);
+  const auto write = [](const std::string& path, const std::string& text) {
+    AtomicFile file(path);
+    file.write(text);
+    file.commit();
+  };
+  write(options.out, report_html(report));
+  if (!options.json.empty()) write(options.json, report_json(report));
+  note(options.common,
+       "wrote " + options.out + (options.json.empty() ? "" : " and " + options.json));
+}
+
+}  // namespace
+
+void add_report_command(CLI::App& app) {
+  auto options = std::make_shared<ReportCommand>();
+  CLI::App* command = add_command(app, "report", "a run's tables and figures as one page", kHelp);
+  add_path(*command, "RUN", options->run, "File of the run.")->required();
+  add_path(*command, "-o,--out", options->out, "The page, an HTML file.")->required();
+  add_path(*command, "--json", options->json, "All tables and figures as numbers too.");
+  add_integer(*command, "--draws", options->report.bootstrap.draws, 1, 1'000'000,
+              "Draws of the bootstrap. Default: 2000.");
+  add_integer(
+      *command, "--seed",
+      [options](int64_t seed) {
+        options->report.seed = static_cast<uint64_t>(seed);
+        options->report.bootstrap.seed = static_cast<uint64_t>(seed);
+      },
+      0, std::numeric_limits<int64_t>::max(),
+      "Of the bootstrap and of the random sets in the statistics. Default: 0.");
+  command->add_flag("--quiet", options->common.quiet, "No remarks, only errors.");
+  command->callback([options] { run_report(*options); });
+}
+
+}  // namespace engram::cli
