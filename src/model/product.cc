@@ -74,7 +74,9 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
-  const at::Tensor out = bias.expand({rows.size(0), weight.size(0)}).contiguous();
+  // clone(): one row expanded would still be the bias itself.
+  const at::Tensor out =
+      bias.expand({rows.size(0), weight.size(0)}).clone(at::MemoryFormat::Contiguous);
   multiply(rows, weight.t(), out, true);
   return out.view(shape);
 }
