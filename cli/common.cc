@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "engram/base/interrupt.h"
+#include "engram/edit/working_copy.h"
 #include "engram/model/device.h"
 
 namespace engram::cli {
@@ -185,6 +186,7 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
 }
 
 LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common) {
+  WorkingCopy::check_whole(directory);
   const at::Device device = open_device(common.device);
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   at::set_num_threads(common.threads > 0 ? common.threads : static_cast<int>(cores));

@@ -1,6 +1,9 @@
 #include "cli/help.h"
 
+#include <algorithm>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "cli/common.h"
 
@@ -74,7 +77,9 @@ std::string make_help(const CLI::App& app, const std::string& name) {
   const bool top = app.get_parent() == nullptr;
   std::string out = top ? "engram " ENGRAM_VERSION ": " + app.get_description() + "\n\n"
                         : name + ": " + app.get_description() + "\n\n";
-  std::string usage = "Usage: " + name + (top ? " COMMAND [OPTIONS]" : "");
+  const bool has_commands = !app.get_subcommands({}).empty();
+  std::string usage =
+      "Usage: " + name + (has_commands ? " COMMAND" : "") + (top ? " [OPTIONS]" : "");
   std::string arguments;
   std::vector<std::pair<std::string, std::string>> groups;
   for (const CLI::Option* option : app.get_options()) {
@@ -94,7 +99,7 @@ std::string make_help(const CLI::App& app, const std::string& name) {
   out += usage + (top ? "" : " [OPTIONS]") + "\n\n";
   if (top) out += std::string(kOverview) + "\n";
   if (!app.get_footer().empty()) out += app.get_footer() + "\n";
-  if (top) {
+  if (has_commands) {
     out += "Commands:\n";
     for (const CLI::App* command : app.get_subcommands({})) {
       out += entry(command->get_name(), command->get_description());
@@ -122,21 +127,24 @@ void set_up_help(CLI::App& app) {
 }
 
 void add_help_command(CLI::App& app) {
-  auto topic = std::make_shared<std::string>();
+  auto topic = std::make_shared<std::vector<std::string>>();
   CLI::App* command = add_command(app, "help", "explain a command", "");
   command->add_option("COMMAND", *topic, "The command to explain. Default: all of them, in short.");
   command->callback([&app, topic] {
-    if (topic->empty()) {
-      print(make_help(app, app.get_name()));
-      return;
-    }
-    for (const CLI::App* other : app.get_subcommands({})) {
-      if (other->get_name() == *topic) {
-        print(make_help(*other, app.get_name() + " " + *topic));
-        return;
+    const CLI::App* about = &app;
+    std::string name = app.get_name();
+    for (const std::string& word : *topic) {
+      const auto commands = about->get_subcommands({});
+      const auto found = std::ranges::find(commands, word, &CLI::App::get_name);
+      if (found == commands.end()) {
+        throw UsageError("there is no command \"" + printable(word) + "\"; see `" +
+                         (about == &app ? "engram help" : "engram help " + about->get_name()) +
+                         "`");
       }
+      about = *found;
+      name += " " + word;
     }
-    throw UsageError("there is no command \"" + printable(*topic) + "\"; see `engram help`");
+    print(make_help(*about, name));
   });
 }
 

@@ -341,7 +341,7 @@ WorkingCopy WorkingCopy::open(const fs::path& directory) {
 }
 
 WorkingCopy WorkingCopy::create(const fs::path& model, const fs::path& directory,
-                                std::span<const Delta> deltas) {
+                                std::span<const Delta> deltas, std::vector<AppliedEdit>* done) {
   if (is_one(model)) {
     throw InputError(model.string() +
                      ": is a working copy; its edits go into itself (--to the same folder), or "
@@ -369,7 +369,10 @@ WorkingCopy WorkingCopy::create(const fs::path& model, const fs::path& directory
   copy.commit();
   {
     WorkingCopy made = open(folder.path());
-    for (const Delta& delta : deltas) made.apply(delta);
+    for (const Delta& delta : deltas) {
+      const AppliedEdit applied = made.apply(delta);
+      if (done != nullptr) done->push_back(applied);
+    }
   }
   folder.commit();
   return open(directory);
@@ -379,6 +382,10 @@ const fs::path& WorkingCopy::directory() const { return impl_->directory; }
 const std::string& WorkingCopy::base() const { return impl_->base; }
 const std::vector<Delta>& WorkingCopy::edits() const { return impl_->edits; }
 bool WorkingCopy::repaired() const { return impl_->repaired; }
+void WorkingCopy::check(const Delta& delta) const {
+  check_delta_base(delta, impl_->directory, impl_->base);
+  check_fit(delta, value_tensors(impl_->directory), impl_->directory);
+}
 AppliedEdit WorkingCopy::apply(const Delta& delta) { return impl_->apply(delta); }
 void WorkingCopy::undo(int64_t number) { impl_->undo(number); }
 

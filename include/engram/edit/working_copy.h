@@ -45,9 +45,11 @@ class WorkingCopy {
   /// place and renamed: all or nothing. `directory` must not exist, or be empty. The copy has the
   /// files of checkpoint_files() and shares none of them. Throws UsageError for a place that is
   /// `model` or inside it; InputError for a delta of another model (both fingerprints are named),
-  /// and where `model` is a working copy itself; FileError; Interrupted.
+  /// and where `model` is a working copy itself; FileError; Interrupted. `done`, if
+  /// given, gets what apply() returns for each.
   static WorkingCopy create(const std::filesystem::path& model,
-                            const std::filesystem::path& directory, std::span<const Delta> deltas);
+                            const std::filesystem::path& directory, std::span<const Delta> deltas,
+                            std::vector<AppliedEdit>* done = nullptr);
 
   WorkingCopy(WorkingCopy&&) noexcept;
   WorkingCopy& operator=(WorkingCopy&&) noexcept;
@@ -65,6 +67,8 @@ class WorkingCopy {
   /// or inode). Throws InputError with both fingerprints when not; FileError, Interrupted.
   void check_base(const std::filesystem::path& model) const;
 
+  /// Does the edit belong to this model and fit its weights? Throws as apply().
+  void check(const Delta& delta) const;
   /// Applies an edit on top. Of neurons that earlier edits changed, the newest values hold. Throws
   /// InputError: an edit of another model, or one that does not fit the weights; FileError.
   AppliedEdit apply(const Delta& delta);
