@@ -43,7 +43,7 @@ Measured measure(const ReportInput& input, SetFamily family, size_t layers) {
 
 /// Layers of the model; without that record, as many as were seen.
 size_t layer_count(const ReportInput& input, const std::vector<SetFamily>& families) {
-  auto layers = static_cast<size_t>(input.number("layers"));
+  auto layers = static_cast<size_t>(input.size("layers"));
   for (const SetFamily& family : families) {
     for (const FactNeurons& fact : family.facts) {
       for (const NeuronId id : fact.neurons) {
@@ -461,7 +461,7 @@ ReportSection neurons_section(const ReportInput& input) {
   }
   const SetFamily located = families.front();
   const size_t layers = layer_count(input, families);
-  const int64_t d_ff = input.number("d_ff");
+  const int64_t d_ff = input.size("d_ff");
   if (d_ff > 0) families.push_back(random_family(input, located, d_ff));
   std::vector<Measured> sets;
   sets.reserve(families.size());

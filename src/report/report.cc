@@ -1,5 +1,3 @@
-#include <charconv>
-
 #include "engram/error.h"
 #include "engram/report/tables.h"
 #include "report/published.h"
@@ -12,11 +10,9 @@ std::string ReportInput::option(const std::string& name) const {
   return found == identity.end() ? "" : found->second;
 }
 
-int64_t ReportInput::number(const std::string& name) const {
-  const std::string text = option(name);
-  int64_t value = 0;
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
-  return end.ec == std::errc() && end.ptr == text.data() + text.size() ? value : 0;
+int64_t ReportInput::size(const std::string& name) const {
+  const auto found = model.find(name);
+  return found == model.end() ? 0 : found->second;
 }
 
 std::string missing_reason(const ReportInput& input, const std::string& experiment) {
@@ -199,11 +195,15 @@ std::string subtitle(const ReportInput& input) {
 }
 
 RunReport compute(RunStore& run, const ReportOptions& options) {
-  ReportInput input{run, options, run.identity(), FactIndex(run), {}};
+  ReportInput input{run, options, run.identity(), FactIndex(run), {}, {}};
   const Table& skipped = run_table("skipped");
   for_rows(run, "skipped", {}, [&](const Cells& row) {
     input.skipped.emplace(row.text(skipped.column("experiment")),
                           row.text(skipped.column("reason")));
+  });
+  const Table& model = run_table("model");
+  for_rows(run, "model", {}, [&](const Cells& row) {
+    input.model.emplace(row.text(model.column("name")), row.integer(model.column("value")));
   });
   RunReport report;
   report.title = "Knowledge neurons: report of a run";

@@ -106,6 +106,7 @@ ReportTable experiments_table(const ReportInput& input) {
   };
   std::map<std::string, Done> done;
   for (const Unit& unit : input.run.units()) {
+    if (unit.experiment == "problems") continue;  // what belongs to the run as a whole
     Done& of = done[unit.experiment];
     ++of.parts;
     if (!unit.relation.empty()) of.relations.insert(unit.relation);

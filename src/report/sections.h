@@ -17,11 +17,12 @@ struct ReportInput {
   RunIdentity identity;
   FactIndex facts;
   std::map<std::string, std::string> skipped;  ///< experiment -> reason, of the ledger
+  std::map<std::string, int64_t> model;        ///< sizes, of the table model
 
   /// The identity's value, or "".
   [[nodiscard]] std::string option(const std::string& name) const;
-  /// The same as a whole number; 0 where there is none.
-  [[nodiscard]] int64_t number(const std::string& name) const;
+  /// The model's size of this name; 0 where the run does not say it.
+  [[nodiscard]] int64_t size(const std::string& name) const;
 };
 
 /// Why the results of an experiment are not there.

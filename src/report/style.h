@@ -77,7 +77,7 @@ nav ol ol{display:none}nav>ol{display:flex;flex-wrap:wrap;gap:4px 16px}.block{pa
 --link:#000;--s0:#0b6e99;--s1:#c8553d;--s2:#5e8c31;--s3:#8661a8;--s4:#b07d12;--s5:#5b6770}
 body{font-size:10pt}.page{display:block;max-width:none;padding:0}nav,.data{display:none}
 .block{border:0;padding:6px 0;margin:6px 0;border-radius:0}.scroll{overflow:visible}
-table{font-size:7pt;width:100%}th,td{padding:2px 4px;white-space:normal}th{min-width:0}
+table{font-size:7pt;max-width:100%}th,td{padding:2px 4px;white-space:normal}th{min-width:0}
 td.n{white-space:normal}td.t:first-child{min-width:0}td small{font-size:6pt}tr,figure,svg{break-inside:avoid}
 h2,h3{break-after:avoid}thead{display:table-header-group}svg{min-width:0;max-height:150mm}
 .def,.note{font-size:8pt}}

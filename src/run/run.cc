@@ -88,7 +88,7 @@ class Runner {
   }
 
   RunSummary go(const RunScope& scope) {
-    write_problems();
+    write_whole();
     std::vector<std::unique_ptr<Experiment>> experiments = make_experiments();
     std::vector<std::string> only = scope.only;
     if (scope.manipulation) {
@@ -111,8 +111,8 @@ class Runner {
   }
 
  private:
-  /// Every shard holds the same list.
-  void write_problems() {
+  /// What belongs to the run as a whole: every shard holds the same.
+  void write_whole() {
     const Unit unit{"problems", "", 0};
     if (run_.store.done(unit)) return;
     TableRows rows{"problem", {}};
@@ -121,7 +121,13 @@ class Runner {
           {static_cast<int64_t>(rows.rows.size()), problem.line,
            std::filesystem::path(problem.file).filename().string() + ": " + problem.message});
     }
-    run_.store.write(unit, {std::move(rows)});
+    const ModelConfig& config = run_.model.config();
+    TableRows model{"model",
+                    {{"layers", config.layers},
+                     {"d_ff", config.d_ff},
+                     {"d_model", config.d_model},
+                     {"vocabulary", config.vocabulary}}};
+    run_.store.write(unit, {std::move(rows), std::move(model)});
   }
 
   [[nodiscard]] std::optional<std::string> reason_to_skip(const Experiment& experiment) const {

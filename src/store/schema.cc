@@ -25,6 +25,10 @@ std::vector<Table> make_tables() {
        {"rows", kInt, "that it wrote, in all tables"},
        {"sha256", kText, "of those rows, so that runs can be compared unit by unit"}});
 
+  add("model", 1, "the model's sizes",
+      {{"name", kText, "layers, d_ff (neurons of a layer), d_model, vocabulary"},
+       {"value", kInt, ""}});
+
   // Facts.
   add("relation", 1, "relations with a fact that can be used",
       {{"relation", kText, "as the fact set names it"},
