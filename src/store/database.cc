@@ -46,7 +46,7 @@ void check_path(const std::filesystem::path& path, Database::Access access) {
   }
   const std::filesystem::path folder = folder_of(path);
   if (::access(folder.c_str(), W_OK | X_OK) != 0) {
-    throw FileError(folder.string() + ": cannot write into this folder: " + reason(errno));
+    throw FileError(path.string() + ": cannot write into its folder: " + reason(errno));
   }
 }
 
