@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"]
@@ -143,9 +144,11 @@ def main(arguments):
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for view in VIEWS:
-            problems += check_view(program, work, page, out, view)
-        problems += check_print(program, work, page, out)
+        with ThreadPoolExecutor(2) as pool:
+            paper = pool.submit(check_print, program, work, page, out)
+            for found in pool.map(lambda view: check_view(program, work, page, out, view), VIEWS):
+                problems += found
+            problems += paper.result()
     for problem in problems:
         print(problem)
     print(f"{page}: {'FAILED' if problems else 'fine'} as {', '.join(v[0] for v in VIEWS)}, print")
