@@ -1,0 +1,256 @@
+// The experiment "update" against one edited model and one prompt at a time.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "engram/edit/values.h"
+#include "run/prepared_run.h"
+#include "run/scopes.h"
+
+namespace engram {
+namespace {
+
+using testing::expect_close;
+using testing::first_facts;
+using testing::NamedRow;
+using testing::plain_answer;
+using testing::PreparedRun;
+using testing::rows_of;
+using testing::shipped;
+
+/// Sums as in table edit_effect.
+struct PlainSums {
+  int64_t prompts = 0, right = 0, changed = 0, success = 0;
+  double before = 0, after = 0, target_before = 0, target_after = 0;
+};
+
+/// `old` is the answer to the fact's own prompts; -1: the prompts are other facts'.
+PlainSums plain_sums(PreparedRun& prepared, const Model& edited,
+                     const std::vector<PromptPlace>& places, int64_t old, int64_t target) {
+  const RunContext run = prepared.context();
+  ProbeList list(run);
+  PlainSums sums;
+  for (const PromptPlace& place : places) {
+    const Probe& probe = list.probes()[list.add(place)];
+    const int64_t answer = old < 0 ? probe.answer[0] : old;
+    const Answered before = plain_answer(shipped().model, probe, answer);
+    const Answered after = plain_answer(edited, probe, answer);
+    const Answered target_after = plain_answer(edited, probe, target);
+    ++sums.prompts;
+    if (before.top()) {
+      ++sums.right;
+      if (!after.top()) ++sums.changed;
+      if (target_after.top()) ++sums.success;
+    }
+    sums.before += before.log_p;
+    sums.after += after.log_p;
+    sums.target_before += plain_answer(shipped().model, probe, target).log_p;
+    sums.target_after += target_after.log_p;
+  }
+  return sums;
+}
+
+void expect_row(const NamedRow& row, const PlainSums& sums, bool asked) {
+  EXPECT_EQ(row.integer("prompts"), sums.prompts);
+  EXPECT_EQ(row.integer("right"), sums.right);
+  EXPECT_EQ(row.integer("changed"), sums.changed);
+  expect_close(row.number("log_p_before"), sums.before);
+  expect_close(row.number("log_p_after"), sums.after);
+  if (!asked) {
+    EXPECT_EQ(row.value("success"), Value());
+    EXPECT_EQ(row.value("target_log_p_after"), Value());
+    return;
+  }
+  EXPECT_EQ(row.integer("success"), sums.success);
+  expect_close(row.number("target_log_p_before"), sums.target_before);
+  expect_close(row.number("target_log_p_after"), sums.target_after);
+}
+
+int64_t token(const std::string& word) { return *shipped().tokenizer.id_of(word); }
+
+/// The prompts of a scope where all facts are looked at.
+std::vector<PromptPlace> places_of(PreparedRun& prepared, const std::string& scope, int64_t fact,
+                                   const std::string& target) {
+  const RunContext run = prepared.context();
+  if (scope == "own" || scope == "held-out") return prompts_of(run, fact, scope == "held-out");
+  const std::string& relation = prepared.facts.fact(fact).relation;
+  std::vector<PromptPlace> places;
+  for (const int64_t id : facts_for_effects(run, relation, scope == "same-relation")) {
+    const bool skip =
+        id == fact || (scope == "same-relation" && prepared.facts.fact(id).object == target);
+    if (!skip) places.push_back(side_prompt(run, id));
+  }
+  return places;
+}
+
+TEST(Update, StoredSumsAreThoseOfTheEditedModel) {
+  PreparedRun prepared(first_facts({"P106", "P1303"}, 6), "update_sums");
+  prepared.locate();
+  prepared.options.update_facts = 1;
+  const auto update = make_update_experiment();
+  const std::vector<TableRows> tables = update->run(prepared.context(), "P106", 0);
+  std::map<std::pair<int64_t, std::string>, Model> edited;
+  std::map<std::pair<int64_t, std::string>, std::string> targets, olds;
+  for (const Row& row : rows_of(tables, "edit")) {
+    const NamedRow edit("edit", row);
+    const int64_t fact = edit.integer("fact");
+    const std::string& variant = edit.text("variant");
+    if (variant != "knowledge" && variant != "activation-unfiltered" &&
+        variant != "sweep/l1=1,l2=8,n=1") {
+      continue;
+    }
+    std::vector<NeuronId> neurons =
+        PreparedRun::set_of("P106", fact, variant.starts_with("act") ? "activation" : "ig");
+    // The neuron that all facts share is not the fact's own.
+    if (!variant.starts_with("act")) {
+      std::erase_if(neurons, [&](NeuronId id) {
+        return id == NeuronId{3, static_cast<int32_t>(hash_text("P106ig") % 1024)};
+      });
+    }
+    if (variant.ends_with("n=1")) neurons = {neurons.back()};  // it passes the most prompts
+    EXPECT_EQ(edit.integer("neurons"), static_cast<int64_t>(neurons.size())) << variant;
+    const std::vector<int64_t> old = {token(edit.text("old"))};
+    const std::vector<int64_t> target = {token(edit.text("target"))};
+    edited.emplace(std::pair(fact, variant),
+                   with_values(shipped().model,
+                               update_values(shipped().model, neurons, old, target,
+                                             edit.number("lambda1"), edit.number("lambda2"))));
+    targets[{fact, variant}] = edit.text("target");
+    olds[{fact, variant}] = edit.text("old");
+  }
+  ASSERT_EQ(edited.size(), 3U);  // two of the reported fact, one of the sweep's
+  int64_t compared = 0;
+  for (const Row& row : rows_of(tables, "edit_effect")) {
+    const NamedRow effect("edit_effect", row);
+    const std::pair key(effect.integer("fact"), effect.text("variant"));
+    if (!edited.contains(key)) continue;
+    const std::string& scope = effect.text("scope");
+    const auto places = places_of(prepared, scope, key.first, targets[key]);
+    const bool of_fact = scope == "own" || scope == "held-out";
+    const int64_t old = of_fact ? token(olds[key]) : -1;
+    expect_row(effect, plain_sums(prepared, edited.at(key), places, old, token(targets[key])),
+               scope != "other-relations");
+    ++compared;
+  }
+  EXPECT_EQ(compared, 2 * 4 + 3);
+}
+
+TEST(Update, RowsDoNotDependOnOrderOrThreads) {
+  PreparedRun prepared(first_facts({"P106", "P19"}, 6), "update_order");
+  prepared.locate();
+  prepared.write_corpus("The king was born in the town.\nIt lies on the river, they say.\n");
+  std::map<std::string, std::vector<TableRows>> first;
+  const auto update = make_update_experiment();
+  for (const std::string& relation : prepared.facts.relations()) {
+    first[relation] = update->run(prepared.context({1, 0}), relation, 0);
+  }
+  const auto again = make_update_experiment();
+  for (const char* relation : {"P19", "P106"}) {
+    const std::vector<TableRows> rows = again->run(prepared.context({3, 1 << 20}), relation, 0);
+    ASSERT_EQ(rows.size(), first[relation].size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      EXPECT_EQ(rows[i].table, first[relation][i].table);
+      EXPECT_EQ(rows[i].rows, first[relation][i].rows);
+    }
+  }
+}
+
+TEST(Update, FactsAreSampledAndTargetsAreOtherObjects) {
+  std::vector<Fact> facts = first_facts({"P106"}, 15);
+  // A subject that has two objects: neither is the other's target.
+  Fact second = facts[0];
+  second.object = facts[2].object;
+  facts.push_back(second);
+  PreparedRun prepared(std::move(facts), "update_targets");
+  prepared.locate();
+  prepared.options.update_facts = 100;
+  prepared.options.same_relation = 1;
+  const auto update = make_update_experiment();
+  ASSERT_EQ(update->parts(prepared.context(), "P106"), 1);
+  EXPECT_EQ(update->facts(prepared.context(), "P106", 0), 16);
+  std::map<bool, std::set<int64_t>> seen;
+  for (const Row& row : rows_of(update->run(prepared.context(), "P106", 0), "edit")) {
+    const NamedRow edit("edit", row);
+    const Fact& fact = prepared.facts.fact(edit.integer("fact"));
+    seen[edit.text("variant").starts_with("sweep")].insert(edit.integer("fact"));
+    if (edit.integer("right") == 0) continue;
+    EXPECT_EQ(edit.text("old"), fact.object);
+    for (const int64_t id : prepared.facts.usable()) {
+      const Fact& other = prepared.facts.fact(id);
+      if (other.subject == fact.subject) {
+        EXPECT_NE(edit.text("target"), other.object);
+      }
+    }
+  }
+  EXPECT_EQ(seen[false].size(), 13U);
+  EXPECT_EQ(seen[true].size(), 3U);
+  for (const int64_t id : seen[true]) EXPECT_FALSE(seen[false].contains(id));
+}
+
+TEST(Update, FactsWithoutNeuronsAreCountedNotEdited) {
+  PreparedRun prepared(first_facts({"P106"}, 10), "update_empty");
+  std::set<int64_t> all;
+  for (const int64_t id : prepared.facts.usable()) all.insert(id);
+  prepared.locate(all);
+  const auto update = make_update_experiment();
+  const std::vector<TableRows> rows = update->run(prepared.context(), "P106", 0);
+  EXPECT_EQ(rows_of(rows, "edit_effect").size(), 0U);
+  const std::vector<Row> edits = rows_of(rows, "edit");
+  EXPECT_EQ(edits.size(), 3U * 8 + 2 * 10);
+  for (const Row& row : edits) {
+    const NamedRow edit("edit", row);
+    EXPECT_EQ(edit.integer("neurons"), 0);
+    EXPECT_GT(edit.number("target_p"), 0);
+  }
+}
+
+TEST(Update, TextIsMeasuredWhereThereIsACorpus) {
+  PreparedRun prepared(first_facts({"P106"}, 10), "update_text");
+  prepared.locate();
+  const auto scopes = [&] {
+    std::map<std::string, int64_t> prompts;
+    const auto update = make_update_experiment();
+    for (const Row& row : rows_of(update->run(prepared.context(), "P106", 0), "edit_effect")) {
+      const NamedRow effect("edit_effect", row);
+      if (effect.text("variant") == "knowledge") {
+        prompts[effect.text("scope")] += effect.integer("prompts");
+      }
+    }
+    return prompts;
+  };
+  EXPECT_FALSE(scopes().contains("text"));
+  std::string text;
+  for (int i = 0; i < 50; ++i) text += "The king was born in the town and lived by the river.\n";
+  prepared.write_corpus(text);
+  prepared.options.text_positions = 90;
+  EXPECT_EQ(scopes()["text"], 90);  // three edits see thirty each
+}
+
+TEST(Update, AWrongAnswerIsReplacedByTheRightOne) {
+  std::vector<Fact> facts = first_facts({"P106"}, 6);
+  for (size_t i = 0; i < facts.size(); ++i) facts[i].object = i % 2 == 0 ? "king" : "actor";
+  PreparedRun prepared(std::move(facts), "update_wrong");
+  prepared.locate();
+  const auto update = make_update_experiment();
+  const std::vector<TableRows> rows = update->run(prepared.context(), "P106", 0);
+  std::set<std::pair<int64_t, std::string>> wrong;
+  for (const Row& row : rows_of(rows, "edit")) {
+    const NamedRow edit("edit", row);
+    if (edit.integer("right") == 1) continue;
+    EXPECT_EQ(edit.text("target"), prepared.facts.fact(edit.integer("fact")).object);
+    EXPECT_NE(edit.text("old"), edit.text("target"));
+    wrong.emplace(edit.integer("fact"), edit.text("variant"));
+  }
+  ASSERT_FALSE(wrong.empty());
+  for (const Row& row : rows_of(rows, "edit_effect")) {
+    const NamedRow effect("edit_effect", row);
+    if (!wrong.contains({effect.integer("fact"), effect.text("variant")})) continue;
+    // o is now the answer that the model gave to most prompts.
+    if (effect.text("scope") == "own") {
+      EXPECT_GT(effect.integer("right"), 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace engram
