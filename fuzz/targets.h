@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "engram/edit/delta.h"
 #include "engram/error.h"
 #include "engram/model/config.h"
 #include "engram/model/safetensors.h"
@@ -248,6 +249,36 @@ inline void pararel(const uint8_t* data, size_t size) {
       require(fact.held_out.empty() == !set->unsplit_relations.empty(),
               "a relation without held-out patterns is listed");
     }
+  }
+}
+
+/// An edit: what is accepted is whole, finite and in order, and written out it reads back the same.
+inline void delta(const uint8_t* data, size_t size) {
+  const MemoryFile file(data, size);
+  Delta read;
+  try {
+    read = read_delta(file.path());
+  } catch (const InputError& error) {
+    return check_message(error.what());
+  }
+  require(!read.layers.empty() && read.d_model > 0, "an edit changes something");
+  const ValueEdit edit = read.values();
+  require(edit.values.isfinite().all().item<bool>(), "new values are finite");
+  require(std::is_sorted(edit.neurons.begin(), edit.neurons.end()) &&
+              std::adjacent_find(edit.neurons.begin(), edit.neurons.end()) == edit.neurons.end(),
+          "neurons come in order, each once");
+  static const std::filesystem::path written =
+      std::filesystem::temp_directory_path() / ("engram-fuzz-delta-" + std::to_string(::getpid()));
+  write_delta(written, read);
+  const Delta again = read_delta(written);
+  std::filesystem::remove(written);
+  require(again.neurons() == read.neurons() && again.why.relation == read.why.relation &&
+              again.base == read.base,
+          "what is written is read");
+  for (size_t i = 0; i < read.layers.size(); ++i) {
+    require(again.layers[i].before == read.layers[i].before &&
+                again.layers[i].after == read.layers[i].after,
+            "the bytes are kept");
   }
 }
 

@@ -43,7 +43,8 @@ INSTANTIATE_TEST_SUITE_P(, Corpus,
                          ::testing::Values(Replay{"safetensors", fuzz::safetensors},
                                            Replay{"facts", fuzz::facts},
                                            Replay{"pararel", fuzz::pararel},
-                                           Replay{"config", fuzz::config}),
+                                           Replay{"config", fuzz::config},
+                                           Replay{"delta", fuzz::delta}),
                          [](const auto& replay) { return replay.param.name; });
 
 }  // namespace

@@ -1,7 +1,8 @@
 #!/bin/sh
 # remake.sh --check|--store PYTHON
-#   --check  makes the stored checkpoints and results anew and compares; then makes a larger set, up
-#            to BERT-base's size, and runs the parity tests of build/release on it. Changes nothing.
+#   --check  makes the stored checkpoints and results anew and compares; edits and exports these
+#            checkpoints and compares; then makes a larger set, up to BERT-base's size, and runs the
+#            parity tests of build/release on it. Changes nothing.
 #   --store  replaces tests/data/oracle by what is made anew.
 # PYTHON has torch and transformers (`make oracle`). Takes about 1 GB in $TMPDIR for a while.
 set -u
@@ -33,9 +34,11 @@ if [ "$mode" = --store ]; then
 fi
 
 "$python" "$here/compare.py" "$stored" "$work/stored" || fail "the stored results differ"
-for program in model_tests attribution_tests; do
+for program in engram model_tests attribution_tests; do
   [ -x "$tests/$program" ] || fail "$tests/$program is not built (make build)"
 done
+"$python" "$here/check_edit.py" "$tests/engram" "$work"/stored/* ||
+  fail "an edited checkpoint is another one in transformers"
 "$python" "$here/make_checkpoints.py" --set live "$work/live" || fail "making the larger set"
 "$python" "$here/expect.py" "$work"/live/* || fail "running transformers on the larger set"
 for program in model_tests:LiveParity attribution_tests:LiveAttribution; do
