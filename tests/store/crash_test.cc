@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <random>
 
@@ -35,12 +35,16 @@ void expect_finished_like(const fs::path& path, const fs::path& reference,
   EXPECT_EQ(run_difference(run, whole), std::nullopt);
 }
 
+// Most of a writer's time goes into its writes, so that kills hit amid them.
+constexpr std::chrono::microseconds kSlow{40};
+
 /// Forks a writer and kills it after `delay`. The child does nothing but work on the store.
 void write_and_kill(const fs::path& path, const std::vector<Unit>& units,
                     std::chrono::microseconds delay) {
   const pid_t child = ::fork();
   if (child == 0) {
     try {
+      const FaultyDisk slow(kSlow);
       RunStore run = RunStore::open(path, Mode::kContinue, kIdentity);
       run.begin_session("test", "1");
       for (const Unit& unit : units) {
@@ -62,26 +66,37 @@ void write_and_kill(const fs::path& path, const std::vector<Unit>& units,
 }
 
 TEST(Crash, AKilledWriterLosesNothingAndDoublesNothing) {
+  constexpr int kKills = 60;
   const Folder folder;
   const std::vector<Unit> units = made_up_units(8);
-  write_units(folder.file("reference.db"), units);
+  const auto start = std::chrono::steady_clock::now();
+  {
+    const FaultyDisk slow(kSlow);
+    write_units(folder.file("reference.db"), units);
+  }
+  const auto whole = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - start);
   std::mt19937_64 random(1);
-  int runs = 0;
-  for (int kill = 0; kill < 60;) {
-    const fs::path path = folder.file("run" + std::to_string(++runs) + ".db");
+  int kills = 0;
+  int amid = 0;  // of these: with some units written and some not
+  for (int runs = 0; kills < kKills; ++runs) {
+    const fs::path path = folder.file("run" + std::to_string(runs) + ".db");
     size_t done = 0;
-    // Most kills hit while there is something to do; some hit while the file is made.
-    while (done < units.size() && kill < 60) {
-      write_and_kill(path, units, std::chrono::microseconds(random() % 60'000));
-      ++kill;
+    // Anywhere from before the file is there to after the last unit.
+    while (done < units.size() && kills < kKills) {
+      const uint64_t bound = static_cast<uint64_t>(whole.count()) * 3 / 2;
+      write_and_kill(path, units, std::chrono::microseconds(random() % bound));
+      ++kills;
       if (!fs::exists(path)) continue;
       expect_whole_units(path);
       const size_t now = RunStore::open(path, Mode::kRead).units().size();
       EXPECT_GE(now, done) << "what was committed is kept";
       done = now;
+      if (done > 0 && done < units.size()) ++amid;
     }
     expect_finished_like(path, folder.file("reference.db"), units);
   }
+  EXPECT_GT(amid, kKills / 10);
 }
 
 TEST(Crash, AFullOrBrokenDiskLeavesWholeUnits) {

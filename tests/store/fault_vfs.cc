@@ -3,7 +3,8 @@
 #include <sqlite3.h>
 
 #include <atomic>
-#include <cstring>
+#include <limits>
+#include <thread>
 
 namespace engram::testing {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 std::atomic<int64_t> writes_left{0};
 std::atomic<int> fault{SQLITE_FULL};
 std::atomic<bool> has_failed{false};
+std::atomic<int64_t> delay_us{0};
 sqlite3_vfs* real = nullptr;
 
 /// A file of the real disk behind ours.
@@ -23,6 +25,7 @@ sqlite3_file* inner(sqlite3_file* file) { return reinterpret_cast<File*>(file)->
 const sqlite3_io_methods* methods(sqlite3_file* file) { return inner(file)->pMethods; }
 
 int faulty() {
+  if (delay_us > 0) std::this_thread::sleep_for(std::chrono::microseconds(delay_us));
   if (writes_left.fetch_sub(1) > 0) return SQLITE_OK;
   has_failed = true;
   return fault;
@@ -90,7 +93,13 @@ FaultyDisk::FaultyDisk(int64_t writes, int code) {
   writes_left = writes;
   fault = code;
   has_failed = false;
+  delay_us = 0;
   sqlite3_vfs_register(shim(), /*makeDflt=*/1);
+}
+
+FaultyDisk::FaultyDisk(std::chrono::microseconds delay)
+    : FaultyDisk(std::numeric_limits<int64_t>::max(), SQLITE_OK) {
+  delay_us = delay.count();
 }
 
 FaultyDisk::~FaultyDisk() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 namespace engram::testing {
@@ -9,6 +10,8 @@ namespace engram::testing {
 class FaultyDisk {
  public:
   FaultyDisk(int64_t writes, int code);
+  /// One that never fails, and takes this long for every write.
+  explicit FaultyDisk(std::chrono::microseconds delay);
   ~FaultyDisk();
   FaultyDisk(const FaultyDisk&) = delete;
   FaultyDisk& operator=(const FaultyDisk&) = delete;

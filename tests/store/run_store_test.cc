@@ -17,6 +17,7 @@
 
 #include "engram/error.h"
 #include "store/database.h"
+#include "store/fault_vfs.h"
 #include "store/layout.h"
 #include "store/runs.h"
 
@@ -253,6 +254,7 @@ TEST(RunStore, ReadersSeeOneMomentWhileAWriterWrites) {
   const fs::path path = folder.file("run.db");
   const std::vector<Unit> units = made_up_units(8);
   write_units(path, {facts_unit()});
+  const FaultyDisk slow(std::chrono::microseconds(100));
   std::atomic<bool> stop{false};
   std::thread reader([&] {
     while (!stop) {
