@@ -228,16 +228,18 @@ ReportTable change_table(const Estimates& found, const Words& words) {
       "Ratio of means: per relation the mean of P after over the mean before, minus one; mean over "
       "the relations without weights, facts without neurons included. Random sets match the "
       "knowledge neurons one by one, more closely from left to right, and never hold a located "
-      "neuron; a set matched by gradient as well may absorb the effect itself.",
-      kind_columns({{"prompts", CellFormat::kText},
-                    {"facts", CellFormat::kCount},
-                    {"pairs of fact and prompt", CellFormat::kCount},
-                    {"P before", CellFormat::kNumber}},
-                   CellFormat::kSignedPercent));
-  table.columns.push_back(
-      {std::string(published::kAcl) + ": knowledge neurons", CellFormat::kSignedPercent, true});
-  table.columns.push_back(
-      {std::string(published::kAcl) + ": baseline", CellFormat::kSignedPercent, true});
+      "neuron; a set matched by gradient as well may absorb the effect itself. Pairs of a fact and "
+      "a prompt.",
+      {{"prompts", CellFormat::kText},
+       {"facts", CellFormat::kCount},
+       {"pairs", CellFormat::kCount},
+       {"P before", CellFormat::kNumber}});
+  for (size_t k = 0; k < kKinds; ++k) {
+    table.columns.push_back({kKindTitles[k], CellFormat::kSignedPercent});
+    if (k > kBaseline) continue;
+    table.columns.push_back(
+        {std::string(published::kAcl) + ": " + kKindTitles[k], CellFormat::kSignedPercent, true});
+  }
   for (size_t r = 0; r < found.random.rows.size(); ++r) {
     const EffectRow& row = found.random.rows[r];
     if (row.facts == 0) continue;
@@ -245,12 +247,13 @@ ReportTable change_table(const Estimates& found, const Words& words) {
                                      number_cell(static_cast<double>(row.facts)),
                                      number_cell(static_cast<double>(row.prompts)),
                                      number_cell(row.before.p)};
+    const bool own = row.scope == Scope::kOwn;
     for (size_t k = 0; k < kKinds; ++k) {
       cells.push_back(interval_cell(found.change(r, static_cast<Kind>(k), Metric::kRatioOfMeans)));
+      if (k > kBaseline) continue;
+      const double paper = k == kKnowledge ? words.paper : words.paper_baseline;
+      cells.push_back(number_cell(own ? paper : NAN));
     }
-    const bool own = row.scope == Scope::kOwn;
-    cells.push_back(number_cell(own ? words.paper : NAN));
-    cells.push_back(number_cell(own ? words.paper_baseline : NAN));
     table.rows.push_back(std::move(cells));
   }
   if (words.id == "suppress") {

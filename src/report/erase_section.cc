@@ -197,8 +197,8 @@ ReportTable modes_table(const ReportInput& input, const Erasures& erasures) {
       const Erased of = measure(input, erasures, {"relation", kModes[m], kStandard, kScopes[s]});
       if (of.relations == 0) continue;
       std::string paper;
-      if (m == 0 && s == 0) paper = "2.07 (P19), 2.28 (P106)";
-      if (m == 0 && s == 2) paper = "1.01 to 1.10";
+      if (m == 0 && s == 0) paper = published::kEraseInside;
+      if (m == 0 && s == 2) paper = published::kEraseOutside;
       table.rows.push_back(
           {text_cell(kModeTitles[m]), text_cell(kScopeTitles[s]), number_cell(of.relations),
            number_cell(of.before.value), number_cell(of.after.value), interval_cell(of.factor),

@@ -40,6 +40,9 @@ constexpr double kEraseP19Before = 1450;
 constexpr double kEraseP19After = 2996;
 constexpr double kEraseP106Before = 2279;
 constexpr double kEraseP106After = 5202;
+/// After over before: of these two relations, and the range over others.
+constexpr const char* kEraseInside = "2.07 (P19), 2.28 (P106)";
+constexpr const char* kEraseOutside = "1.01 to 1.10";
 
 constexpr double kTextsBoth = 0.485;
 constexpr double kTextsHead = 0.019;

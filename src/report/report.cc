@@ -1,7 +1,12 @@
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
 #include "engram/error.h"
 #include "engram/report/tables.h"
 #include "report/published.h"
 #include "report/sections.h"
+#include "report/text.h"
 
 namespace engram {
 
@@ -42,21 +47,24 @@ ReportTable skipped_table(const ReportInput& input, const std::string& experimen
 
 namespace {
 
-/// The line of a table whose first cells are these.
-const std::vector<ReportCell>* find_row(const RunReport& report, const std::string& id,
-                                        const std::vector<std::string>& labels) {
+/// The cell under `title` in the row whose first cells are `labels`; nothing: it is not there.
+std::optional<ReportCell> find_cell(const RunReport& report, const std::string& id,
+                                    const std::vector<std::string>& labels,
+                                    const std::string& title) {
   for (const ReportSection& section : report.sections) {
     for (const ReportBlock& block : section.blocks) {
       const auto* table = std::get_if<ReportTable>(&block);
       if (table == nullptr || table->id != id) continue;
+      const auto column = std::ranges::find(table->columns, title, &ReportColumn::title);
+      if (column == table->columns.end()) return {};
       for (const auto& row : table->rows) {
         bool same = row.size() >= labels.size();
         for (size_t i = 0; same && i < labels.size(); ++i) same = row[i].text == labels[i];
-        if (same) return &row;
+        if (same) return row.at(static_cast<size_t>(column - table->columns.begin()));
       }
     }
   }
-  return nullptr;
+  return {};
 }
 
 /// The paper's headline figures, taken from the tables below.
@@ -74,109 +82,119 @@ ReportSection summary_section(const RunReport& report) {
     const char* figure;
     const char* table;
     std::vector<std::string> labels;
-    size_t column;
+    const char* title;
     CellFormat format;
-    const char* paper;
+    ReportCell paper;
   };
-  const std::vector<Line> lines = {
-      {"neurons per fact",
-       "neurons",
-       {"neurons per fact", "knowledge neurons"},
-       2,
-       CellFormat::kNumber,
-       "4.13"},
-      {"… that two facts of a relation share",
-       "neurons",
-       {"intersection within a relation", "knowledge neurons"},
-       2,
-       CellFormat::kNumber,
-       "1.23"},
-      {"… that facts of two relations share",
-       "neurons",
-       {"intersection across relations", "knowledge neurons"},
-       2,
-       CellFormat::kNumber,
-       "0.09"},
-      {"suppressed: P of the answer, own prompts",
-       "suppress",
-       {"own prompts"},
-       4,
-       CellFormat::kSignedPercent,
-       "-29.03 %"},
-      {"… held-out prompts", "suppress", {"held-out prompts"}, 4, CellFormat::kSignedPercent, "-"},
-      {"… random neurons matched by activation, own prompts",
-       "suppress",
-       {"own prompts"},
-       7,
-       CellFormat::kSignedPercent,
-       "-"},
-      {"amplified: P of the answer, own prompts",
-       "amplify",
-       {"own prompts"},
-       4,
-       CellFormat::kSignedPercent,
-       "+31.17 %"},
-      {"… held-out prompts", "amplify", {"held-out prompts"}, 4, CellFormat::kSignedPercent, "-"},
-      {"… random neurons matched by activation, own prompts",
-       "amplify",
-       {"own prompts"},
-       7,
-       CellFormat::kSignedPercent,
-       "-"},
-      {"update: the old answer is gone, own prompts",
-       "update",
-       {"knowledge neurons", "own prompts"},
-       5,
-       CellFormat::kPercent,
-       "48.5 %"},
-      {"… the new answer is the top one, own prompts",
-       "update",
-       {"knowledge neurons", "own prompts"},
-       6,
-       CellFormat::kPercent,
-       "34.4 %"},
-      {"… held-out prompts",
-       "update",
-       {"knowledge neurons", "held-out prompts"},
-       6,
-       CellFormat::kPercent,
-       "-"},
-      {"erasure: perplexity of the relation's answers, factor",
-       "erase",
-       {"zero", "own prompts"},
-       5,
-       CellFormat::kNumber,
-       "2.07 (P19), 2.28 (P106)"},
-      {"… of other relations' answers, factor",
-       "erase",
-       {"zero", "facts of other relations"},
-       5,
-       CellFormat::kNumber,
-       "1.01 to 1.10"},
-      {"activation on texts with head and tail, as released",
-       "texts",
-       {"head and tail, as released (tail masked)"},
-       3,
-       CellFormat::kNumber,
-       "0.485"},
-      {"… with the head only, as released",
-       "texts",
-       {"head only, as released (a random word masked)"},
-       3,
-       CellFormat::kNumber,
-       "0.019"},
-      {"… random, as released",
-       "texts",
-       {"random, as released (a random word masked)"},
-       3,
-       CellFormat::kNumber,
-       "-0.018"}};
+  const std::vector<Line> lines = {{"neurons per fact",
+                                    "neurons",
+                                    {"neurons per fact", "knowledge neurons"},
+                                    "this run",
+                                    CellFormat::kNumber,
+                                    number_cell(published::kNeurons)},
+                                   {"… that two facts of a relation share",
+                                    "neurons",
+                                    {"intersection within a relation", "knowledge neurons"},
+                                    "this run",
+                                    CellFormat::kNumber,
+                                    number_cell(published::kNeuronsWithin)},
+                                   {"… that facts of two relations share",
+                                    "neurons",
+                                    {"intersection across relations", "knowledge neurons"},
+                                    "this run",
+                                    CellFormat::kNumber,
+                                    number_cell(published::kNeuronsAcross)},
+                                   {"suppressed: P of the answer, own prompts",
+                                    "suppress",
+                                    {"own prompts"},
+                                    "knowledge neurons",
+                                    CellFormat::kSignedPercent,
+                                    number_cell(published::kSuppress)},
+                                   {"… held-out prompts",
+                                    "suppress",
+                                    {"held-out prompts"},
+                                    "knowledge neurons",
+                                    CellFormat::kSignedPercent,
+                                    number_cell(NAN)},
+                                   {"… random neurons matched by activation, own prompts",
+                                    "suppress",
+                                    {"own prompts"},
+                                    "random: + activation, value",
+                                    CellFormat::kSignedPercent,
+                                    number_cell(NAN)},
+                                   {"amplified: P of the answer, own prompts",
+                                    "amplify",
+                                    {"own prompts"},
+                                    "knowledge neurons",
+                                    CellFormat::kSignedPercent,
+                                    number_cell(published::kAmplify)},
+                                   {"… held-out prompts",
+                                    "amplify",
+                                    {"held-out prompts"},
+                                    "knowledge neurons",
+                                    CellFormat::kSignedPercent,
+                                    number_cell(NAN)},
+                                   {"… random neurons matched by activation, own prompts",
+                                    "amplify",
+                                    {"own prompts"},
+                                    "random: + activation, value",
+                                    CellFormat::kSignedPercent,
+                                    number_cell(NAN)},
+                                   {"update: the old answer is gone, own prompts",
+                                    "update",
+                                    {"knowledge neurons", "own prompts"},
+                                    "change rate",
+                                    CellFormat::kPercent,
+                                    number_cell(published::kChangeRate)},
+                                   {"… the new answer is the top one, own prompts",
+                                    "update",
+                                    {"knowledge neurons", "own prompts"},
+                                    "success rate",
+                                    CellFormat::kPercent,
+                                    number_cell(published::kSuccessRate)},
+                                   {"… held-out prompts",
+                                    "update",
+                                    {"knowledge neurons", "held-out prompts"},
+                                    "success rate",
+                                    CellFormat::kPercent,
+                                    number_cell(NAN)},
+                                   {"erasure: perplexity of the relation's answers, factor",
+                                    "erase",
+                                    {"zero", "own prompts"},
+                                    "factor",
+                                    CellFormat::kNumber,
+                                    text_cell(published::kEraseInside)},
+                                   {"… of other relations' answers, factor",
+                                    "erase",
+                                    {"zero", "facts of other relations"},
+                                    "factor",
+                                    CellFormat::kNumber,
+                                    text_cell(published::kEraseOutside)},
+                                   {"activation on texts with head and tail, as released",
+                                    "texts",
+                                    {"head and tail, as released (tail masked)"},
+                                    "knowledge neurons",
+                                    CellFormat::kNumber,
+                                    number_cell(published::kTextsBoth)},
+                                   {"… with the head only, as released",
+                                    "texts",
+                                    {"head only, as released (a random word masked)"},
+                                    "knowledge neurons",
+                                    CellFormat::kNumber,
+                                    number_cell(published::kTextsHead)},
+                                   {"… random, as released",
+                                    "texts",
+                                    {"random, as released (a random word masked)"},
+                                    "knowledge neurons",
+                                    CellFormat::kNumber,
+                                    number_cell(published::kTextsRandom)}};
   for (const Line& line : lines) {
-    const auto* row = find_row(report, line.table, line.labels);
-    const ReportCell cell = row == nullptr ? text_cell("skipped") : row->at(line.column);
+    const ReportCell cell =
+        find_cell(report, line.table, line.labels, line.title).value_or(text_cell("skipped"));
     const std::string interval = interval_text(cell, line.format);
     table.rows.push_back({text_cell(line.figure), text_cell(cell_text(cell, line.format)),
-                          text_cell(interval.empty() ? "-" : interval), text_cell(line.paper)});
+                          text_cell(interval.empty() ? "-" : interval),
+                          text_cell(published_text(line.paper, line.format))});
   }
   return {"summary", "At a glance", "", "", {std::move(table)}};
 }
@@ -188,7 +206,12 @@ std::string subtitle(const ReportInput& input) {
   std::string out = count(input.facts.facts().size()) + " facts of " +
                     count(input.facts.relations().size()) + " relations";
   for (const char* name : {"model", "facts"}) {
-    if (!input.option(name).empty()) out += std::string("; ") + name + " " + input.option(name);
+    // The whole hash is in the identity below.
+    constexpr size_t kShown = 19;
+    const std::string value = input.option(name);
+    if (value.empty()) continue;
+    out += std::string("; ") + name + " " + value.substr(0, kShown) +
+           (value.size() > kShown ? "…" : "");
   }
   if (!input.option("version").empty()) out += "; engram " + input.option("version");
   return out;

@@ -146,7 +146,6 @@ ReportTable problems_table(const ReportInput& input) {
   if (more > 0) {
     table.notes.push_back("and " + std::to_string(more) + " more, in the table problem of the run");
   }
-  if (table.rows.empty()) table.skipped = "there were none";
   return table;
 }
 
@@ -279,7 +278,8 @@ ReportSection run_section(const ReportInput& input) {
   section.blocks.emplace_back(sessions_table(sessions));
   section.blocks.emplace_back(experiments_table(input));
   section.blocks.emplace_back(identity_table(input));
-  section.blocks.emplace_back(problems_table(input));
+  ReportTable problems = problems_table(input);
+  if (!problems.rows.empty()) section.blocks.emplace_back(std::move(problems));
   return section;
 }
 

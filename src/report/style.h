@@ -22,6 +22,7 @@ header{grid-column:1/-1;padding:40px 0 0}
 h1{font-size:30px;line-height:1.2;margin:0 0 8px;letter-spacing:-.01em}
 h2{font-size:22px;margin:0 0 6px;padding-top:12px;letter-spacing:-.01em}
 h3{font-size:16px;margin:0 0 4px}
+p,h1,h2,h3,h4{overflow-wrap:anywhere}
 p{margin:0 0 8px;max-width:78ch}
 .soft,.def,.note{color:var(--soft)}
 nav{position:sticky;top:0;align-self:start;max-height:100vh;overflow:auto;padding:20px 0;font-size:13px}
@@ -36,7 +37,7 @@ main>section{margin:0 0 44px;border-top:1px solid var(--line)}
 margin:18px 0}
 .scroll{overflow-x:auto;margin:10px 0 6px}
 table{border-collapse:collapse;font-size:13px;line-height:1.35;font-variant-numeric:tabular-nums}
-th,td{padding:5px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid)}
+th,td{padding:5px 8px;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid)}
 th{font-weight:600;vertical-align:bottom;border-bottom:1px solid var(--axis);min-width:64px}
 td.n,th.n{text-align:right;white-space:nowrap}
 th.n{white-space:normal}

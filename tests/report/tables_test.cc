@@ -585,6 +585,22 @@ TEST(Report, NothingIsSkippedInAFullRunAndRowsFitTheirColumns) {
   }
 }
 
+TEST(Report, TheSummaryRepeatsTheTables) {
+  TestRun run;
+  testing::fill_demo(run);
+  RunStore store = run.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& summary = report_table(report, "summary");
+  for (const auto& row : summary.rows) EXPECT_NE(row[1].text, "skipped") << row[0].text;
+  const ReportCell& change =
+      cell(report_table(report, "suppress"), {"held-out prompts"}, "knowledge neurons");
+  const auto& line = summary.rows.at(4);
+  EXPECT_EQ(line[1].text, cell_text(change, CellFormat::kSignedPercent));
+  EXPECT_EQ(line[2].text, interval_text(change, CellFormat::kSignedPercent));
+  EXPECT_EQ(summary.rows.at(3)[3].text, "-29.03 %");
+  EXPECT_EQ(summary.rows.at(4)[3].text, "-");
+}
+
 TEST(Cells, AreWrittenAsNumbersWithTheDigitsOfTheirInterval) {
   EXPECT_EQ(cell_text(number_cell(0.5), CellFormat::kPercent), "50.0 %");
   EXPECT_EQ(cell_text(number_cell(0.0034), CellFormat::kPercent), "0.34 %");

@@ -100,7 +100,8 @@ class Demo {
   explicit Demo(TestRun& run) : run_(run) {}
 
   void fill() {
-    run_.identity("model", "sha256:4d3f").identity("facts", "sha256:99aa").identity("seed", "0");
+    const std::string hash = "sha256:" + std::string(64, 'a');
+    run_.identity("model", hash).identity("facts", hash).identity("seed", "0");
     run_.add("model", {{"name", std::string("layers")}, {"value", kLayers}});
     run_.add("model", {{"name", std::string("d_ff")}, {"value", kWidth}});
     const std::array<std::string, 5> relations = {"P19", "P106", "P36", "P1412", "P176"};
