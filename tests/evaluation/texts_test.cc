@@ -2,6 +2,7 @@
 // brute force.
 #include "engram/evaluation/texts.h"
 
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 #include <lzma.h>
 #include <unistd.h>
@@ -133,7 +134,7 @@ class Texts : public ::testing::Test {
   /// Every layer's activations of a text by a plain forward: [layers][tokens, d_ff].
   static std::vector<at::Tensor> plain(const std::vector<int64_t>& ids) {
     RecordingHook hook;
-    const at::NoGradGuard guard;
+    const c10::InferenceMode guard;
     (void)model().encode(at::tensor(ids, at::kLong).unsqueeze(0), {}, &hook);
     std::vector<at::Tensor> layers;
     for (const at::Tensor& a : hook.activations()) layers.push_back(a.squeeze(0));

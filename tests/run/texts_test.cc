@@ -1,4 +1,6 @@
 // Activating texts in a run, on the sample that ships with the model.
+#include <c10/core/InferenceMode.h>
+
 #include <nlohmann/json.hpp>
 
 #include "engram/evaluation/texts.h"
@@ -90,7 +92,7 @@ TEST_F(RunTexts, RowsAddUpTheActivationOfTheFactsSets) {
     std::vector<int64_t> ids = shipped().tokenizer.encode(masked->text).ids;
     const auto place = std::ranges::find(ids, shipped().tokenizer.mask_id()) - ids.begin();
     RecordingHook hook;
-    const at::NoGradGuard guard;
+    const c10::InferenceMode guard;
     (void)shipped().model.encode(at::tensor(ids, at::kLong).unsqueeze(0), {}, &hook);
     for (const NeuronId neuron : neurons) {
       expected += hook.activations()[static_cast<size_t>(neuron.layer)][0][place][neuron.neuron]
