@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -325,21 +324,16 @@ TEST_F(Refused, OtherWeightsAndChecksumsStayBehind) {
 // ---- killed at any moment
 // -------------------------------------------------------------------------
 
-bool changes_files(long call) {
-  switch (call) {
-    case SYS_write:
-    case SYS_pwrite64:
-    case SYS_openat:
-    case SYS_rename:
-    case SYS_unlink:
-    case SYS_fsync:
-    case SYS_ftruncate:
-    case SYS_copy_file_range:
-    case SYS_mkdir:
-      return true;
-    default:
-      return false;
-  }
+/// Calls that can change files; which of them a machine has depends on its kind.
+bool changes_files(uint64_t call) {
+  static const std::set<uint64_t> kCalls = {
+      SYS_write,           SYS_pwrite64, SYS_openat,    SYS_fsync,    SYS_ftruncate,
+      SYS_copy_file_range, SYS_renameat, SYS_renameat2, SYS_unlinkat, SYS_mkdirat,
+#ifdef SYS_rename
+      SYS_rename,          SYS_unlink,   SYS_mkdir,
+#endif
+  };
+  return kCalls.contains(call);
 }
 
 enum class End { kDone, kKilled, kNoTrace };
@@ -369,9 +363,9 @@ End run_until(int calls, const std::function<void()>& work) {
     if (WIFEXITED(status) || WIFSIGNALED(status)) break;
     if (WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
     if (entering) {
-      struct user_regs_struct registers {};
-      ::ptrace(PTRACE_GETREGS, child, nullptr, &registers);
-      if (changes_files(static_cast<long>(registers.orig_rax)) && --calls < 0) {
+      struct __ptrace_syscall_info info {};
+      ::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof info, &info);
+      if (changes_files(info.entry.nr) && --calls < 0) {
         ::kill(child, SIGKILL);
         ::waitpid(child, &status, 0);
         return End::kKilled;
