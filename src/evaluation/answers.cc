@@ -11,6 +11,7 @@
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
+#include "engram/model/product.h"
 #include "intervention/batch.h"
 #include "intervention/parallel.h"
 
@@ -99,9 +100,8 @@ struct Fed {
 Fed feed_sum(const Model& model, int64_t layer, const at::Tensor& x) {
   const LayerWeights& l = model.weights().layers[static_cast<size_t>(layer)];
   Fed fed;
-  fed.a =
-      apply_activation(model.config().activation, at::linear(x, l.ffn_in_weight, l.ffn_in_bias));
-  fed.sum = x + at::linear(fed.a, l.ffn_out_weight, l.ffn_out_bias);
+  fed.a = apply_activation(model.config().activation, affine(x, l.ffn_in_weight, l.ffn_in_bias));
+  fed.sum = x + affine(fed.a, l.ffn_out_weight, l.ffn_out_bias);
   return fed;
 }
 at::Tensor feed_norm(const Model& model, int64_t layer, const at::Tensor& sum) {

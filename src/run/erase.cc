@@ -22,7 +22,7 @@ constexpr std::array<const char*, kEraseScopes> kScopeNames = {"own", "held-out"
                                                                "text"};
 constexpr std::array<size_t, 4> kSizes = {5, 10, 20, 40};
 constexpr size_t kStandard = 20;  // neurons of the paper's erasure
-constexpr ErasePrompts kPrompts = {120, 120, 200, 60};
+constexpr ErasePrompts kPrompts = {120, 120, 150, 60};
 constexpr int64_t kDraws = 5;           // random sets of each size and strength
 constexpr uint64_t kLensPrompts = 100;  // own ones, and as many held-out ones
 
@@ -115,8 +115,8 @@ class EraseExperiment : public Experiment {
   }
 
   /// Random sets that match the relation's most frequent neurons: of every size by layer, on the
-  /// relation's own prompts, and of the standard one in all strengths everywhere. None holds a
-  /// neuron located for a fact of the relation.
+  /// relation's own prompts; of the standard size in all strengths, on other relations' too, and by
+  /// layer on the text. None holds a neuron located for a fact of the relation.
   static void add_random(const RunContext& run, std::string_view relation,
                          const std::vector<NeuronId>& neurons, EraseMeasurement& measurement) {
     const std::vector<Probe> own = measurement.probes(kEraseOwn);
@@ -140,7 +140,8 @@ class EraseExperiment : public Experiment {
           // How many are erased is said as of the matched set, so that the two can be joined.
           measurement.add({source, static_cast<int64_t>(draw), erase_mode_name(EraseMode::kZero),
                            static_cast<int64_t>(size), zero(run, sets.draws[draw]),
-                           size == standard});
+                           size == standard,
+                           size == standard && strength == MatchStrength::kLayer});
         }
       }
     }
@@ -230,7 +231,8 @@ TableRows EraseMeasurement::rows() {
   for (size_t e = 0; e < erasures_.size(); ++e) {
     edits.push_back(std::move(erasures_[e].edit));
     for (size_t scope = 0; scope < kEraseScopes; ++scope) {
-      if ((scope == kEraseOther || scope == kEraseText) && !erasures_[e].sides) continue;
+      if (scope == kEraseOther && !erasures_[e].other) continue;
+      if (scope == kEraseText && !erasures_[e].text) continue;
       for (const uint32_t probe : scopes_[scope]) {
         trials.push_back({probe, static_cast<uint32_t>(e), kNone});
         places.emplace_back(e, scope);

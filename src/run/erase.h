@@ -28,7 +28,8 @@ struct Erasure {
   std::string mode;
   int64_t neurons = 0;
   OutputEdit edit;
-  bool sides = true;  ///< on other relations and on the text too
+  bool other = true;  ///< on other relations' prompts too
+  bool text = true;   ///< on the text too
 };
 
 /// Seeded samples of a relation's prompts and of others, and erasures measured on them.
