@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sets up what the build needs: system packages, a recent cargo, and libtorch in build/venv.
 
-    setup.py [build] [cuda] [oracle] [lint] [fuzz]
+    setup.py [build] [cuda] [oracle] [lint] [fuzz] [report]
 
 Only the standard library is used. Every step says what it does and how long it took; what is already
 there is not done again. Exit code 1: something is missing that this program cannot or may not
@@ -213,7 +213,7 @@ def install_system(packages, cargo_needed):
     """Installs packages with apt as root; otherwise raises with the line to run."""
     root = os.geteuid() == 0
     if not shutil.which("apt-get"):
-        lines = [f"    {package:20} {check}" for package, check in read_packages(["build", "fuzz"])
+        lines = [f"    {package:20} {check}" for package, check in read_packages(["build", "fuzz", "report"])
                  if package in packages]
         text = "there is no apt-get here. Install by this system's own means:\n" + "\n".join(lines)
         if cargo_needed:
@@ -339,12 +339,12 @@ def setup_full(name, what):
 
 def main(arguments):
     goals = arguments or ["build"]
-    known = ["build", "cuda", "oracle", "lint", "fuzz"]
+    known = ["build", "cuda", "oracle", "lint", "fuzz", "report"]
     unknown = [goal for goal in goals if goal not in known]
     if unknown:
         raise SetupError(f"unknown goal '{unknown[0]}', expected one of: {', '.join(known)}")
     start = time.monotonic()
-    sections = ["build"] + [goal for goal in goals if goal == "fuzz"]
+    sections = ["build"] + [goal for goal in goals if goal in ("fuzz", "report")]
     setup_system(sections, with_cargo=(ROOT / "rust" / "Cargo.toml").exists())
     setup_torch()
     if "lint" in goals:

@@ -172,9 +172,13 @@ impl Axis {
             true => (value * 100.0, step * 100.0),
             false => (value, step),
         };
-        // As many digits as tell neighbouring ticks apart.
+        // As few digits as the tick needs, on a linear axis the same for all.
         let finest = if self.log { value } else { step };
-        let digits = (-(finest.abs().max(1e-12) + 1e-15).log10().floor()).clamp(0.0, 12.0) as usize;
+        let exact = |digits: usize| {
+            let power = 10f64.powi(digits as i32);
+            ((finest * power).round() / power - finest).abs() < 1e-6 * finest.abs()
+        };
+        let digits = (0..=12).find(|d| exact(*d)).unwrap_or(12);
         let text = match value.abs() {
             large if large >= 1e6 => format!("{value:.0e}"),
             small if small > 0.0 && digits > 5 => format!("{value:.0e}"),
@@ -196,6 +200,13 @@ fn ticks(axis: &Axis, low: f64, high: f64, wanted: f64) -> (f64, f64, Vec<f64>, 
     if axis.log {
         let decades = high - low;
         let steps: &[f64] = match decades {
+            d if d < 0.15 => &[
+                1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5,
+                4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0,
+            ],
+            d if d < 0.5 => &[
+                1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0,
+            ],
             d if d < 1.5 => &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
             d if d < 3.5 => &[1.0, 2.0, 5.0],
             _ => &[1.0],

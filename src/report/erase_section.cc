@@ -334,7 +334,7 @@ ReportTable sweep_table(const ReportInput& input, const Erasures& erasures) {
     }
   }
   if (!erasures.contains({"others", "zero"})) {
-    table.notes.push_back("unions of other relations' neurons are skipped: " +
+    table.notes.push_back("Unions of other relations' neurons are skipped: " +
                           missing_reason(input, "unions"));
   }
   if (table.rows.empty()) table.skipped = "no relation has neurons";

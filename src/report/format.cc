@@ -257,7 +257,11 @@ std::string csv_number(double value) {
   return std::strtod(shorter.data(), nullptr) == value ? shorter.data() : buffer.data();
 }
 
-ReportCell text_cell(std::string text) { return {std::move(text), {}}; }
+ReportCell text_cell(std::string text) {
+  ReportCell cell;
+  cell.text = std::move(text);
+  return cell;
+}
 
 ReportCell number_cell(double value) {
   ReportCell cell;

@@ -470,7 +470,7 @@ ReportSection neurons_section(const ReportInput& input) {
   ReportTable counts = counts_table(sets);
   if (d_ff == 0) {
     counts.notes.emplace_back(
-        "random sets are skipped: the run does not say how many neurons a "
+        "Random sets are skipped: the run does not say how many neurons a "
         "layer has");
   }
   section.blocks.emplace_back(std::move(counts));

@@ -8,6 +8,7 @@
 
 #include "report/published.h"
 #include "report/sections.h"
+#include "report/text.h"
 
 namespace engram {
 namespace {
@@ -422,8 +423,8 @@ ReportTable sweep_table(const ReportInput& input, const std::vector<Swept>& swee
       "The paper's setting is lambda1 = 1, lambda2 = 8, all neurons. These are other facts than "
       "those reported above.",
       "Rates as above; n neurons are those that pass the most prompts.",
-      {{"lambda1", CellFormat::kNumber},
-       {"lambda2", CellFormat::kNumber},
+      {{"lambda1", CellFormat::kText},
+       {"lambda2", CellFormat::kText},
        {"neurons", CellFormat::kText},
        {"facts edited", CellFormat::kCount},
        {"own: change rate", CellFormat::kPercent},
@@ -432,11 +433,11 @@ ReportTable sweep_table(const ReportInput& input, const std::vector<Swept>& swee
        {"held-out: success rate", CellFormat::kPercent},
        {"other facts of the relation: rise of perplexity", CellFormat::kSignedPercent}});
   for (const Swept& one : sweep) {
-    table.rows.push_back({number_cell(one.setting.lambda1), number_cell(one.setting.lambda2),
-                          text_cell(one.setting.neurons), number_cell(one.own.edits),
-                          interval_cell(one.own.change), interval_cell(one.own.success),
-                          interval_cell(one.held_out.change), interval_cell(one.held_out.success),
-                          interval_cell(one.same.relative)});
+    table.rows.push_back(
+        {text_cell(csv_number(one.setting.lambda1)), text_cell(csv_number(one.setting.lambda2)),
+         text_cell(one.setting.neurons), number_cell(one.own.edits), interval_cell(one.own.change),
+         interval_cell(one.own.success), interval_cell(one.held_out.change),
+         interval_cell(one.held_out.success), interval_cell(one.same.relative)});
   }
   if (table.rows.empty()) table.skipped = missing_reason(input, "update");
   return table;
@@ -471,13 +472,13 @@ Chart sweep_chart(const std::vector<Swept>& sweep, size_t parameter) {
   if (longest == lines.end() || longest->second.size() < 2) return chart;
   const std::vector<const Swept*>& line = longest->second;
   const Setting& first = line.front()->setting;
-  const auto short_number = [](double number) {
-    return cell_text(number_cell(number), CellFormat::kNumber);
-  };
-  chart.meaning = "The other settings stay as they are:";
-  if (parameter != 0) chart.meaning += " lambda1 = " + short_number(first.lambda1);
-  if (parameter != 1) chart.meaning += " lambda2 = " + short_number(first.lambda2);
-  if (parameter != 2) chart.meaning += ", neurons: " + first.neurons;
+  const std::array<std::string, 3> settings = {"lambda1 = " + csv_number(first.lambda1),
+                                               "lambda2 = " + csv_number(first.lambda2),
+                                               "neurons: " + first.neurons};
+  chart.meaning = "The other settings stay as they are: ";
+  for (size_t s = 0, shown = 0; s < settings.size(); ++s) {
+    if (s != parameter) chart.meaning += (shown++ > 0 ? ", " : "") + settings[s];
+  }
   using Get = const Interval& (*)(const Swept&);
   const std::array<std::pair<const char*, Get>, 4> series = {
       std::pair<const char*, Get>{"own: change rate",

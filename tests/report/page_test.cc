@@ -239,6 +239,18 @@ TEST(Charts, LogarithmicAxesTakeNoZero) {
   EXPECT_NE(svg.find("1000"), std::string::npos);
 }
 
+TEST(Charts, TicksAreWrittenAsTheyAre) {
+  Chart chart = line_chart();
+  chart.y = {"factor", true, false};
+  chart.series = {{"a", {{0, 0, {1.1, NAN, NAN}}, {0.9, 0, {8, NAN, NAN}}}}};
+  const std::string svg = chart_svg(chart);
+  EXPECT_NE(svg.find("\n1.5\n"), std::string::npos);  // and not 2
+  chart.x = {"lambda", false, false};
+  chart.series = {{"a", {{0, 0, {1, NAN, NAN}}, {2, 0, {2, NAN, NAN}}}}};
+  const std::string quarters = chart_svg(chart);
+  EXPECT_NE(quarters.find("\n0.25\n"), std::string::npos);
+}
+
 TEST(Charts, HistogramsAndConstantValues) {
   Chart chart = line_chart();
   chart.kind = ChartKind::kHistogram;
