@@ -33,11 +33,14 @@ struct ReportCommand {
   std::string run;
   std::string out;
   std::string json;
+  std::string markdown;
   ReportOptions report;
 };
 
 void run_report(const ReportCommand& options) {
-  check_outputs({{"--out", options.out}, {"--json", options.json}}, {{"RUN", options.run}});
+  check_outputs(
+      {{"--out", options.out}, {"--json", options.json}, {"--markdown", options.markdown}},
+      {{"RUN", options.run}});
   RunStore run = RunStore::open(options.run, RunStore::Mode::kRead);
   const RunReport report = make_report(run, options.report);
   const auto write = [](const std::string& path, const std::string& text) {
@@ -46,9 +49,15 @@ void run_report(const ReportCommand& options) {
     file.commit();
   };
   write(options.out, report_html(report));
-  if (!options.json.empty()) write(options.json, report_json(report));
-  note(options.common,
-       "wrote " + options.out + (options.json.empty() ? "" : " and " + options.json));
+  std::string written = options.out;
+  const auto write_also = [&](const std::string& path, const std::string& text) {
+    if (path.empty()) return;
+    write(path, text);
+    written += " and " + path;
+  };
+  write_also(options.json, report_json(report));
+  write_also(options.markdown, report_markdown(report));
+  note(options.common, "wrote " + written);
 }
 
 }  // namespace
@@ -59,6 +68,7 @@ void add_report_command(CLI::App& app) {
   add_path(*command, "RUN", options->run, "File of the run.")->required();
   add_path(*command, "-o,--out", options->out, "The page, an HTML file.")->required();
   add_path(*command, "--json", options->json, "All tables and figures as numbers too.");
+  add_path(*command, "--markdown", options->markdown, "The tables as a Markdown file too.");
   add_integer(*command, "--draws", options->report.bootstrap.draws, 1, 1'000'000,
               "Draws of the bootstrap. Default: 2000.");
   add_integer(

@@ -110,5 +110,7 @@ std::string table_csv(const ReportTable& table);
 std::string report_json(const RunReport& report);
 /// One self-contained page: no network, light and dark, made for print as well.
 std::string report_html(const RunReport& report);
+/// The tables alone, as Markdown.
+std::string report_markdown(const RunReport& report);
 
 }  // namespace engram
