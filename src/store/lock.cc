@@ -94,7 +94,7 @@ std::optional<std::string> WriterLock::holder(const std::filesystem::path& run) 
   struct flock lock = whole_file(F_WRLCK);
   const int result = ::fcntl(descriptor, F_OFD_GETLK, &lock);
   const int error = errno;
-  const std::string who = content(descriptor);
+  std::string who = content(descriptor);
   ::close(descriptor);
   if (result != 0) throw FileError(path.string() + ": cannot look at its lock: " + reason(error));
   if (lock.l_type == F_UNLCK) return {};

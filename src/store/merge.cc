@@ -275,16 +275,12 @@ void merge_runs(const std::filesystem::path& out, const std::vector<std::filesys
 }
 
 std::optional<std::string> run_difference(RunStore& a, RunStore& b) {
-  // What the other tables hold says more than that a unit's rows are not the same.
-  const Table* units = nullptr;
+  // Units last: what the other tables hold says more than that a unit's rows are not the same.
   for (const Table& table : run_tables()) {
-    if (std::string_view(table.name) == "unit") {
-      units = &table;
-    } else if (is_content(table)) {
-      if (auto difference = table_difference(a, b, table)) return difference;
-    }
+    if (!is_content(table) || std::string_view(table.name) == "unit") continue;
+    if (auto difference = table_difference(a, b, table)) return difference;
   }
-  return table_difference(a, b, *units);
+  return table_difference(a, b, run_table("unit"));
 }
 
 }  // namespace engram
