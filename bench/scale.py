@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Whole data sets: rate and memory of runs, and the rate of attribution at real prompt lengths.
+
+    scale.py runs  [--pararel DIR] [--facts 2000]     shipped model, locate + suppress + amplify
+    scale.py paper [--pararel DIR] [--prompts 500]    BERT-base's shape, prompts of ParaRel's lengths
+
+`runs` does N facts and then all of ParaRel that the shipped model's vocabulary covers, checks that
+every fact is in both runs' tables, and compares rate and peak memory. `paper` attributes prompts
+whose lengths are a seeded sample of ParaRel's (in tokens of the shipped model's tokenizer: those of
+BERT's own vocabulary cannot be had offline) with the weights of `make bench`, checks the gaps, and
+extrapolates to the paper's 253,448 prompts. Needs `make bench` before (its checkpoint). Results are
+printed and written to build/scale.json.
+"""
+
+import argparse
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "models/engram-base"
+PAPER_PROMPTS = 253_448
+
+
+def run(arguments):
+    """Seconds and peak resident memory of a program that must succeed."""
+    begin = time.perf_counter()
+    process = subprocess.Popen([str(a) for a in arguments], stdout=subprocess.PIPE)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"scale: status {status}: {' '.join(map(str, arguments))}")
+    return output, time.perf_counter() - begin, usage.ru_maxrss * 1024
+
+
+def measure_run(program, pararel, limit, folder):
+    file = folder / f"{limit or 'all'}.db"
+    command = [program, "reproduce", MODEL, "--facts", pararel, "--run", file, "--only",
+               "locate,effects", "--draws", 1, "--quiet", "--json"]
+    if limit:
+        command += ["--limit", limit]
+    output, seconds, peak = run(command)
+    done = json.loads(output)
+    database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    one = lambda query: database.execute(query).fetchone()[0]
+    facts, prompts = one("SELECT count(*) FROM fact"), one(
+        "SELECT count(*) FROM prompt WHERE held_out = 0")
+    located = one("SELECT count(DISTINCT fact) FROM attribution WHERE method = 'ig'")
+    manipulated = one("SELECT count(DISTINCT fact) FROM effect WHERE source = 'ig'")
+    wanted = one("SELECT count(*) FROM fact WHERE copies = 0")
+    if facts != done["facts"] or located != facts or manipulated != wanted:
+        sys.exit(f"scale: {file}: {facts} facts, {located} located, {manipulated} of {wanted} "
+                 "manipulated")
+    return {"facts": facts, "prompts": prompts, "seconds": seconds, "peak_bytes": peak,
+            "facts_per_second": facts / seconds, "file_bytes": file.stat().st_size,
+            "unusable": done["problems"]}
+
+
+def measure_runs(options):
+    with tempfile.TemporaryDirectory() as scratch:
+        result = {"part": measure_run(options.program, options.pararel, options.facts,
+                                      Path(scratch)),
+                  "all": measure_run(options.program, options.pararel, 0, Path(scratch))}
+    part, whole = result["part"], result["all"]
+    result["rate_ratio"] = whole["facts_per_second"] / part["facts_per_second"]
+    result["memory_ratio"] = whole["peak_bytes"] / part["peak_bytes"]
+    for name, one in (("part", part), ("all", whole)):
+        print(f"{name:5} {one['facts']:6,} facts, {one['prompts']:7,} prompts: {one['seconds']:7.1f} s, "
+              f"{one['facts_per_second']:.2f} facts/s, {one['peak_bytes'] / 2**20:.0f} MiB")
+    print(f"all against part: rate x {result['rate_ratio']:.2f}, memory x "
+          f"{result['memory_ratio']:.3f} (must be under 1.2)")
+    return result
+
+
+def real_lengths(pararel, count):
+    """Tokens of `count` of ParaRel's prompts, [CLS] and [SEP] included."""
+    from tokenizers import BertWordPieceTokenizer
+    tokenizer = BertWordPieceTokenizer(str(MODEL / "vocab.txt"), lowercase=False)
+    prompts = []
+    for path in sorted((pararel / "patterns").glob("P*.jsonl")):
+        patterns = [json.loads(line)["pattern"] for line in path.open(encoding="utf-8")]
+        facts = [json.loads(line) for line in
+                 (pararel / "facts" / path.name).open(encoding="utf-8")]
+        prompts += [(pattern, fact["sub_label"]) for fact in facts for pattern in patterns]
+    chosen = random.Random(0).sample(prompts, count)
+    return [len(tokenizer.encode(p.replace("[X]", s).replace("[Y]", "[MASK]")).ids)
+            for p, s in chosen], len(prompts)
+
+
+def measure_paper(options):
+    checkpoint = ROOT / "build/bench/checkpoint"
+    if not (checkpoint / "vocab.txt").exists():
+        sys.exit(f"scale: there is no {checkpoint}: run `make bench` first")
+    lengths, total = real_lengths(options.pararel, options.prompts)
+    import make_checkpoint
+    import transformers
+    words = (checkpoint / "vocab.txt").read_text("utf-8").split("\n")
+    words = [w for w in words if w and not w.startswith("[")]
+    model = transformers.BertForMaskedLM.from_pretrained(checkpoint).eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        facts = Path(scratch) / "facts.jsonl"
+        with facts.open("w", encoding="utf-8") as file:
+            for number, length in enumerate(lengths):
+                fact = make_checkpoint.make_prompts(model, words, max(length, 5), 1, number)[0]
+                file.write(json.dumps(fact | {"subject": f"s{number}"}) + "\n")
+        bench = options.program.parent / "engram-bench"
+        output, _, peak = run([bench, "attribute", checkpoint, "--facts", facts, "--prompts",
+                               len(lengths)])
+    found = json.loads(output)
+    gaps = sorted(found["relative_gaps"])
+    seconds = found["seconds"] / len(lengths)
+    result = {"prompts": len(lengths), "of": total, "mean_tokens": sum(lengths) / len(lengths),
+              "longest": max(lengths), "seconds_per_prompt": seconds,
+              "gap_p95": gaps[int(0.95 * (len(gaps) - 1))], "unconverged": found["unconverged"],
+              "peak_bytes": peak, "paper_hours": seconds * PAPER_PROMPTS / 3600}
+    if result["gap_p95"] >= 0.01:
+        sys.exit(f"scale: the 95th percentile of the gaps is {result['gap_p95']}")
+    print(f"{len(lengths)} prompts of {result['mean_tokens']:.1f} tokens (up to {max(lengths)}): "
+          f"{seconds:.3f} s a prompt (must 0.3, aim 0.2), gap p95 {result['gap_p95']:.4f}\n"
+          f"extrapolated to the paper's {PAPER_PROMPTS:,} prompts: {result['paper_hours']:.1f} h")
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["runs", "paper"])
+    parser.add_argument("--program", type=Path, default=ROOT / "build/release/bin/engram")
+    parser.add_argument("--pararel", type=Path, default=ROOT.parent / "shared/data/pararel")
+    parser.add_argument("--facts", type=int, default=2000)
+    parser.add_argument("--prompts", type=int, default=500)
+    options = parser.parse_args()
+    if not options.pararel.is_dir():
+        sys.exit(f"scale: there is no {options.pararel}: give ParaRel's folder with --pararel")
+    out = ROOT / "build/scale.json"
+    results = json.loads(out.read_text("utf-8")) if out.exists() else {}
+    results[options.what] = (measure_runs if options.what == "runs" else measure_paper)(options)
+    out.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()
