@@ -20,8 +20,9 @@ uint32_t ProbeList::add(const PromptPlace& place, const std::vector<int64_t>& an
   const Fact& fact = run_.facts.fact(place.fact);
   TokenizedPrompt encoded = encode_prompt(run_.tokenizer, prompt_text(run_, place), fact.object,
                                           run_.model.config().max_tokens(), fact.origin);
-  probes_.push_back({std::move(encoded.ids), std::move(encoded.positions),
-                     answer.empty() ? std::move(encoded.answer) : answer});
+  if (!answer.empty()) encoded.answer = answer;
+  probes_.push_back(
+      {std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)});
   return it->second;
 }
 
