@@ -42,7 +42,7 @@ class EditCommand : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     shared_ = std::make_unique<TemporaryFolder>();
-    write_text(facts(), some_facts({{"P36", 6}, {"P103", 4}}));
+    write_text(facts(), some_facts({{"P36", 4}, {"P103", 2}}));
     subject_ = json::parse(lines_of(read_text(facts())).back()).at("subject");
     for (const std::string& line : lines_of(read_text(facts()))) {
       const json fact = json::parse(line);
@@ -91,12 +91,10 @@ TEST_F(EditCommand, WhatWasMeasuredIsWhatTheCopyAnswers) {
   const json made = json::parse(made_.out);
   for (const char* which : {"top_before", "top_after"}) {
     const std::string model = which == std::string("top_before") ? shipped_model() : copy_;
-    for (size_t i = 0; i < 3; ++i) {
-      const json& row = made.at("prompts").at(i);
-      const Outcome predicted = run_engram({"predict", model, row.at("prompt"), "--json"});
-      ASSERT_EQ(predicted.code, 0) << predicted.err;
-      EXPECT_EQ(json::parse(predicted.out).at("predictions").at(0).at("token"), row.at(which));
-    }
+    const json& row = made.at("prompts").at(0);
+    const Outcome predicted = run_engram({"predict", model, row.at("prompt"), "--json"});
+    ASSERT_EQ(predicted.code, 0) << predicted.err;
+    EXPECT_EQ(json::parse(predicted.out).at("predictions").at(0).at("token"), row.at(which));
   }
 }
 
@@ -139,7 +137,7 @@ TEST_F(EditCommand, AppliesListsUndoesAndExports) {
 }
 
 TEST_F(EditCommand, EraseSetsTheRelationsNeurons) {
-  for (const char* mode : {"zero", "unk", "mean"}) {
+  for (const char* mode : {"unk", "mean"}) {
     const std::string out = folder_.file(std::string(mode) + ".safetensors");
     const Outcome made = edit({"erase", shipped_model(), "--facts", facts(), "--relation", "P36",
                                "--mode", mode, "--neurons", "3", "--out", out, "--json"});
