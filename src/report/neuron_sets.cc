@@ -82,6 +82,8 @@ void measure_intersections(const ReportInput& input, const SharedNeurons& shared
   const std::vector<Interval> found = bootstrap(sums, 2, statistic, input.options.bootstrap);
   measures.within = found[0];
   measures.across = found[1];
+  // With two relations there is one pair of them, drawn again and again: no interval of width zero.
+  if (sums.relations.size() < 3) measures.across.low = measures.across.high = NAN;
   for (size_t r = 0; r < relations; ++r) {
     measures.by_relation.push_back(ratio(shared.within[r], pairs(shared.facts[r])));
   }
