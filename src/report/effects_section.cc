@@ -388,16 +388,17 @@ void add_relations(const ReportInput& input, const EffectRows& rows, const Words
     Chart& chart = charts[scope];
     chart.id = words.id + (scope == 0 ? "-own-chart" : "-held-out-chart");
     chart.title = scope == 0 ? "Change of P on own prompts" : "Change of P on held-out prompts";
-    chart.meaning =
-        "Change of P by relation with 95 % intervals. The dashed line is the paper's mean over its "
-        "relations, for own prompts.";
+    chart.meaning = "Change of P by relation with 95 % intervals.";
+    if (scope == 0) {
+      chart.meaning += " The dashed line is the paper's mean over its relations.";
+      chart.marks.push_back({published::kAcl, words.paper});
+    }
     chart.kind = ChartKind::kRows;
     chart.x = {"change of P (%)", false, true};
     chart.y = {"relation", false, false};
     for (const Kind kind : {kKnowledge, kBaseline, kActivation}) {
       chart.series.push_back({kKindTitles[kind], {}});
     }
-    if (scope == 0) chart.marks.push_back({published::kAcl, words.paper});
   }
   for (size_t r = 0; r < input.facts.relations().size(); ++r) {
     double facts = 0;
