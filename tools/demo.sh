@@ -21,5 +21,11 @@ show intervene "$model" --facts "$model/facts.jsonl" --limit 200 \
   --neurons "$out/neurons.jsonl" --do zero
 show intervene "$model" --facts "$model/facts.jsonl" --limit 200 \
   --neurons "$out/neurons.jsonl" --do double
-printf '\nThe picture of the attribution: %s\nThe knowledge neurons: %s\n' \
-  "$out/paris.svg" "$out/neurons.jsonl"
+show edit update "$model" --subject 'Greece' --relation P30 --to Asia \
+  --out "$out/greece.delta"
+rm -f "$out/run.db" "$out/run.db-lock" "$out/run.db-wal" "$out/run.db-shm"
+show reproduce "$model" --facts "$model/facts.jsonl" --limit 24 --draws 5 --update-facts 4 \
+  --text-positions 100 --run "$out/run.db"
+show report "$out/run.db" -o "$out/report.html"
+printf '\nThe picture of the attribution: %s\nThe knowledge neurons: %s\nThe report on a few facts: %s\n' \
+  "$out/paris.svg" "$out/neurons.jsonl" "$out/report.html"
