@@ -17,6 +17,32 @@ using Json = nlohmann::json;
 
 const std::string kModel = std::string(ENGRAM_SOURCE_DIR) + "/models/engram-base";
 
+/// Facts whose words the tiny vocabularies know.
+std::string tiny_facts(const TemporaryFolder& folder, size_t relations, size_t facts) {
+  const std::vector<std::string> objects = {"Paris", "Berlin"};
+  std::string text;
+  for (size_t r = 0; r < relations; ++r) {
+    for (size_t i = 0; i < facts; ++i) {
+      const std::string subject = "France " + std::to_string(i);
+      Json fact = {{"relation", "P" + std::to_string(r)},
+                   {"subject", subject},
+                   {"object", objects[i % 2]},
+                   {"held_out", {"The city of [MASK] is the capital of " + subject + "."}}};
+      for (const char* pattern :
+           {"The capital of X is [MASK].", "X has the capital [MASK].",
+            "[MASK] is the capital of X", "In X, the capital is [MASK].",
+            "The capital city of X is [MASK].", "[MASK], the capital of X."}) {
+        std::string prompt = pattern;
+        fact["prompts"].push_back(prompt.replace(prompt.find('X'), 1, subject));
+      }
+      text += fact.dump() + "\n";
+    }
+  }
+  const std::string file = folder.file("tiny.jsonl");
+  write_text(file, text);
+  return file;
+}
+
 /// A few facts of each of a few relations of the shipped model.
 std::string small_facts(const TemporaryFolder& folder, size_t relations, size_t facts) {
   std::map<std::string, size_t> taken;
@@ -31,14 +57,19 @@ std::string small_facts(const TemporaryFolder& folder, size_t relations, size_t 
   return file;
 }
 
-std::vector<std::string> reproduce(const std::string& facts, const std::string& run,
-                                   const std::vector<std::string>& more = {}) {
-  std::vector<std::string> arguments = {
-      "reproduce",        kModel, "--facts",           facts, "--run",          run,
-      "--draws",          "2",    "--stability-facts", "1",   "--update-facts", "2",
-      "--text-positions", "40"};
+std::vector<std::string> with(std::vector<std::string> arguments,
+                              const std::vector<std::string>& more) {
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
+}
+
+/// Every experiment on the tiny model, with the shipped model's texts.
+std::vector<std::string> reproduce(const std::string& facts, const std::string& run,
+                                   const std::vector<std::string>& more = {}) {
+  return with({"reproduce", tiny_model(), "--facts", facts, "--run", run, "--draws", "2",
+               "--stability-facts", "1", "--update-facts", "2", "--text-positions", "20", "--texts",
+               kModel + "/texts", "--corpus", kModel + "/corpus.txt"},
+              more);
 }
 
 std::string difference(const std::string& a, const std::string& b) {
@@ -53,7 +84,7 @@ class Reproduce : public ::testing::Test {
 };
 
 TEST_F(Reproduce, ContentDependsNeitherOnThreadsNorOnMemory) {
-  const std::string facts = small_facts(folder_, 2, 4);
+  const std::string facts = tiny_facts(folder_, 2, 4);
   const std::string one = folder_.file("one.db");
   const std::string two = folder_.file("two.db");
   const Outcome first = run_engram(reproduce(facts, one, {"--threads", "1"}));
@@ -70,7 +101,7 @@ TEST_F(Reproduce, ContentDependsNeitherOnThreadsNorOnMemory) {
 }
 
 TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
-  const std::string facts = small_facts(folder_, 3, 4);
+  const std::string facts = tiny_facts(folder_, 3, 4);
   const std::string whole = folder_.file("whole.db");
   ASSERT_EQ(run_engram(reproduce(facts, whole)).code, 0);
   std::vector<std::string> merge = {"merge", folder_.file("merged.db")};
@@ -85,7 +116,7 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
   // What needs all relations is done now, and nothing else.
   const Outcome rest = run_engram(reproduce(facts, merge[1], {"--json"}));
   ASSERT_EQ(rest.code, 0) << rest.err;
-  EXPECT_LT(Json::parse(rest.out).at("units_done"), 4);
+  EXPECT_LE(Json::parse(rest.out).at("units_done"), 5);  // unions: one a relation and one; examples
   EXPECT_EQ(difference(whole, merge[1]), "");
 
   // A run of another seed is no part of it.
@@ -97,7 +128,7 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
 }
 
 TEST_F(Reproduce, AnotherRunIsRefusedWithTheDifference) {
-  const std::string facts = small_facts(folder_, 1, 3);
+  const std::string facts = tiny_facts(folder_, 1, 3);
   const std::string run = folder_.file("run.db");
   ASSERT_EQ(run_engram(reproduce(facts, run, {"--only", "locate"})).code, 0);
   const auto refused = [&](const std::vector<std::string>& arguments, const std::string& name) {
@@ -108,22 +139,22 @@ TEST_F(Reproduce, AnotherRunIsRefusedWithTheDifference) {
   };
   refused(reproduce(facts, run, {"--seed", "1"}), "seed");
   refused(reproduce(facts, run, {"--preset", "eleuther"}), "selection");
-  refused(reproduce(small_facts(folder_, 2, 3), run), "facts");
-  std::vector<std::string> other_model = reproduce(small_facts(folder_, 1, 3), run);
-  other_model[1] = tiny_model();
+  refused(reproduce(tiny_facts(folder_, 2, 3), run), "facts");
+  std::vector<std::string> other_model = reproduce(tiny_facts(folder_, 1, 3), run);
+  other_model[1] = tiny_model("distilbert-tiny");
   refused(other_model, "model");
   EXPECT_EQ(run_engram(reproduce(facts, run, {"--only", "nonsense"})).code, 2);
   EXPECT_EQ(run_engram(reproduce(facts, run, {"--shard", "3/2"})).code, 2);
 }
 
 TEST_F(Reproduce, CtrlCKeepsWhatIsDone) {
-  const std::string facts = small_facts(folder_, 2, 6);
+  const std::string facts = tiny_facts(folder_, 2, 6);
   const std::string whole = folder_.file("whole.db");
   ASSERT_EQ(run_engram(reproduce(facts, whole)).code, 0);
   const std::string run = folder_.file("run.db");
   RunSetup setup;
   setup.signals = {SIGINT};
-  setup.signal_after = std::chrono::milliseconds(900);
+  setup.signal_after = std::chrono::milliseconds(700);
   Outcome outcome = run_engram(reproduce(facts, run), setup);
   if (outcome.code != 0) {  // else it was done already
     EXPECT_EQ(outcome.code, 130);
@@ -145,9 +176,25 @@ int64_t wanted_kills() {
 }
 
 TEST_F(Reproduce, KilledAtAnyMomentEndsTheSame) {
-  const std::string facts = small_facts(folder_, 2, 3);
+  const std::string facts = small_facts(folder_, 2, 2);
+  const auto arguments = [&](const std::string& run) {
+    return std::vector<std::string>{"reproduce",
+                                    kModel,
+                                    "--facts",
+                                    facts,
+                                    "--run",
+                                    run,
+                                    "--threads",
+                                    "1",
+                                    "--draws",
+                                    "1",
+                                    "--stability-facts",
+                                    "1",
+                                    "--only",
+                                    "locate,stability,effects"};
+  };
   const std::string whole = folder_.file("whole.db");
-  const Outcome first = run_engram(reproduce(facts, whole, {"--threads", "1"}));
+  const Outcome first = run_engram(arguments(whole));
   ASSERT_EQ(first.code, 0) << first.err;
   Random random(static_cast<uint64_t>(wanted_kills()));
   int64_t kills = 0;
@@ -158,10 +205,10 @@ TEST_F(Reproduce, KilledAtAnyMomentEndsTheSame) {
       if (kills < wanted_kills()) {
         // Some kills come before anything is written: starting is part of it.
         setup.signals = {SIGKILL};
-        const auto range = static_cast<uint64_t>(first.seconds * 500) + 100;
+        const auto range = static_cast<uint64_t>(first.seconds * 250) + 100;
         setup.signal_after = std::chrono::milliseconds(10 + random.below(range));
       }
-      const Outcome outcome = run_engram(reproduce(facts, run, {"--threads", "1"}), setup);
+      const Outcome outcome = run_engram(arguments(run), setup);
       if (outcome.code == 128 + SIGKILL) {
         ++kills;
         continue;
