@@ -6,7 +6,7 @@ STEP = @tools/step.sh
 VENV_PYTHON = build/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench cuda oracle oracle-check format lint asan fuzz readme clean
+.PHONY: help setup build demo test bench cuda oracle oracle-check format lint asan fuzz page readme clean
 
 help:
 	@echo 'make setup         system packages, cargo, libtorch in build/venv (1.3 GB)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make fuzz          short fuzzing of the file readers (needs clang)'
 	@echo 'make format        formats our C++ code'
 	@echo 'make lint          checks format, layers and clang-tidy'
+	@echo 'make page          looks at a report in headless Chromium (installs it)'
 	@echo 'make readme        runs the commands of README.md'
 	@echo 'make clean         removes the build trees (not build/venv and not cargo'"'"'s)'
 
@@ -65,6 +66,10 @@ fuzz:
 	$(STEP) 'configure (fuzz)' tools/quietly.sh build/configure.log cmake --preset fuzz
 	$(STEP) 'build (fuzz)' cmake --build build/fuzz -j $(JOBS)
 	$(STEP) 'fuzz' tools/fuzz.sh
+
+page: build
+	@$(PYTHON) tools/setup.py build report
+	$(STEP) 'the report in Chromium' build/release/bin/report_tests --gtest_filter='*Chromium*'
 
 readme: build
 	$(STEP) 'the commands of README.md' $(PYTHON) tools/check_readme.py

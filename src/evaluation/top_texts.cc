@@ -324,9 +324,10 @@ class TextRunner {
   int64_t highest_ = 0;
 };
 
-/// Texts of equal length in batches; the cut depends on nothing but the texts.
+/// Texts of equal length in batches, the longest first: they take the most memory, which shorter
+/// ones can use again. The cut depends on nothing but the texts.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Text>& texts) {
-  std::map<size_t, std::vector<size_t>> by_length;
+  std::map<size_t, std::vector<size_t>, std::greater<>> by_length;
   for (size_t i = 0; i < texts.size(); ++i) by_length[texts[i].ids.size()].push_back(i);
   std::vector<std::vector<size_t>> batches;
   for (const auto& [length, all] : by_length) {
