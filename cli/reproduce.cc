@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -64,6 +65,16 @@ std::string done_text(const RunCommandOptions& options, const RunFacts& facts,
     text += "not done: " + experiment + ": " + reason + "\n";
   }
   return text;
+}
+
+/// The command line as the system has it, for the ledger; `fallback` where it does not tell.
+std::string typed_command(const std::string& fallback) {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string line;
+  for (std::string word; std::getline(file, word, '\0');) {
+    line += line.empty() ? std::filesystem::path(word).filename().string() : " " + word;
+  }
+  return line.empty() ? fallback : line;
 }
 
 /// "2/8".
@@ -142,7 +153,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   }
   const RunContext run{
       loaded.model, loaded.tokenizer, facts, how, store, {options.common.threads, kMeasureBytes}};
-  store.begin_session(options.command, ENGRAM_VERSION);
+  store.begin_session(typed_command(options.command), ENGRAM_VERSION);
   std::unique_ptr<Progress> shown;
   RunProgress progress;
   progress.on_stage = [&](std::string_view experiment, int64_t total, int64_t done) {
