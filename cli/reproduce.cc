@@ -28,6 +28,7 @@ one file, from which `engram report` makes a page and `engram export` tables.
   erase      take a relation away, and look whether it is gone
   unions     the same with other relations' neurons
   texts      activation of the neurons on texts about the fact and on others
+  examples   sentences of the corpus on which frequent neurons are most active
 
 The run survives everything: after Ctrl-C, a crash or a power cut the same command
 goes on where it was. Another model, fact set or option is refused, with what differs.
