@@ -9,10 +9,10 @@
 #include "cli/merge.h"
 #include "cli/predict.h"
 #include "cli/process.h"
-#include "cli/texts.h"
 #include "cli/report.h"
 #include "cli/reproduce.h"
 #include "cli/status.h"
+#include "cli/texts.h"
 
 int main(int argc, char** argv) {
   using namespace engram::cli;

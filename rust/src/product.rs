@@ -24,7 +24,24 @@ pub unsafe extern "C" fn engram_hf_sgemm(
     // alpha scales what c holds, beta the product.
     let alpha = if add { 1.0 } else { 0.0 };
     gemm::gemm(
-        m, n, k, c, c_column, c_row, add, a, a_column, a_row, b, b_column, b_row, alpha, 1.0,
-        false, false, false, Parallelism::None,
+        m,
+        n,
+        k,
+        c,
+        c_column,
+        c_row,
+        add,
+        a,
+        a_column,
+        a_row,
+        b,
+        b_column,
+        b_row,
+        alpha,
+        1.0,
+        false,
+        false,
+        false,
+        Parallelism::None,
     );
 }
