@@ -16,7 +16,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kAttributeHelp =
     R"(Which neurons an answer comes from: a score for every neuron of the feed-forward
 layers, at the mask of one prompt.
 
@@ -380,7 +380,8 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
 
 void add_attribute_command(CLI::App& app) {
   auto options = std::make_shared<AttributeOptions>();
-  CLI::App* command = add_command(app, "attribute", "which neurons an answer comes from", kHelp);
+  CLI::App* command =
+      add_command(app, "attribute", "which neurons an answer comes from", kAttributeHelp);
   add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   command->add_option("--prompt", options->prompt, "A sentence with one [MASK]. Required.")
       ->type_name("TEXT")

@@ -5,10 +5,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/edit/working_copy.h"
 #include "engram/model/device.h"
@@ -204,13 +204,13 @@ LoadedModel load_model(const std::filesystem::path& directory, const CommonOptio
 
 void print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
-    throw FileError(std::string("stdout: cannot write: ") + std::strerror(errno));
+    throw FileError(std::string("stdout: cannot write: ") + system_message(errno));
   }
 }
 
 void flush_output() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    throw FileError(std::string("stdout: cannot write: ") + std::strerror(errno));
+    throw FileError(std::string("stdout: cannot write: ") + system_message(errno));
   }
 }
 

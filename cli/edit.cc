@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kHelp =
+constexpr const char* kEditHelp =
     R"(Edits of a model: `update` and `erase` compute one and write it to a small file, a
 delta; `apply` makes a working copy of the model with deltas applied, which knows its
 history; `list`, `undo` and `export` work on that copy. MODEL is never touched.
@@ -362,7 +362,7 @@ void add_diff(CLI::App& edit) {
 }  // namespace
 
 void add_edit_command(CLI::App& app) {
-  CLI::App* edit = add_command(app, "edit", "update facts, erase relations, undo it", kHelp);
+  CLI::App* edit = add_command(app, "edit", "update facts, erase relations, undo it", kEditHelp);
   // Not require_subcommand(): that would come before the message that names an unknown command.
   edit->callback([edit] {
     if (edit->get_subcommands().empty()) {

@@ -13,7 +13,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kExportRunHelp =
     R"(Writes every result of a run as a file per table for other programs: facts and
 prompts, scores, knowledge neurons, effects, edits, and the tables of the paper
 (table_neurons, table_effects, ...). docs/formats.md says what every column means.
@@ -80,7 +80,7 @@ void run_export(const ExportOptions& options) {
 void add_export_command(CLI::App& app) {
   auto options = std::make_shared<ExportOptions>();
   CLI::App* command =
-      add_command(app, "export", "results of a run as CSV, JSON Lines or Parquet", kHelp);
+      add_command(app, "export", "results of a run as CSV, JSON Lines or Parquet", kExportRunHelp);
   add_path(*command, "RUN", options->run, "File of the run.")->required();
   add_path(*command, "--to", options->folder, "Folder to write into; made when missing. Required.")
       ->type_name("FOLDER")

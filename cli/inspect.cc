@@ -14,7 +14,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kInspectHelp =
     R"(What lies in a model folder and whether this program can use it: family, sizes,
 tensors and how they are stored, what is missing or not used, the tokenizer and
 its special tokens, and the memory that the model takes.
@@ -305,7 +305,7 @@ void run_inspect(const InspectOptions& options) {
 
 void add_inspect_command(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command = add_command(app, "inspect", "what a model folder holds", kHelp);
+  CLI::App* command = add_command(app, "inspect", "what a model folder holds", kInspectHelp);
   add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   add_common_options(*command, options->common);
   command->callback([options] { run_inspect(*options); });

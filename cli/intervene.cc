@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kTextLines = 200;
 
-constexpr const char* kHelp =
+constexpr const char* kInterveneHelp =
     R"(What happens when knowledge neurons are switched off, doubled or replaced: the effect
 on the answers to a fact's own prompts, to its held-out prompts, to other facts of
 its relation, to facts of other relations and to ordinary text (--text), beside the
@@ -314,8 +314,8 @@ void run_intervene(const InterveneCommandOptions& given) {
 
 void add_intervene_command(CLI::App& app) {
   auto options = std::make_shared<InterveneCommandOptions>();
-  CLI::App* command =
-      add_command(app, "intervene", "what changes when neurons are switched off or doubled", kHelp);
+  CLI::App* command = add_command(
+      app, "intervene", "what changes when neurons are switched off or doubled", kInterveneHelp);
   add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   add_path(*command, "--facts", options->facts,
            "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")

@@ -19,7 +19,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kLocateHelp =
     R"(Which neurons store facts: scores every neuron on every prompt of a fact set and
 keeps those that the prompts of a fact agree on, its knowledge neurons.
 
@@ -432,7 +432,7 @@ void run_locate(const LocateCommandOptions& options) {
 
 void add_locate_command(CLI::App& app) {
   auto options = std::make_shared<LocateCommandOptions>();
-  CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kHelp);
+  CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kLocateHelp);
   add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   add_path(*command, "--facts", options->facts,
            "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")

@@ -13,7 +13,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kMergeHelp =
     R"(Joins the parts of a run that several machines made (`engram reproduce --shard 1/4`
 and so on) into one new file with the same content as one run over everything.
 
@@ -54,7 +54,7 @@ void run_merge(const MergeOptions& options) {
 
 void add_merge_command(CLI::App& app) {
   auto options = std::make_shared<MergeOptions>();
-  CLI::App* command = add_command(app, "merge", "parts of a run into one", kHelp);
+  CLI::App* command = add_command(app, "merge", "parts of a run into one", kMergeHelp);
   add_path(*command, "OUT", options->out, "File to make; it must not exist.")->required();
   command->add_option("IN", options->in, "Files of the parts.")->type_name("FILE")->required();
   add_output_options(*command, options->common);

@@ -13,7 +13,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kReportHelp =
     R"(One page with everything that a run holds: what was run, on what and in how long, and
 every table and figure of the paper with this run's numbers, 95 % intervals and the
 published figures side by side. The page is a single HTML file that fetches nothing;
@@ -64,7 +64,8 @@ void run_report(const ReportCommand& options) {
 
 void add_report_command(CLI::App& app) {
   auto options = std::make_shared<ReportCommand>();
-  CLI::App* command = add_command(app, "report", "a run's tables and figures as one page", kHelp);
+  CLI::App* command =
+      add_command(app, "report", "a run's tables and figures as one page", kReportHelp);
   add_path(*command, "RUN", options->run, "File of the run.")->required();
   add_path(*command, "-o,--out", options->out, "The page, an HTML file.")->required();
   add_path(*command, "--json", options->json, "All tables and figures as numbers too.");

@@ -15,7 +15,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kReproduceHelp =
     R"(Runs the experiments of Dai et al. on a whole fact set and keeps every result in
 one file, from which `engram report` makes a page and `engram export` tables.
 
@@ -183,8 +183,8 @@ void add_reproduce_command(CLI::App& app) {
   auto only = std::make_shared<std::vector<std::string>>();
   auto shard = std::make_shared<std::string>();
   auto preset = std::make_shared<std::string>("dai2022");
-  CLI::App* command =
-      add_command(app, "reproduce", "every experiment of the paper, in one resumable run", kHelp);
+  CLI::App* command = add_command(
+      app, "reproduce", "every experiment of the paper, in one resumable run", kReproduceHelp);
   add_path(*command, "MODEL", options->model, "Hugging Face folder.")->required();
   add_path(*command, "--facts", options->facts,
            "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")

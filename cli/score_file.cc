@@ -6,7 +6,6 @@
 
 #include <bit>
 #include <cerrno>
-#include <cstring>
 #include <string>
 
 #include "engram/base/file.h"
@@ -16,11 +15,6 @@ namespace engram::cli {
 namespace {
 
 constexpr int64_t kHeaderBytes = 128;  // numpy.lib.format 1.0 wants a multiple of 64
-
-[[noreturn]] void fail(const std::filesystem::path& path, const char* what) {
-  const int code = errno;
-  throw FileError(path.string() + ": cannot be " + what + ": " + std::strerror(code));
-}
 
 }  // namespace
 
@@ -32,7 +26,7 @@ ScoreFile::ScoreFile(std::filesystem::path path, int64_t layers, int64_t d_ff)
   std::string pattern = path_.string() + ".XXXXXX";
   descriptor_ = ::mkstemp(pattern.data());
   temporary_ = pattern;
-  if (descriptor_ < 0) fail(path_, "created");
+  if (descriptor_ < 0) throw_file_error(path_, "cannot be created", errno);
   const mode_t mask = ::umask(0);
   ::umask(mask);
   ::fchmod(descriptor_, 0666 & ~mask);  // mkstemp leaves the file to its owner only
@@ -51,7 +45,7 @@ void ScoreFile::write_at(const void* bytes, size_t size, int64_t offset) const {
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
       if (written == 0) errno = ENOSPC;
-      fail(path_, "written");
+      throw_file_error(path_, "cannot be written", errno);
     }
     at += written;
     size -= static_cast<size_t>(written);
@@ -78,17 +72,17 @@ void ScoreFile::commit(int64_t rows) {
   const std::string prefix("\x93NUMPY\x01\x00\x76\x00", kPrefix);  // 0x76 = 128 - 10
   const std::string whole = prefix + header;
   write_at(whole.data(), whole.size(), 0);
-  if (::fsync(descriptor_) != 0) fail(path_, "written");
+  if (::fsync(descriptor_) != 0) throw_file_error(path_, "cannot be written", errno);
   if (::close(descriptor_) != 0) {
     descriptor_ = -1;
-    fail(path_, "written");
+    throw_file_error(path_, "cannot be written", errno);
   }
   descriptor_ = -1;
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int code = errno;
     ::unlink(temporary_.c_str());
     errno = code;
-    fail(path_, "renamed into place");
+    throw_file_error(path_, "cannot be renamed into place", errno);
   }
 }
 

@@ -15,7 +15,7 @@
 namespace engram::cli {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kStatusHelp =
     R"(What a run is and how far it is: what decides its content (model, facts, options),
 the sessions that worked on it, what each experiment has finished, and what was
 skipped and why. While the run goes on it may be called from another terminal as
@@ -209,7 +209,7 @@ void run_status(const StatusOptions& options) {
 
 void add_status_command(CLI::App& app) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App* command = add_command(app, "status", "how far a run is", kHelp);
+  CLI::App* command = add_command(app, "status", "how far a run is", kStatusHelp);
   add_path(*command, "RUN", options->run, "File of the run.")->required();
   add_output_options(*command, options->common);
   command->callback([options] { run_status(*options); });

@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kHelp =
+constexpr const char* kTextsHelp =
     R"(The texts of a file on which neurons are most and least active. Nothing is masked;
 a text counts by its extreme activation over the tokens, and every token shows how
 active the neuron is on it: by colour on a terminal, else in brackets: [so] for at
@@ -215,7 +215,7 @@ std::string marked_text(const TextExample& example, bool byte_level, Marking mar
 void add_texts_command(CLI::App& app) {
   auto options = std::make_shared<TextsOptions>();
   CLI::App* command =
-      add_command(app, "texts", "the texts on which neurons are most and least active", kHelp);
+      add_command(app, "texts", "the texts on which neurons are most and least active", kTextsHelp);
   add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
   command->add_option("--neurons", options->neurons, "LAYER:NEURON,... (both from 0). Required.")
       ->type_name("LIST")

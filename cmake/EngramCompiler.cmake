@@ -18,6 +18,12 @@ target_compile_options(engram_warnings INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>
   $<$<BOOL:${ENGRAM_WERROR}>:-Werror>)
 
+if(CMAKE_UNITY_BUILD)
+  # Several sources as one: what is private to one of them looks to GCC like a header's.
+  target_compile_options(engram_warnings INTERFACE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
+endif()
+
 if(ENGRAM_SANITIZE)
   # Function multiversioning resolves its targets before the sanitizer run time is up.
   add_compile_definitions(ENGRAM_NO_MULTIVERSION)

@@ -12,15 +12,17 @@
 #include "engram/error.h"
 
 namespace engram {
+std::string system_message(int error) {
+  return std::strerror(error);  // NOLINT(concurrency-mt-unsafe)
+}
+
+void throw_file_error(const std::filesystem::path& path, std::string_view what, int error) {
+  throw FileError(path.string() + ": " + std::string(what) + ": " + system_message(error));
+}
+
 namespace {
 
 constexpr size_t kBufferBytes = 1 << 20;
-
-std::string reason(int error) { return std::strerror(error); }  // NOLINT(concurrency-mt-unsafe)
-
-[[noreturn]] void fail(const std::filesystem::path& path, const std::string& what, int error) {
-  throw FileError(path.string() + ": " + what + ": " + reason(error));
-}
 
 /// A file descriptor that is closed on every way out.
 class Descriptor {
@@ -41,12 +43,12 @@ class Descriptor {
 int open_regular(const std::filesystem::path& path, size_t& size) {
   // O_NONBLOCK: a named pipe without a writer would hold the program up before it is refused.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) fail(path, "cannot open", errno);
+  if (descriptor < 0) throw_file_error(path, "cannot open", errno);
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) {
     const int error = errno;
     ::close(descriptor);
-    fail(path, "cannot read its state", error);
+    throw_file_error(path, "cannot read its state", error);
   }
   if (!S_ISREG(status.st_mode)) {
     ::close(descriptor);
@@ -76,7 +78,7 @@ std::string read_file(const std::filesystem::path& path, std::uintmax_t max_byte
   while (done < size) {
     const ssize_t count = ::read(descriptor.number(), text.data() + done, size - done);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path, "cannot read", errno);
+    if (count < 0) throw_file_error(path, "cannot read", errno);
     if (count == 0) break;  // the file shrank while it was read
     done += static_cast<size_t>(count);
   }
@@ -96,13 +98,14 @@ void AtomicFile::check_writable(const std::filesystem::path& path) {
       throw FileError(path.string() + ": exists and is no regular file; refusing to replace it");
     }
   } else if (errno != ENOENT) {
-    fail(path, "cannot write", errno);
+    throw_file_error(path, "cannot write", errno);
   }
   const std::filesystem::path folder = folder_of(path);
-  if (::stat(folder.c_str(), &status) != 0) fail(folder, "cannot write into this folder", errno);
+  if (::stat(folder.c_str(), &status) != 0)
+    throw_file_error(folder, "cannot write into this folder", errno);
   if (!S_ISDIR(status.st_mode)) throw FileError(folder.string() + ": is no folder");
   if (::access(folder.c_str(), W_OK | X_OK) != 0) {
-    fail(folder, "cannot write into this folder", errno);
+    throw_file_error(folder, "cannot write into this folder", errno);
   }
 }
 
@@ -110,7 +113,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   check_writable(path_);
   std::string pattern = (folder_of(path_) / ("." + path_.filename().string() + ".XXXXXX")).string();
   descriptor_ = ::mkostemp(pattern.data(), O_CLOEXEC);
-  if (descriptor_ < 0) fail(path_, "cannot create a file beside it", errno);
+  if (descriptor_ < 0) throw_file_error(path_, "cannot create a file beside it", errno);
   temporary_ = pattern;
   const mode_t mask = ::umask(0);
   ::umask(mask);
@@ -132,7 +135,7 @@ void AtomicFile::flush() {
   while (done < buffer_.size()) {
     const ssize_t count = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path_, "cannot write", errno);
+    if (count < 0) throw_file_error(path_, "cannot write", errno);
     done += static_cast<size_t>(count);
   }
   buffer_.clear();
@@ -140,11 +143,11 @@ void AtomicFile::flush() {
 
 void AtomicFile::commit() {
   flush();
-  if (::fsync(descriptor_) != 0) fail(path_, "cannot write", errno);
+  if (::fsync(descriptor_) != 0) throw_file_error(path_, "cannot write", errno);
   const int descriptor = std::exchange(descriptor_, -1);
-  if (::close(descriptor) != 0) fail(path_, "cannot write", errno);
+  if (::close(descriptor) != 0) throw_file_error(path_, "cannot write", errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0)
-    fail(path_, "cannot rename into place", errno);
+    throw_file_error(path_, "cannot rename into place", errno);
   committed_ = true;
 }
 
@@ -152,7 +155,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   const Descriptor descriptor(open_regular(path, size_));
   if (size_ == 0) return;
   void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor.number(), 0);
-  if (map == MAP_FAILED) fail(path, "cannot map into memory", errno);
+  if (map == MAP_FAILED) throw_file_error(path, "cannot map into memory", errno);
   data_ = static_cast<const std::byte*>(map);
 }
 

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
+#include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 
@@ -21,12 +21,12 @@ constexpr size_t kChunk = size_t{1} << 16U;
 constexpr uint64_t kMostMemory = uint64_t{512} << 20U;
 
 /// Reads the bytes of a regular file or of a pipe.
-class Descriptor {
+class Stream {
  public:
-  explicit Descriptor(const std::filesystem::path& path) : path_(path) {
+  explicit Stream(const std::filesystem::path& path) : path_(path) {
     // Without O_NONBLOCK a named pipe would hold the program up, deaf to Ctrl-C.
     descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor_ < 0) fail("cannot open");
+    if (descriptor_ < 0) throw_file_error(path_, "cannot open", errno);
     struct stat status {};
     const bool known = ::fstat(descriptor_, &status) == 0;
     pipe_ = known && S_ISFIFO(status.st_mode);
@@ -37,9 +37,9 @@ class Descriptor {
                       ", expected a file or a pipe");
     }
   }
-  ~Descriptor() { ::close(descriptor_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  ~Stream() { ::close(descriptor_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
   /// The next bytes, into `buffer`; 0: the end.
   size_t read(std::string& buffer) {
@@ -49,7 +49,7 @@ class Descriptor {
       Interrupt::check();
       count = ::read(descriptor_, buffer.data(), buffer.size());
     } while (count < 0 && (errno == EINTR || errno == EAGAIN));
-    if (count < 0) fail("cannot read");
+    if (count < 0) throw_file_error(path_, "cannot read", errno);
     return static_cast<size_t>(count);
   }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
@@ -61,10 +61,6 @@ class Descriptor {
     pollfd waiting{descriptor_, POLLIN, 0};
     while (::poll(&waiting, 1, kMilliseconds) <= 0) Interrupt::check();
   }
-  [[noreturn]] void fail(const char* what) {
-    throw FileError(path_.string() + ": " + what + ": " +
-                    std::strerror(errno));  // NOLINT(concurrency-mt-unsafe)
-  }
 
   std::filesystem::path path_;
   int descriptor_ = -1;
@@ -74,7 +70,7 @@ class Descriptor {
 /// What an .xz file holds.
 class Unpacker {
  public:
-  explicit Unpacker(Descriptor& from) : from_(from), packed_(kChunk, '\0') {
+  explicit Unpacker(Stream& from) : from_(from), packed_(kChunk, '\0') {
     if (lzma_stream_decoder(&stream_, kMostMemory, LZMA_CONCATENATED) != LZMA_OK) {
       throw InternalError("liblzma cannot be set up");
     }
@@ -113,7 +109,7 @@ class Unpacker {
   }
 
  private:
-  Descriptor& from_;
+  Stream& from_;
   std::string packed_;
   lzma_stream stream_ = LZMA_STREAM_INIT;
   lzma_action action_ = LZMA_RUN;
@@ -124,7 +120,7 @@ class Unpacker {
 
 struct LineReader::Impl {
   size_t longest = kAnyLength;
-  std::unique_ptr<Descriptor> file;
+  std::unique_ptr<Stream> file;
   std::unique_ptr<Unpacker> xz;
   std::string buffer;
   std::string_view rest;  ///< what is read and not yet given out
@@ -146,7 +142,7 @@ LineReader::~LineReader() = default;
 LineReader::LineReader(const std::filesystem::path& path, size_t longest)
     : impl_(std::make_unique<Impl>()) {
   impl_->longest = longest;
-  impl_->file = std::make_unique<Descriptor>(path);
+  impl_->file = std::make_unique<Stream>(path);
   if (path.extension() == ".xz") impl_->xz = std::make_unique<Unpacker>(*impl_->file);
   impl_->buffer.resize(kChunk);
 }

@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kSchema = "engram.delta/1";
+constexpr const char* kDeltaSchema = "engram.delta/1";
 constexpr size_t kLengthBytes = 8;
 constexpr const char* kFingerprintStart = "sha256:";
 constexpr size_t kFingerprintSize = 7 + 64;
@@ -144,7 +144,7 @@ class Reader {
       fail("it has no __metadata__, expected one with the schema \"engram.delta/1\"");
     }
     const std::string schema = text(*metadata, "schema");
-    if (schema != kSchema) {
+    if (schema != kDeltaSchema) {
       fail("got another schema, expected \"engram.delta/1\", which this version reads");
     }
     json edit = json::parse(text(*metadata, "edit"), nullptr, /*allow_exceptions=*/false);
@@ -330,7 +330,7 @@ void write_delta(const std::filesystem::path& file, const Delta& delta) {
   // Words from a command line need not be UTF-8.
   const std::string text =
       to_json(delta).dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
-  write_safetensors(file, tensors, {{"schema", kSchema}, {"edit", text}});
+  write_safetensors(file, tensors, {{"schema", kDeltaSchema}, {"edit", text}});
 }
 
 Delta read_delta(const std::filesystem::path& file) { return Reader(file).read(); }

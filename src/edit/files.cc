@@ -21,26 +21,21 @@ namespace fs = std::filesystem;
 
 constexpr size_t kCopyBytes = 16 << 20;  // between two looks at Ctrl-C
 
-[[noreturn]] void fail(const fs::path& path, const std::string& what, int error) {
-  throw FileError(path.string() + ": " + what + ": " +
-                  std::strerror(error));  // NOLINT(concurrency-mt-unsafe)
-}
-
 Handle open_file(const fs::path& path, int flags, const std::string& what) {
   const int number = ::open(path.c_str(), flags | O_CLOEXEC, 0666);  // NOLINT(*-vararg)
-  if (number < 0) fail(path, what, errno);
+  if (number < 0) throw_file_error(path, what, errno);
   return Handle(number);
 }
 
 void flush(const Handle& file, const fs::path& path) {
-  if (::fsync(file.number()) != 0) fail(path, "cannot write", errno);
+  if (::fsync(file.number()) != 0) throw_file_error(path, "cannot write", errno);
 }
 
 void read_at(const Handle& file, const fs::path& path, std::span<std::byte> bytes, off_t offset) {
   while (!bytes.empty()) {
     const ssize_t count = ::pread(file.number(), bytes.data(), bytes.size(), offset);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path, "cannot read", errno);
+    if (count < 0) throw_file_error(path, "cannot read", errno);
     if (count == 0) throw FileError(path.string() + ": became shorter while it was edited");
     bytes = bytes.subspan(static_cast<size_t>(count));
     offset += count;
@@ -52,7 +47,7 @@ void write_at(const Handle& file, const fs::path& path, std::span<const std::byt
   while (!bytes.empty()) {
     const ssize_t count = ::pwrite(file.number(), bytes.data(), bytes.size(), offset);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path, "cannot write", errno);
+    if (count < 0) throw_file_error(path, "cannot write", errno);
     bytes = bytes.subspan(static_cast<size_t>(count));
     offset += count;
   }
@@ -67,7 +62,7 @@ void copy_by_buffer(const Handle& from, const Handle& to, const fs::path& source
     Interrupt::check();
     const ssize_t count = ::pread(from.number(), buffer.data(), buffer.size(), offset);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(source, "cannot read", errno);
+    if (count < 0) throw_file_error(source, "cannot read", errno);
     if (count == 0) return;
     write_at(to, target, std::span(buffer).first(static_cast<size_t>(count)), offset);
     offset += count;
@@ -78,7 +73,8 @@ void copy_one(const fs::path& source, const fs::path& target) {
   const Handle from = open_file(source, O_RDONLY | O_NONBLOCK, "cannot open");
   const Handle to = open_file(target, O_WRONLY | O_CREAT | O_EXCL, "cannot create");
   struct stat status {};
-  if (::fstat(from.number(), &status) != 0) fail(source, "cannot read its state", errno);
+  if (::fstat(from.number(), &status) != 0)
+    throw_file_error(source, "cannot read its state", errno);
   if (!S_ISREG(status.st_mode)) {
     throw FileError(source.string() + ": is no regular file");
   }
@@ -122,7 +118,7 @@ void write_layer(const Handle& file, const StoredTensor& matrix, const DeltaLaye
 
 void check_only_name(const Handle& file, const fs::path& path) {
   struct stat status {};
-  if (::fstat(file.number(), &status) != 0) fail(path, "cannot read its state", errno);
+  if (::fstat(file.number(), &status) != 0) throw_file_error(path, "cannot read its state", errno);
   if (status.st_nlink == 1) return;
   throw InputError(path.string() + ": got a file with " + std::to_string(status.st_nlink) +
                    " names (hard links), expected one of its own: the others would be edited too");
@@ -142,7 +138,7 @@ Handle& Handle::operator=(Handle&& other) noexcept {
 Handle lock_path(const fs::path& path, const std::string& what) {
   Handle handle = open_file(path, O_RDONLY | O_NONBLOCK, "cannot open");
   if (::flock(handle.number(), LOCK_EX | LOCK_NB) == 0) return handle;
-  if (errno != EWOULDBLOCK) fail(path, "cannot lock", errno);
+  if (errno != EWOULDBLOCK) throw_file_error(path, "cannot lock", errno);
   throw FileError(what + ": another process is working on it");
 }
 
@@ -151,19 +147,21 @@ void sync_folder(const fs::path& folder) {
 }
 
 void rename_file(const fs::path& from, const fs::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) fail(to, "cannot rename into place", errno);
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    throw_file_error(to, "cannot rename into place", errno);
   sync_folder(to.parent_path());
 }
 
 void remove_file(const fs::path& path) {
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail(path, "cannot remove", errno);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+    throw_file_error(path, "cannot remove", errno);
   sync_folder(path.parent_path());
 }
 
 FolderInMaking::FolderInMaking(const fs::path& place) : place_(place) {
   partial_ = place.parent_path() / ("." + place.filename().string() + ".engram-partial");
   if (::mkdir(partial_.c_str(), 0777) != 0 && errno != EEXIST) {
-    fail(place, "cannot create a folder beside it", errno);
+    throw_file_error(place, "cannot create a folder beside it", errno);
   }
   lock_ = lock_path(partial_, place.string());
   struct stat mine {};
@@ -189,7 +187,7 @@ void FolderInMaking::commit() {
   sync_folder(partial_);
   // An empty folder in the place is replaced, a full one is not.
   if (::rename(partial_.c_str(), place_.c_str()) != 0) {
-    fail(place_, "cannot rename into place", errno);
+    throw_file_error(place_, "cannot rename into place", errno);
   }
   committed_ = true;
   sync_folder(place_.parent_path());

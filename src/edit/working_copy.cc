@@ -27,7 +27,7 @@ using nlohmann::json;
 constexpr const char* kHistory = "engram-edits";
 constexpr const char* kCopy = "copy.json";
 constexpr const char* kPending = "pending.safetensors";
-constexpr const char* kSchema = "engram.working-copy/1";
+constexpr const char* kWorkingCopySchema = "engram.working-copy/1";
 
 std::string edit_name(size_t number) {
   std::string digits = std::to_string(number);
@@ -185,7 +185,8 @@ struct WorkingCopy::Impl {
                        expected);
     };
     if (!copy.is_object()) wrong("a JSON object");
-    if (copy.value("schema", json()) != kSchema) wrong("the schema \"engram.working-copy/1\"");
+    if (copy.value("schema", json()) != kWorkingCopySchema)
+      wrong("the schema \"engram.working-copy/1\"");
     const auto field = copy.find("base");
     if (field == copy.end() || !field->is_string()) wrong("\"base\", a fingerprint");
     base = field->get<std::string>();
@@ -363,8 +364,9 @@ WorkingCopy WorkingCopy::create(const fs::path& model, const fs::path& directory
   if (failed) throw FileError(folder.path().string() + ": " + failed.message());
   AtomicFile copy(folder.path() / kHistory / kCopy);
   copy.write(
-      json{{"schema", kSchema}, {"base", base}, {"files", files}, {"model_files", states}}.dump(
-          2, ' ', false, json::error_handler_t::replace) +
+      json{
+          {"schema", kWorkingCopySchema}, {"base", base}, {"files", files}, {"model_files", states}}
+          .dump(2, ' ', false, json::error_handler_t::replace) +
       "\n");
   copy.commit();
   {

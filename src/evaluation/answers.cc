@@ -276,8 +276,8 @@ class EditMeasurement {
     for (const OutputEdit& edit : edits) edits_.push_back(place_edit(model, edit));
     for (size_t i = 0; i < trials.size(); ++i) {
       const EditTrial& trial = trials[i];
-      if (trial.probe >= probes.size() || (trial.edit != kNone && trial.edit >= edits.size()) ||
-          (trial.other != kNone && trial.other >= others.size())) {
+      if (trial.probe >= probes.size() || (trial.edit != kNoIndex && trial.edit >= edits.size()) ||
+          (trial.other != kNoIndex && trial.other >= others.size())) {
         throw InternalError("measure_edits: a trial names what is not there");
       }
       trials_of_[trial.probe].push_back(i);
@@ -305,7 +305,7 @@ class EditMeasurement {
     for (size_t b = 0; b < batch.index.size(); ++b) {
       for (const size_t trial : trials_of_[batch.index[b]]) {
         const uint32_t edit = trials_[trial].edit;
-        const int64_t first = edit == kNone ? layers : edits_[edit].first(layers);
+        const int64_t first = edit == kNoIndex ? layers : edits_[edit].first(layers);
         rows.push_back({trial, static_cast<int64_t>(b), first, edit});
         if (first < layers) keep[static_cast<size_t>(first)] = true;
       }
@@ -367,7 +367,7 @@ class EditMeasurement {
 
   [[nodiscard]] bool asks_other(const Row& row, int64_t masks) const {
     const uint32_t other = trials_[row.trial].other;
-    return other != kNone && static_cast<int64_t>(others_[other].size()) == masks;
+    return other != kNoIndex && static_cast<int64_t>(others_[other].size()) == masks;
   }
 
   /// [rows, k] the other answers, 0 where there is none; undefined when no row has one.

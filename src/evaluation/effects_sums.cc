@@ -6,7 +6,7 @@
 namespace engram {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 
 /// Columns per scope.
 enum Column : size_t { kPrompts, kFacts, kSumP, kP, kLogP, kTop, kLogRank, kKnown, kSourceColumns };
@@ -48,7 +48,7 @@ std::array<double, kMetrics> metrics(std::span<const std::vector<double>> relati
     with_ratio += 1;
   }
   std::array<double, kMetrics> values;
-  values.fill(kNone);
+  values.fill(kUndefined);
   const auto set = [&](Metric metric, double total, double count) {
     if (count > 0) values[static_cast<size_t>(metric)] = settled(total / count);
   };
@@ -133,7 +133,7 @@ void estimate_effects(std::span<const std::vector<double>> relations, std::span<
 double ratio_of_means(const std::vector<double>& relation, Scope scope, size_t source) {
   const auto at = static_cast<size_t>(scope);
   const double before = prompts_p(relation, scope);
-  if (!(before > 0) || column(relation, at, source_column(source, kTried)) == 0) return kNone;
+  if (!(before > 0) || column(relation, at, source_column(source, kTried)) == 0) return kUndefined;
   return column(relation, at, source_column(source, kChangeSumP)) / before;
 }
 
@@ -162,19 +162,19 @@ EffectRow make_row(const ClusteredSums& clustered, Scope scope,
   row.facts = static_cast<int64_t>(total[kFacts]);
   row.prompts = static_cast<int64_t>(total[kPrompts]);
   row.known = static_cast<int64_t>(total[kKnown]);
-  const double n = total[kFacts] > 0 ? total[kFacts] : kNone;
+  const double n = total[kFacts] > 0 ? total[kFacts] : kUndefined;
   const double log_rank = total[kLogRank] / n;
   row.before = {total[kP] / n, total[kLogP] / n, total[kTop] / n, std::exp(log_rank)};
   const auto interval = [&](size_t block, size_t m) {
     Interval found = intervals[at * kPerScope + block * kMetrics + m];
     const bool of_known = static_cast<Metric>(m) == Metric::kMeanOfRatios;
-    if ((of_known ? known_clusters : clusters) < 2) found.low = found.high = kNone;
+    if ((of_known ? known_clusters : clusters) < 2) found.low = found.high = kUndefined;
     return found;
   };
   for (size_t s = 0; s < kSources; ++s) {
     const auto change = [&](SourceColumn c) {
       const double tried = total[source_column(s, kTried)];
-      return tried > 0 ? total[source_column(s, c)] / tried : kNone;
+      return tried > 0 ? total[source_column(s, c)] / tried : kUndefined;
     };
     row.after[s] = {row.before.p + change(kChangeP), row.before.log_p + change(kChangeLogP),
                     settled(row.before.accuracy + change(kChangeTop)),

@@ -11,7 +11,7 @@
 namespace engram {
 namespace {
 
-constexpr int kWidth = 820;
+constexpr int kChartWidth = 820;
 
 int height_of(const Chart& chart) {
   if (chart.height > 0) return chart.height;
@@ -27,7 +27,7 @@ using Text = std::unique_ptr<char, decltype(&engram_hf_free_text)>;
 
 std::string chart_svg(const Chart& chart) {
   nlohmann::ordered_json json = chart_json(chart);
-  json["width"] = kWidth;
+  json["width"] = kChartWidth;
   json["height"] = std::min(height_of(chart), 8000);
   const std::string text = dump_json(json);
   char* error = nullptr;

@@ -12,8 +12,8 @@ namespace {
 
 constexpr double kStandard = 20;  // neurons of the paper's erasure
 constexpr std::array<const char*, 4> kScopes = {"own", "held-out", "other-relations", "text"};
-constexpr std::array<const char*, 4> kScopeTitles = {"own prompts", "held-out prompts",
-                                                     "facts of other relations", "ordinary text"};
+constexpr std::array<const char*, 4> kErasureScopes = {"own prompts", "held-out prompts",
+                                                       "facts of other relations", "ordinary text"};
 constexpr std::array<const char*, 3> kModes = {"zero", "unk", "mean"};
 constexpr std::array<const char*, 3> kModeTitles = {"zero", "[UNK] embedding",
                                                     "mean of the layer's values"};
@@ -76,14 +76,15 @@ Erasures read_erasures(const ReportInput& input) {
 }
 
 /// What is erased and where it is looked at.
-struct Selected {
+struct SelectedErasure {
   std::string source, mode;
   double neurons = kStandard;  ///< at most; a relation with fewer gives all that it has
   std::string scope;
 };
 
 /// The relation's largest set of at most so many neurons, nullptr: none in this scope.
-const Means* find(const Erasures& erasures, const Selected& what, const std::string& relation) {
+const Means* find(const Erasures& erasures, const SelectedErasure& what,
+                  const std::string& relation) {
   const auto by_relation = erasures.find({what.source, what.mode});
   if (by_relation == erasures.end()) return nullptr;
   const auto sizes = by_relation->second.find(relation);
@@ -109,8 +110,8 @@ struct Erased {
 };
 
 /// `control` may be nullptr; only relations that have both are compared.
-Erased measure(const ReportInput& input, const Erasures& erasures, const Selected& what,
-               const Selected* control = nullptr) {
+Erased measure(const ReportInput& input, const Erasures& erasures, const SelectedErasure& what,
+               const SelectedErasure* control = nullptr) {
   Erased erased;
   constexpr size_t kWidth = 8;
   // Then relations, and of those with a control: how many, and both factors.
@@ -200,7 +201,7 @@ ReportTable modes_table(const ReportInput& input, const Erasures& erasures) {
       if (m == 0 && s == 0) paper = published::kEraseInside;
       if (m == 0 && s == 2) paper = published::kEraseOutside;
       table.rows.push_back(
-          {text_cell(kModeTitles[m]), text_cell(kScopeTitles[s]), number_cell(of.relations),
+          {text_cell(kModeTitles[m]), text_cell(kErasureScopes[s]), number_cell(of.relations),
            number_cell(of.before.value), number_cell(of.after.value), interval_cell(of.factor),
            number_cell(of.top.value), interval_cell(of.top_change), text_cell(paper)});
     }
@@ -226,17 +227,17 @@ ReportTable controls_table(const ReportInput& input, const Erasures& erasures) {
        {"relation's neurons beyond this", CellFormat::kNumber},
        {"change of accuracy", CellFormat::kSignedPercent}});
   for (size_t s = 0; s < kScopes.size(); ++s) {
-    const Selected own{"relation", "zero", kStandard, kScopes[s]};
+    const SelectedErasure own{"relation", "zero", kStandard, kScopes[s]};
     const Erased of = measure(input, erasures, own);
     if (of.relations == 0) continue;
-    table.rows.push_back({text_cell("the relation's neurons"), text_cell(kScopeTitles[s]),
+    table.rows.push_back({text_cell("the relation's neurons"), text_cell(kErasureScopes[s]),
                           number_cell(of.relations), interval_cell(of.factor), number_cell(NAN),
                           interval_cell(of.top_change)});
     for (size_t k = 0; k < kRandom.size(); ++k) {
-      const Selected control{kRandom[k], "zero", kStandard, kScopes[s]};
+      const SelectedErasure control{kRandom[k], "zero", kStandard, kScopes[s]};
       const Erased random = measure(input, erasures, control);
       if (random.relations == 0) continue;
-      table.rows.push_back({text_cell(kRandomTitles[k]), text_cell(kScopeTitles[s]),
+      table.rows.push_back({text_cell(kRandomTitles[k]), text_cell(kErasureScopes[s]),
                             number_cell(random.relations), interval_cell(random.factor),
                             interval_cell(measure(input, erasures, own, &control).beyond),
                             interval_cell(random.top_change)});
@@ -268,7 +269,7 @@ ReportTable audit_table(const ReportInput& input, const Erasures& erasures) {
       const Erased of = measure(input, erasures, {"relation", kModes[m], kStandard, kScopes[s]});
       if (of.relations == 0) continue;
       table.rows.push_back(
-          {text_cell(kModeTitles[m]), text_cell(kScopeTitles[s]), number_cell(of.relations),
+          {text_cell(kModeTitles[m]), text_cell(kErasureScopes[s]), number_cell(of.relations),
            interval_cell(of.top), interval_cell(of.top_after), interval_cell(of.top_change),
            interval_cell(of.p), interval_cell(of.p_after), interval_cell(of.p_change),
            interval_cell(of.rank), interval_cell(of.rank_after)});
@@ -314,9 +315,9 @@ ReportTable sweep_table(const ReportInput& input, const Erasures& erasures) {
                   {"neurons, mean", CellFormat::kNumber},
                   {"relations", CellFormat::kCount}});
   for (size_t s = 0; s < 3; ++s) {
-    table.columns.push_back({std::string(kScopeTitles[s]) + ": factor", CellFormat::kNumber});
+    table.columns.push_back({std::string(kErasureScopes[s]) + ": factor", CellFormat::kNumber});
     table.columns.push_back(
-        {std::string(kScopeTitles[s]) + ": change of accuracy", CellFormat::kSignedPercent});
+        {std::string(kErasureScopes[s]) + ": change of accuracy", CellFormat::kSignedPercent});
   }
   for (const auto& [source, title] : kSwept) {
     for (const double size : sizes_of(erasures, source)) {
@@ -344,7 +345,7 @@ ReportTable sweep_table(const ReportInput& input, const Erasures& erasures) {
 Chart sweep_chart(const ReportInput& input, const Erasures& erasures, size_t scope) {
   Chart chart;
   chart.id = std::string("erase-") + kScopes[scope] + "-chart";
-  chart.title = std::string("Erasing n neurons: ") + kScopeTitles[scope];
+  chart.title = std::string("Erasing n neurons: ") + kErasureScopes[scope];
   chart.meaning =
       "Perplexity of the answer, after over before; 1 is no change. Both axes are "
       "logarithmic.";
@@ -363,7 +364,7 @@ Chart sweep_chart(const ReportInput& input, const Erasures& erasures, size_t sco
 }
 
 /// One relation's perplexities, by mode.
-ReportTable relations_table(const ReportInput& input, const Erasures& erasures) {
+ReportTable relation_erasures_table(const ReportInput& input, const Erasures& erasures) {
   ReportTable table = make_table(
       "erase-relations", "Erasing by relation",
       "Each relation's 20 neurons, one relation at a time.",
@@ -544,7 +545,7 @@ ReportSection erase_section(const ReportInput& input) {
   section.blocks.emplace_back(sweep_table(input, erasures));
   section.blocks.emplace_back(audit_table(input, erasures));
   add_lens(input, section);
-  section.blocks.emplace_back(relations_table(input, erasures));
+  section.blocks.emplace_back(relation_erasures_table(input, erasures));
   return section;
 }
 

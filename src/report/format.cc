@@ -160,7 +160,7 @@ Json table_json(const ReportTable& table) {
 
 Json examples_json(const ReportExamples& examples) {
   Json list = Json::array();
-  for (const TextExample& example : examples.examples) {
+  for (const MarkedText& example : examples.examples) {
     Json tokens = Json::array();
     for (const auto& [token, activation] : example.tokens) {
       tokens.push_back({token, json_number(activation)});

@@ -166,7 +166,7 @@ std::string token_text(const std::string& token, bool first) {
   return first ? token : " " + token;
 }
 
-std::string example_html(const TextExample& example, double largest) {
+std::string example_html(const MarkedText& example, double largest) {
   std::string out =
       "<li><b>" + cell_text(number_cell(example.activation), CellFormat::kSigned) + "</b> ";
   for (size_t t = 0; t < example.tokens.size(); ++t) {
@@ -192,7 +192,7 @@ std::string example_html(const TextExample& example, double largest) {
 std::string examples_csv(const ReportExamples& examples) {
   std::string out = "neuron,end,text,place,token,activation\r\n";
   for (size_t e = 0; e < examples.examples.size(); ++e) {
-    const TextExample& example = examples.examples[e];
+    const MarkedText& example = examples.examples[e];
     for (size_t t = 0; t < example.tokens.size(); ++t) {
       out += csv_field(example.neuron) + (example.lowest ? ",lowest," : ",highest,") +
              std::to_string(e) + "," + std::to_string(t) + "," +
@@ -207,14 +207,14 @@ std::string examples_html(const ReportExamples& block) {
   std::string out = "<div class=\"block texts\" id=\"" + escaped(block.id) + "\">\n<h3>" +
                     escaped(block.title) + "</h3>\n" + paragraph("", block.meaning);
   for (size_t begin = 0; begin < block.examples.size();) {
-    const TextExample& first = block.examples[begin];
+    const MarkedText& first = block.examples[begin];
     size_t end = begin;
     while (end < block.examples.size() && block.examples[end].neuron == first.neuron &&
            block.examples[end].lowest == first.lowest) {
       ++end;
     }
     double largest = 0;  // of the neuron, both ends
-    for (const TextExample& one : block.examples) {
+    for (const MarkedText& one : block.examples) {
       if (one.neuron != first.neuron) continue;
       for (const auto& [token, activation] : one.tokens) {
         largest = std::max(largest, std::abs(activation));

@@ -16,7 +16,7 @@ constexpr const char* kHubsDefined =
     "Hubs are the ten neurons in the most facts, and every neuron in at least 10 % of all facts. ";
 
 /// A family, what is left of it without hubs, and the measures of both.
-struct Measured {
+struct MeasuredSet {
   std::string name;
   SetFamily family, rest;
   SetMeasures all, no_hubs;
@@ -30,8 +30,8 @@ std::string family_name(const std::string& source) {
   return source;
 }
 
-Measured measure(const ReportInput& input, SetFamily family, size_t layers) {
-  Measured found;
+MeasuredSet measure(const ReportInput& input, SetFamily family, size_t layers) {
+  MeasuredSet found;
   found.name = family_name(family.source);
   found.hubs = hubs_of(family);
   found.rest = without(family, found.hubs);
@@ -54,7 +54,7 @@ size_t layer_count(const ReportInput& input, const std::vector<SetFamily>& famil
   return layers;
 }
 
-ReportTable counts_table(const std::vector<Measured>& sets) {
+ReportTable counts_table(const std::vector<MeasuredSet>& sets) {
   ReportTable table = make_table(
       "neurons", "Neurons per fact and what facts share",
       "Neurons that carry single facts would share little with other facts' sets, and least across "
@@ -93,7 +93,7 @@ ReportTable counts_table(const std::vector<Measured>& sets) {
           {published::kNeuronsAcross, published::kBaselineAcross},
           published::kEleutherAcross}};
   for (const Row& row : rows) {
-    for (const Measured& set : sets) {
+    for (const MeasuredSet& set : sets) {
       const bool located = set.family.source == "ig";
       const bool baseline = set.family.source == "activation";
       table.rows.push_back({text_cell(row.name), text_cell(set.name),
@@ -105,7 +105,7 @@ ReportTable counts_table(const std::vector<Measured>& sets) {
   return table;
 }
 
-ReportTable sets_table(const std::vector<Measured>& sets) {
+ReportTable sets_table(const std::vector<MeasuredSet>& sets) {
   ReportTable table =
       make_table("sets", "The sets as a whole",
                  "How many different neurons the facts have between them.", kHubsDefined,
@@ -116,7 +116,7 @@ ReportTable sets_table(const std::vector<Measured>& sets) {
                   {"different neurons", CellFormat::kCount},
                   {"of them in one fact only", CellFormat::kPercent},
                   {"hubs left out", CellFormat::kCount}});
-  for (const Measured& set : sets) {
+  for (const MeasuredSet& set : sets) {
     for (const bool all : {true, false}) {
       const SetFamily& family = all ? set.family : set.rest;
       const std::vector<NeuronFacts> counts = neuron_frequencies(family.facts);
@@ -135,7 +135,7 @@ ReportTable sets_table(const std::vector<Measured>& sets) {
   return table;
 }
 
-ReportTable layers_table(const std::vector<Measured>& sets, size_t layers) {
+ReportTable layers_table(const std::vector<MeasuredSet>& sets, size_t layers) {
   ReportTable table = make_table(
       "layers", "Where the neurons are",
       "The paper finds most knowledge neurons in the topmost layers (a figure without numbers).",
@@ -143,13 +143,13 @@ ReportTable layers_table(const std::vector<Measured>& sets, size_t layers) {
                   "from 0. ") +
           kHubsDefined,
       {{"layer", CellFormat::kCount}});
-  for (const Measured& set : sets) {
+  for (const MeasuredSet& set : sets) {
     table.columns.push_back({set.name, CellFormat::kPercent});
     table.columns.push_back({set.name + ", without hubs", CellFormat::kPercent});
   }
   for (size_t l = 0; l < layers; ++l) {
     std::vector<ReportCell> row = {number_cell(static_cast<double>(l))};
-    for (const Measured& set : sets) {
+    for (const MeasuredSet& set : sets) {
       row.push_back(interval_cell(set.all.layers[l]));
       row.push_back(interval_cell(set.no_hubs.layers[l]));
     }
@@ -158,7 +158,7 @@ ReportTable layers_table(const std::vector<Measured>& sets, size_t layers) {
   return table;
 }
 
-Chart layers_chart(const std::vector<Measured>& sets, size_t layers) {
+Chart layers_chart(const std::vector<MeasuredSet>& sets, size_t layers) {
   Chart chart;
   chart.id = "layers-chart";
   chart.title = "Distribution over layers";
@@ -169,7 +169,7 @@ Chart layers_chart(const std::vector<Measured>& sets, size_t layers) {
   chart.x = {"layer", false, false};
   chart.y = {"share of the sets' neurons (%)", false, true};
   for (size_t l = 0; l < layers; ++l) chart.categories.push_back(std::to_string(l));
-  for (const Measured& set : sets) {
+  for (const MeasuredSet& set : sets) {
     if (set.family.source == "random") continue;
     for (const bool all : {true, false}) {
       ChartSeries series{set.name + (all ? "" : ", without hubs"), {}};
@@ -183,7 +183,7 @@ Chart layers_chart(const std::vector<Measured>& sets, size_t layers) {
   return chart;
 }
 
-Chart sizes_chart(const std::vector<Measured>& sets) {
+Chart sizes_chart(const std::vector<MeasuredSet>& sets) {
   Chart chart;
   chart.id = "sizes-chart";
   chart.title = "Neurons per fact";
@@ -193,7 +193,7 @@ Chart sizes_chart(const std::vector<Measured>& sets) {
   chart.y = {"share of the facts (%)", false, true};
   constexpr size_t kMost = 20;
   size_t largest = 0;
-  for (const Measured& set : sets) {
+  for (const MeasuredSet& set : sets) {
     for (const FactNeurons& fact : set.family.facts) {
       largest = std::max(largest, std::min(fact.neurons.size(), kMost));
     }
@@ -201,7 +201,7 @@ Chart sizes_chart(const std::vector<Measured>& sets) {
   for (size_t n = 0; n <= largest; ++n) {
     chart.categories.push_back(std::to_string(n) + (n == kMost ? "+" : ""));
   }
-  for (const Measured& set : sets) {
+  for (const MeasuredSet& set : sets) {
     if (set.family.source == "random") continue;
     std::vector<double> counts(largest + 1, 0.0);
     for (const FactNeurons& fact : set.family.facts) {
@@ -219,7 +219,7 @@ Chart sizes_chart(const std::vector<Measured>& sets) {
   return chart;
 }
 
-ReportTable hubs_table(const std::vector<Measured>& sets) {
+ReportTable hubs_table(const std::vector<MeasuredSet>& sets) {
   constexpr size_t kShown = 10;
   ReportTable table =
       make_table("hubs", "Hubs", "Neurons in many facts' sets carry no single fact.", kHubsDefined,
@@ -229,7 +229,7 @@ ReportTable hubs_table(const std::vector<Measured>& sets) {
                   {"facts", CellFormat::kCount},
                   {"share of all facts", CellFormat::kPercent},
                   {"relations", CellFormat::kCount}});
-  for (const Measured& set : sets) {
+  for (const MeasuredSet& set : sets) {
     if (set.family.source == "random") continue;
     std::map<NeuronId, std::set<std::string_view>> relations;
     for (const FactNeurons& fact : set.family.facts) {
@@ -256,26 +256,27 @@ ReportTable hubs_table(const std::vector<Measured>& sets) {
 }
 
 /// What the table `selection` says of one relation and source.
-struct Selected {
+struct SelectedNeurons {
   double facts = 0, share = NAN, passes = 0, mean = NAN, too_few = 0, negative = 0;
   bool within = true;
 };
 
-std::map<std::string, Selected> read_selection(const ReportInput& input,
-                                               const std::string& source) {
+std::map<std::string, SelectedNeurons> read_selection(const ReportInput& input,
+                                                      const std::string& source) {
   const Table& table = run_table("selection");
-  std::map<std::string, Selected> found;
+  std::map<std::string, SelectedNeurons> found;
   for_rows(input.run, "selection", {{"source", source}}, [&](const Cells& row) {
-    found.emplace(row.text(table.column("relation")),
-                  Selected{row.real(table.column("facts")), row.real(table.column("share")),
-                           row.real(table.column("passes")), row.real(table.column("mean")),
-                           row.real(table.column("too_few")), row.real(table.column("negative")),
-                           row.integer(table.column("within")) != 0});
+    found.emplace(
+        row.text(table.column("relation")),
+        SelectedNeurons{row.real(table.column("facts")), row.real(table.column("share")),
+                        row.real(table.column("passes")), row.real(table.column("mean")),
+                        row.real(table.column("too_few")), row.real(table.column("negative")),
+                        row.integer(table.column("within")) != 0});
   });
   return found;
 }
 
-ReportTable relations_table(const ReportInput& input, const std::vector<Measured>& sets) {
+ReportTable relation_neurons_table(const ReportInput& input, const std::vector<MeasuredSet>& sets) {
   ReportTable table = make_table(
       "relations", "Knowledge neurons by relation",
       "How the sets of each relation were chosen, and what its facts share.",
@@ -289,7 +290,7 @@ ReportTable relations_table(const ReportInput& input, const std::vector<Measured
        {"p", CellFormat::kNumber},
        {"passes", CellFormat::kCount},
        {"in range", CellFormat::kText}});
-  for (const Measured& set : sets) {
+  for (const MeasuredSet& set : sets) {
     if (set.family.source == "random") continue;
     const std::string name = set.family.source == "ig" ? "" : "baseline: ";
     for (const char* of : {"", ", no hubs"}) {
@@ -297,12 +298,12 @@ ReportTable relations_table(const ReportInput& input, const std::vector<Measured
       table.columns.push_back({name + "shared within" + of, CellFormat::kNumber});
     }
   }
-  const std::map<std::string, Selected> selected = read_selection(input, "ig");
+  const std::map<std::string, SelectedNeurons> selected = read_selection(input, "ig");
   for (size_t r = 0; r < input.facts.relations().size(); ++r) {
     const std::string& relation = input.facts.relations()[r];
     const auto of = selected.find(relation);
     if (of == selected.end()) continue;
-    const Selected& s = of->second;
+    const SelectedNeurons& s = of->second;
     std::vector<ReportCell> row = {text_cell(relation),
                                    number_cell(s.facts),
                                    number_cell(s.too_few),
@@ -310,7 +311,7 @@ ReportTable relations_table(const ReportInput& input, const std::vector<Measured
                                    number_cell(s.share),
                                    number_cell(s.passes),
                                    text_cell(s.within ? "yes" : "no")};
-    for (const Measured& set : sets) {
+    for (const MeasuredSet& set : sets) {
       if (set.family.source == "random") continue;
       for (const bool all : {true, false}) {
         const SetFamily& family = all ? set.family : set.rest;
@@ -463,7 +464,7 @@ ReportSection neurons_section(const ReportInput& input) {
   const size_t layers = layer_count(input, families);
   const int64_t d_ff = input.size("d_ff");
   if (d_ff > 0) families.push_back(random_family(input, located, d_ff));
-  std::vector<Measured> sets;
+  std::vector<MeasuredSet> sets;
   sets.reserve(families.size());
   for (SetFamily& family : families) sets.push_back(measure(input, std::move(family), layers));
 
@@ -479,7 +480,7 @@ ReportSection neurons_section(const ReportInput& input) {
   section.blocks.emplace_back(layers_table(sets, layers));
   section.blocks.emplace_back(layers_chart(sets, layers));
   section.blocks.emplace_back(hubs_table(sets));
-  section.blocks.emplace_back(relations_table(input, sets));
+  section.blocks.emplace_back(relation_neurons_table(input, sets));
   section.blocks.emplace_back(stability_table(input, located));
   return section;
 }

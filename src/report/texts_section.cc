@@ -62,7 +62,7 @@ Activations read_activations(const ReportInput& input) {
 }
 
 /// Facts and sum of their means by source, then the same over facts that have both sources 0 and 2.
-enum : size_t { kFacts = 0, kMean = 3, kPairs = 6, kFirst, kSecond, kColumns };
+enum : size_t { kFacts = 0, kMean = 3, kPairs = 6, kFirst, kSecond, kTextColumns };
 
 ReportTable activation_table(const ReportInput& input, const Activations& all) {
   ReportTable table = make_table(
@@ -84,7 +84,7 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
   for (const Contrast& contrast : kContrasts) {
     const auto found = all.find({contrast.kind, contrast.mask});
     if (found == all.end()) continue;
-    FactSums sums(input.facts, kColumns);
+    FactSums sums(input.facts, kTextColumns);
     double facts = 0;
     double texts = 0;
     for (const auto& [id, sources] : found->second) {
@@ -263,7 +263,7 @@ ReportExamples examples(const ReportInput& input) {
              {{"relation", relation}, {"layer", layer}, {"neuron", neuron}},
              [&, relation = relation, layer = layer, neuron = neuron](const Cells& row) {
                if (row.integer(place) >= kShown) return;
-               TextExample one;
+               MarkedText one;
                one.neuron = relation + ": layer " + std::to_string(layer) + ", neuron " +
                             std::to_string(neuron);
                one.lowest = row.integer(lowest) != 0;

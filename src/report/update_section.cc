@@ -16,7 +16,7 @@ namespace {
 enum EditScope : size_t { kOwn, kHeldOut, kSame, kOther, kText, kEditScopes };
 constexpr std::array<const char*, kEditScopes> kScopeNames = {"own", "held-out", "same-relation",
                                                               "other-relations", "text"};
-constexpr std::array<const char*, kEditScopes> kScopeTitles = {
+constexpr std::array<const char*, kEditScopes> kEditScopeTitles = {
     "own prompts", "held-out prompts", "other facts of the relation", "facts of other relations",
     "ordinary text"};
 
@@ -100,7 +100,7 @@ struct Rates {
 };
 
 /// Columns of the sums of one scope.
-enum : size_t { kPrompts, kRight, kChanged, kSuccess, kBefore, kAfter, kColumns };
+enum : size_t { kPrompts, kRight, kChanged, kSuccess, kBefore, kAfter, kEditColumns };
 enum : size_t { kChangeRate, kSuccessRate, kPplBefore, kPplAfter, kRise, kRelative, kEstimates };
 
 void add_sums(std::span<double> to, const EditSums& sums) {
@@ -124,7 +124,7 @@ void estimate(std::span<const double> sums, std::span<double> out) {
 template <typename Keep>
 Rates rates(const ReportInput& input, const std::vector<Edit>& edits, EditScope scope, Keep keep) {
   Rates found;
-  FactSums sums(input.facts, kColumns);
+  FactSums sums(input.facts, kEditColumns);
   for (const Edit& edit : edits) {
     if (edit.neurons == 0 || !keep(edit) || edit.scopes[scope].prompts == 0) continue;
     found.edits += 1;
@@ -185,7 +185,7 @@ ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong
       const Rates of = rates(input, found->second, scope, keep);
       if (of.edits == 0 && empty == 0) continue;
       std::vector<ReportCell> row = {
-          text_cell(words.title),   text_cell(kScopeTitles[scope]),
+          text_cell(words.title),   text_cell(kEditScopeTitles[scope]),
           number_cell(of.edits),    number_cell(static_cast<double>(empty)),
           number_cell(of.right),    interval_cell(of.change),
           interval_cell(of.success)};
@@ -224,7 +224,7 @@ ReportTable difference_table(const ReportInput& input, const Edits& edits) {
     const auto other = edits.find(words.name);
     if (other == edits.end() || other == knowledge) continue;
     for (const EditScope scope : {kOwn, kHeldOut}) {
-      FactSums sums(input.facts, 2 * kColumns);
+      FactSums sums(input.facts, 2 * kEditColumns);
       double facts = 0;
       std::map<int64_t, const Edit*> by_fact;
       for (const Edit& edit : other->second) by_fact.emplace(edit.fact, &edit);
@@ -236,8 +236,8 @@ ReportTable difference_table(const ReportInput& input, const Edits& edits) {
         }
         facts += 1;
         const std::span<double> to = sums.of(edit.fact);
-        add_sums(to.first(kColumns), edit.scopes[scope]);
-        add_sums(to.subspan(kColumns), match->second->scopes[scope]);
+        add_sums(to.first(kEditColumns), edit.scopes[scope]);
+        add_sums(to.subspan(kEditColumns), match->second->scopes[scope]);
       }
       if (facts == 0) continue;
       const std::vector<Interval> found = bootstrap(
@@ -247,13 +247,13 @@ ReportTable difference_table(const ReportInput& input, const Edits& edits) {
             const std::span<const double> all(total);
             std::array<double, kEstimates> a{};
             std::array<double, kEstimates> b{};
-            estimate(all.first(kColumns), a);
-            estimate(all.subspan(kColumns), b);
+            estimate(all.first(kEditColumns), a);
+            estimate(all.subspan(kEditColumns), b);
             out[0] = a[kChangeRate] - b[kChangeRate];
             out[1] = a[kSuccessRate] - b[kSuccessRate];
           },
           input.options.bootstrap);
-      table.rows.push_back({text_cell(words.title), text_cell(kScopeTitles[scope]),
+      table.rows.push_back({text_cell(words.title), text_cell(kEditScopeTitles[scope]),
                             number_cell(facts), interval_cell(found[0]), interval_cell(found[1])});
     }
   }
@@ -290,7 +290,7 @@ ReportTable perplexity_table(const ReportInput& input, const Edits& edits) {
         if (scope == kOther) paper = published::kPerplexityAcross;
       }
       table.rows.push_back(
-          {text_cell(words.title), text_cell(kScopeTitles[s]), number_cell(of.edits),
+          {text_cell(words.title), text_cell(kEditScopeTitles[s]), number_cell(of.edits),
            number_cell(of.prompts), number_cell(of.before.value), number_cell(of.after.value),
            interval_cell(of.rise), interval_cell(of.relative), number_cell(paper)});
     }

@@ -23,7 +23,7 @@ constexpr std::array<const char*, kEraseScopes> kScopeNames = {"own", "held-out"
 constexpr std::array<size_t, 4> kSizes = {5, 10, 20, 40};
 constexpr size_t kStandard = 20;  // neurons of the paper's erasure
 constexpr ErasePrompts kPrompts = {120, 120, 150, 60};
-constexpr int64_t kDraws = 5;           // random sets of each size and strength
+constexpr int64_t kErasureDraws = 5;    // random sets of each size and strength
 constexpr uint64_t kLensPrompts = 100;  // own ones, and as many held-out ones
 
 /// Sums over the prompts of a scope.
@@ -134,7 +134,7 @@ class EraseExperiment : public Experiment {
         const MatchedSets sets = sampler.draw(
             std::span(neurons).first(size), strength,
             own.empty() ? at::Tensor() : profile.activation.select(0, 0),
-            own.empty() ? at::Tensor() : profile.gradient.select(0, 0), kDraws,
+            own.empty() ? at::Tensor() : profile.gradient.select(0, 0), kErasureDraws,
             choice_seed(run.options.seed, "erase " + source + std::to_string(size), relation));
         for (size_t draw = 0; draw < sets.draws.size(); ++draw) {
           // How many are erased is said as of the matched set, so that the two can be joined.
@@ -234,7 +234,7 @@ TableRows EraseMeasurement::rows() {
       if (scope == kEraseOther && !erasures_[e].other) continue;
       if (scope == kEraseText && !erasures_[e].text) continue;
       for (const uint32_t probe : scopes_[scope]) {
-        trials.push_back({probe, static_cast<uint32_t>(e), kNone});
+        trials.push_back({probe, static_cast<uint32_t>(e), kNoIndex});
         places.emplace_back(e, scope);
       }
     }

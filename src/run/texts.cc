@@ -17,7 +17,7 @@ namespace engram {
 namespace {
 
 constexpr int64_t kTextsPerKind = 10;  // of a fact
-constexpr int64_t kDraws = 5;          // random sets of a fact
+constexpr int64_t kTextDraws = 5;      // random sets of a fact
 constexpr int64_t kHubs = 5;           // of a relation, whose extreme texts are kept
 constexpr int64_t kExamples = 5;       // of a neuron and end
 constexpr int64_t kCorpusLines = 3000;
@@ -112,7 +112,7 @@ class TextsExperiment : public Experiment {
     add("ig", 0, located);
     add("activation", 0, stored_neurons(run.store, "activation", id));
     MatchedSets random =
-        sampler_->draw(located, MatchStrength::kLayer, {}, {}, kDraws,
+        sampler_->draw(located, MatchStrength::kLayer, {}, {}, kTextDraws,
                        choice_seed(run.options.seed, "texts draws", run.facts.fact(id)));
     for (size_t draw = 0; draw < random.draws.size(); ++draw) {
       add("random-layer", static_cast<int64_t>(draw), std::move(random.draws[draw]));

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::array<size_t, 5> kSizes = {20, 40, 80, 160, SIZE_MAX};  // the last one: all
 constexpr ErasePrompts kPrompts = {100, 100, 100, 0};
-constexpr int64_t kDraws = 2;  // random sets of each size
+constexpr int64_t kUnionDraws = 2;  // random sets of each size
 
 using RelationSets = std::map<std::string, std::vector<NeuronId>>;
 
@@ -104,7 +104,7 @@ class UnionsExperiment : public Experiment {
     };
     erase("others", 0, neurons);
     const MatchedSets random = sampler.draw(
-        neurons, MatchStrength::kLayer, {}, {}, kDraws,
+        neurons, MatchStrength::kLayer, {}, {}, kUnionDraws,
         choice_seed(run.options.seed, "unions random " + std::to_string(neurons.size()), relation));
     for (size_t draw = 0; draw < random.draws.size(); ++draw) {
       erase("random-others", static_cast<int64_t>(draw), random.draws[draw]);

@@ -397,7 +397,7 @@ class UpdatePart {
   void plan() {
     const std::vector<int64_t> same = facts_for_effects(run_, relation_, true);
     const std::vector<int64_t> elsewhere = facts_for_effects(run_, relation_, false);
-    std::vector<uint32_t> text(text_.positions(run_).size(), kNone);
+    std::vector<uint32_t> text(text_.positions(run_).size(), kNoIndex);
     for (size_t v = 0; v < variants_.size();) {
       const size_t s = variants_[v].subject;
       size_t end = v;
@@ -423,7 +423,7 @@ class UpdatePart {
   void plan_base(size_t s) {
     base_.emplace_back(trials_.size(), subjects_[s].own.size());
     for (const PromptPlace& place : subjects_[s].own) {
-      trials_.push_back({probes_.add(place, subjects_[s].replaced), kNone, target_at(s, place)});
+      trials_.push_back({probes_.add(place, subjects_[s].replaced), kNoIndex, target_at(s, place)});
       places_.emplace_back(variants_.size(), kOwn);
     }
   }
@@ -436,8 +436,8 @@ class UpdatePart {
     const auto s = static_cast<size_t>(&one - subjects_.data());
     for (const EditScope scope : {kOwn, kHeldOut}) {
       for (const PromptPlace& place : scope == kOwn ? one.own : one.held_out) {
-        jobs.emplace_back(scope,
-                          EditTrial{probes_.add(place, one.replaced), kNone, target_at(s, place)});
+        jobs.emplace_back(
+            scope, EditTrial{probes_.add(place, one.replaced), kNoIndex, target_at(s, place)});
       }
     }
   }
@@ -455,13 +455,14 @@ class UpdatePart {
     for (const uint64_t i :
          random.sample(others.size(), static_cast<uint64_t>(run_.options.same_relation))) {
       const PromptPlace place = side_prompt(run_, others[i]);
-      jobs.emplace_back(kSameRelation, EditTrial{probes_.add(place), kNone, target_at(s, place)});
+      jobs.emplace_back(kSameRelation,
+                        EditTrial{probes_.add(place), kNoIndex, target_at(s, place)});
     }
     if (one.tuning) return;
     for (const uint64_t i :
          random.sample(elsewhere.size(), static_cast<uint64_t>(run_.options.other_relations))) {
-      jobs.emplace_back(kOtherRelations,
-                        EditTrial{probes_.add(side_prompt(run_, elsewhere[i])), kNone, kNone});
+      jobs.emplace_back(kOtherRelations, EditTrial{probes_.add(side_prompt(run_, elsewhere[i])),
+                                                   kNoIndex, kNoIndex});
     }
   }
 
@@ -472,8 +473,8 @@ class UpdatePart {
         1, static_cast<int64_t>(run_.facts.relations().size()) * run_.options.update_facts);
     const int64_t share = std::clamp((positions + edits - 1) / edits, kFewestPerEdit, kMostPerEdit);
     for (const size_t i : text_.turn(run_, one.turn, share)) {
-      if (text[i] == kNone) text[i] = probes_.add(text_.positions(run_)[i]);
-      jobs.emplace_back(kText, EditTrial{text[i], kNone, kNone});
+      if (text[i] == kNoIndex) text[i] = probes_.add(text_.positions(run_)[i]);
+      jobs.emplace_back(kText, EditTrial{text[i], kNoIndex, kNoIndex});
     }
   }
 

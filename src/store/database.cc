@@ -6,11 +6,11 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 
@@ -23,8 +23,6 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-std::string reason(int error) { return std::strerror(error); }  // NOLINT(concurrency-mt-unsafe)
-
 /// What SQLite would say in fewer words. The file itself is never opened here: closing any
 /// descriptor of it would drop the locks that other connections of this process hold.
 void check_path(const std::filesystem::path& path, Database::Access access) {
@@ -35,18 +33,18 @@ void check_path(const std::filesystem::path& path, Database::Access access) {
       if (::access(path.c_str(), wanted) == 0) return;
       throw FileError(path.string() + ": cannot open for " +
                       (access == Database::Access::kRead ? "reading: " : "writing: ") +
-                      reason(errno));
+                      system_message(errno));
     }
     throw FileError(path.string() + ": got " +
                     (S_ISDIR(status.st_mode) ? "a folder" : "no regular file") +
                     ", expected a run in one SQLite file");
   }
   if (errno != ENOENT || access != Database::Access::kCreate) {
-    throw FileError(path.string() + ": cannot open: " + reason(errno));
+    throw FileError(path.string() + ": cannot open: " + system_message(errno));
   }
   const std::filesystem::path folder = folder_of(path);
   if (::access(folder.c_str(), W_OK | X_OK) != 0) {
-    throw FileError(path.string() + ": cannot write into its folder: " + reason(errno));
+    throw FileError(path.string() + ": cannot write into its folder: " + system_message(errno));
   }
 }
 
@@ -138,7 +136,7 @@ void Database::fail(int code, std::string_view sql) const {
     case SQLITE_AUTH:
     case SQLITE_NOLFS:
       throw FileError(file + "cannot be read or written (" + message +
-                      (error != 0 ? ": " + reason(error) : std::string()) + "); " + kept_);
+                      (error != 0 ? ": " + system_message(error) : std::string()) + "); " + kept_);
     case SQLITE_INTERRUPT:
       throw Interrupted(kept_);
     default:

@@ -6,14 +6,12 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
+#include "engram/base/file.h"
 #include "engram/error.h"
 
 namespace engram {
 namespace {
-
-std::string reason(int error) { return std::strerror(error); }  // NOLINT(concurrency-mt-unsafe)
 
 /// The same for every name of the run.
 std::filesystem::path lock_path(const std::filesystem::path& run) {
@@ -51,14 +49,15 @@ std::string this_process() {
 WriterLock::WriterLock(const std::filesystem::path& run) : path_(lock_path(run)) {
   for (;;) {
     descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (descriptor_ < 0) throw FileError(path_.string() + ": cannot open: " + reason(errno));
+    if (descriptor_ < 0)
+      throw FileError(path_.string() + ": cannot open: " + system_message(errno));
     struct flock lock = whole_file(F_WRLCK);
     if (::fcntl(descriptor_, F_OFD_SETLK, &lock) != 0) {
       const int error = errno;
       const std::string who = content(descriptor_);
       ::close(descriptor_);
       if (error != EAGAIN && error != EACCES) {
-        throw FileError(path_.string() + ": cannot lock: " + reason(error));
+        throw FileError(path_.string() + ": cannot lock: " + system_message(error));
       }
       throw FileError(run.string() + ": is being written by another process (" + who +
                       "), expected to be its only writer");
@@ -89,14 +88,15 @@ std::optional<std::string> WriterLock::holder(const std::filesystem::path& run) 
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (descriptor < 0) {
     if (errno == ENOENT) return {};
-    throw FileError(path.string() + ": cannot open: " + reason(errno));
+    throw FileError(path.string() + ": cannot open: " + system_message(errno));
   }
   struct flock lock = whole_file(F_WRLCK);
   const int result = ::fcntl(descriptor, F_OFD_GETLK, &lock);
   const int error = errno;
   std::string who = content(descriptor);
   ::close(descriptor);
-  if (result != 0) throw FileError(path.string() + ": cannot look at its lock: " + reason(error));
+  if (result != 0)
+    throw FileError(path.string() + ": cannot look at its lock: " + system_message(error));
   if (lock.l_type == F_UNLCK) return {};
   return who;
 }

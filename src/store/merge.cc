@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "engram/base/file.h"
@@ -17,8 +16,6 @@
 
 namespace engram {
 namespace {
-
-std::string reason(int error) { return std::strerror(error); }  // NOLINT(concurrency-mt-unsafe)
 
 constexpr const char* kNothing = "no file was written";
 
@@ -40,7 +37,8 @@ class NewDatabase {
     if (folder.empty()) folder = ".";
     std::string pattern = (folder / ("." + path_.filename().string() + ".XXXXXX")).string();
     const int descriptor = ::mkostemp(pattern.data(), O_CLOEXEC);
-    if (descriptor < 0) throw FileError(path_.string() + ": cannot write: " + reason(errno));
+    if (descriptor < 0)
+      throw FileError(path_.string() + ": cannot write: " + system_message(errno));
     const mode_t mask = ::umask(0);
     ::umask(mask);
     ::fchmod(descriptor, 0666 & ~mask);
@@ -64,10 +62,10 @@ class NewDatabase {
     const bool kept = descriptor >= 0 && ::fsync(descriptor) == 0;
     const int error = errno;
     if (descriptor >= 0) ::close(descriptor);
-    if (!kept) throw FileError(path_.string() + ": cannot write: " + reason(error));
+    if (!kept) throw FileError(path_.string() + ": cannot write: " + system_message(error));
     refuse_existing();
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
-      throw FileError(path_.string() + ": cannot rename into place: " + reason(errno));
+      throw FileError(path_.string() + ": cannot rename into place: " + system_message(errno));
     }
     done_ = true;
   }

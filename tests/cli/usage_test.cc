@@ -8,10 +8,10 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
-const std::string kPrompt = "The capital of France is [MASK].";
+const std::string kUsagePrompt = "The capital of France is [MASK].";
 
-Arguments attribute(const Arguments& more) {
-  Arguments all{"attribute", tiny_model(), "--prompt", kPrompt};
+Arguments attribute_with(const Arguments& more) {
+  Arguments all{"attribute", tiny_model(), "--prompt", kUsagePrompt};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
@@ -97,11 +97,11 @@ TEST(Usage, OptionsThatCannotBeMeant) {
   };
   for (const auto& [more, part] : cases) {
     SCOPED_TRACE(part);
-    expect_error(run_engram(attribute(more)), 2, part);
+    expect_error(run_engram(attribute_with(more)), 2, part);
   }
   expect_error(run_engram({"attribute", tiny_model(), "--answer", "paris"}), 2, "--prompt");
   expect_error(run_engram({"attribute"}), 2, "MODEL");
-  expect_error(run_engram({"predict", tiny_model(), kPrompt, "--top", "0"}), 2, "--top");
+  expect_error(run_engram({"predict", tiny_model(), kUsagePrompt, "--top", "0"}), 2, "--top");
   expect_error(run_engram({"predict", tiny_model()}), 2, "TEXT");
 }
 
@@ -117,7 +117,7 @@ TEST(Usage, RangesSayWhetherTheirEndsBelongToThem) {
   };
   for (const char* outside : {"0", "1", "-0.5", "2"}) {
     expect_error(
-        run_engram(attribute({"--answer", "paris", "--tolerance", outside})), 2,
+        run_engram(attribute_with({"--answer", "paris", "--tolerance", outside})), 2,
         "--tolerance: got \"" + std::string(outside) + "\", expected a number above 0 and below 1");
   }
   for (const char* option : {"--ratio", "--step"}) {
@@ -138,15 +138,15 @@ TEST(Usage, EmptyPaths) {
                             "--neurons", "0:1",        "--do",    "mean"};
   const std::vector<std::pair<Arguments, std::string>> cases{
       {{"inspect", ""}, "MODEL"},
-      {{"predict", "", kPrompt}, "MODEL"},
-      {{"attribute", "", "--prompt", kPrompt, "--predicted"}, "MODEL"},
+      {{"predict", "", kUsagePrompt}, "MODEL"},
+      {{"attribute", "", "--prompt", kUsagePrompt, "--predicted"}, "MODEL"},
       {{"locate", "", "--facts", "none"}, "MODEL"},
       {{"intervene", "", "--facts", "none", "--neurons", "0:1", "--do", "zero"}, "MODEL"},
       {{"locate", tiny_model(), "--facts", ""}, "--facts"},
       {{"intervene", tiny_model(), "--facts", "none", "--neurons", "", "--do", "zero"},
        "--neurons"},
-      {attribute({"--predicted", "--picture", ""}), "--picture"},
-      {attribute({"--predicted", "--picture="}), "--picture"}};
+      {attribute_with({"--predicted", "--picture", ""}), "--picture"},
+      {attribute_with({"--predicted", "--picture="}), "--picture"}};
   for (const auto& [arguments, option] : cases) expect_error(run_engram(arguments), 2, option);
   const auto with_empty = [](Arguments all, const std::string& option) {
     all.push_back(option);

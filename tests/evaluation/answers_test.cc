@@ -59,7 +59,7 @@ class Answers : public ::testing::Test {
     others_ = {{4}, {17, 30}};
     for (uint32_t p = 0; p < probes_.size(); ++p) {
       for (uint32_t e = 0; e < edits_.size(); ++e) trials_.push_back({p, e, (p + e) % 2});
-      trials_.push_back({p, kNone, 0});
+      trials_.push_back({p, kNoIndex, 0});
     }
   }
 
@@ -81,7 +81,7 @@ TEST_F(Answers, EveryTrialIsTheEditedModelsOwnAnswer) {
   for (size_t t = 0; t < trials_.size(); ++t) {
     const EditTrial& trial = trials_[t];
     const Probe& probe = probes_[trial.probe];
-    const Model edited = trial.edit == kNone ? model_ : with_values(model_, values_[trial.edit]);
+    const Model edited = trial.edit == kNoIndex ? model_ : with_values(model_, values_[trial.edit]);
     expect_equal(found.after[t], plain(edited, probe, probe.answer));
     const std::vector<int64_t>& other = others_[trial.other];
     if (other.size() == probe.positions.size()) {
@@ -102,7 +102,7 @@ TEST_F(Answers, AConstantIsTheOutputBias) {
     LayerWeights& weights = biased.mutable_weights().layers[static_cast<size_t>(layer)];
     weights.ffn_out_bias = weights.ffn_out_bias + constant;
     for (uint32_t p = 0; p < probes_.size(); ++p) {
-      const EditTrial trial{p, 0, kNone};
+      const EditTrial trial{p, 0, kNoIndex};
       const EditMeasured found =
           measure_edits(model_, probes_, {&edit, 1}, {}, std::span(&trial, 1));
       expect_equal(found.after[0], plain(biased, probes_[p], probes_[p].answer));
@@ -123,14 +123,14 @@ TEST_F(Answers, ThreadsAndMemoryDoNotChangeABit) {
 
 TEST_F(Answers, AnEditOfNothingChangesNothing) {
   const OutputEdit nothing;
-  const EditTrial trial{1, 0, kNone};
+  const EditTrial trial{1, 0, kNoIndex};
   const EditMeasured found =
       measure_edits(model_, probes_, {&nothing, 1}, {}, std::span(&trial, 1));
   EXPECT_EQ(found.after[0].log_p, found.before[1].log_p);
 }
 
 TEST_F(Answers, WhatTheModelDoesNotHaveIsRefused) {
-  const EditTrial trial{0, 0, kNone};
+  const EditTrial trial{0, 0, kNoIndex};
   const auto measured = [&](const OutputEdit& edit) {
     return measure_edits(model_, probes_, {&edit, 1}, {}, std::span(&trial, 1));
   };

@@ -18,7 +18,7 @@ using testing::random_model;
 using testing::random_probe;
 using testing::row;
 
-constexpr double kClose = 3e-5;  // float32 in batches of other shapes
+constexpr double kPlainClose = 3e-5;  // float32 in batches of other shapes
 
 struct PlainPrompt {
   Answered before;
@@ -177,8 +177,8 @@ TEST_F(PlainSums, AreTheReport) {
     EXPECT_EQ(r.prompts, prompts);
     EXPECT_EQ(r.known, known);
     EXPECT_EQ(r.relations, static_cast<int64_t>(relations.size()));
-    EXPECT_NEAR(r.before.p, p / n, kClose);
-    EXPECT_NEAR(r.before.log_p, log_p / n, kClose);
+    EXPECT_NEAR(r.before.p, p / n, kPlainClose);
+    EXPECT_NEAR(r.before.log_p, log_p / n, kPlainClose);
     EXPECT_NEAR(r.before.accuracy, accuracy / n, 1e-9);
     EXPECT_NEAR(r.before.rank, std::exp(log_rank / n), 1e-9);
     for (size_t s = 0; s < kSources; ++s) {
@@ -191,10 +191,10 @@ TEST_F(PlainSums, AreTheReport) {
           EXPECT_TRUE(std::isnan(change(r, s, metric)));
           continue;
         }
-        EXPECT_NEAR(change(r, s, metric), expected, kClose) << metric_name(metric);
+        EXPECT_NEAR(change(r, s, metric), expected, kPlainClose) << metric_name(metric);
         if (s == 0) continue;
         EXPECT_NEAR(r.difference[s - 1][m].value,
-                    plain_metric(facts, 0, metric, options_) - expected, 2 * kClose)
+                    plain_metric(facts, 0, metric, options_) - expected, 2 * kPlainClose)
             << metric_name(metric);
       }
       EXPECT_NEAR(r.after[s].log_p, r.before.log_p + change(r, s, Metric::kLogP), 1e-9);
@@ -260,7 +260,7 @@ TEST_F(PlainSums, OneRelationByItself) {
       std::erase_if(facts,
                     [&](const PlainFact& fact) { return fact.relation != relation.relation; });
       for (size_t s = 0; s < kSources; ++s) {
-        EXPECT_NEAR(found[s], plain_metric(facts, s, Metric::kRatioOfMeans, options_), kClose);
+        EXPECT_NEAR(found[s], plain_metric(facts, s, Metric::kRatioOfMeans, options_), kPlainClose);
       }
     }
   }

@@ -12,7 +12,7 @@ namespace {
 using testing::random_model;
 using testing::random_probe;
 
-constexpr double kClose = 3e-5;
+constexpr double kLensClose = 3e-5;
 
 std::vector<Probe> some_probes() {
   std::vector<Probe> probes;
@@ -30,7 +30,7 @@ TEST(Lens, TheLastLayerIsTheModelsOutput) {
   for (size_t p = 0; p < probes.size(); ++p) {
     ASSERT_EQ(found[p].size(), 4U);
     EXPECT_NEAR(found[p].back().log_p, measured.before[p].log_p,
-                kClose * std::abs(measured.before[p].log_p));
+                kLensClose * std::abs(measured.before[p].log_p));
     EXPECT_EQ(found[p].back().rank, measured.before[p].rank);
   }
 }
@@ -51,7 +51,7 @@ TEST(Lens, EachLayerIsTheHiddenStateThroughTheHead) {
         mean += log_p[static_cast<int64_t>(k)][probes[p].answer[k]].item<double>();
       }
       mean /= static_cast<double>(probes[p].answer.size());
-      EXPECT_NEAR(found[p][l].log_p, mean, kClose * std::max(1.0, std::abs(mean)));
+      EXPECT_NEAR(found[p][l].log_p, mean, kLensClose * std::max(1.0, std::abs(mean)));
       if (l + 1 == found[p].size()) break;
       const auto layer = static_cast<int64_t>(l);
       x = model.feed(layer, model.attend(layer, x, x));

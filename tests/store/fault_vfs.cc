@@ -10,7 +10,7 @@ namespace engram::testing {
 namespace {
 
 std::atomic<int64_t> writes_left{0};
-std::atomic<int> fault{SQLITE_FULL};
+std::atomic<int> fault_code{SQLITE_FULL};
 std::atomic<bool> has_failed{false};
 std::atomic<int64_t> delay_us{0};
 sqlite3_vfs* real = nullptr;
@@ -28,11 +28,11 @@ int faulty() {
   if (delay_us > 0) std::this_thread::sleep_for(std::chrono::microseconds(delay_us));
   if (writes_left.fetch_sub(1) > 0) return SQLITE_OK;
   has_failed = true;
-  return fault;
+  return fault_code;
 }
 
 int close_file(sqlite3_file* f) { return methods(f)->xClose(inner(f)); }
-int read_file(sqlite3_file* f, void* to, int size, sqlite3_int64 at) {
+int vfs_read(sqlite3_file* f, void* to, int size, sqlite3_int64 at) {
   return methods(f)->xRead(inner(f), to, size, at);
 }
 int write_file(sqlite3_file* f, const void* from, int size, sqlite3_int64 at) {
@@ -64,7 +64,7 @@ void shm_barrier(sqlite3_file* f) { methods(f)->xShmBarrier(inner(f)); }
 int shm_unmap(sqlite3_file* f, int remove) { return methods(f)->xShmUnmap(inner(f), remove); }
 
 constexpr sqlite3_io_methods kMethods = {
-    2,         close_file,  read_file, write_file, truncate_file, sync_file, size_file,
+    2,         close_file,  vfs_read,  write_file, truncate_file, sync_file, size_file,
     lock_file, unlock_file, reserved,  control,    sector,        device,    shm_map,
     shm_lock,  shm_barrier, shm_unmap, nullptr,    nullptr};
 
@@ -91,7 +91,7 @@ sqlite3_vfs* shim() {
 
 FaultyDisk::FaultyDisk(int64_t writes, int code) {
   writes_left = writes;
-  fault = code;
+  fault_code = code;
   has_failed = false;
   delay_us = 0;
   sqlite3_vfs_register(shim(), /*makeDflt=*/1);

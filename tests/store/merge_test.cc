@@ -45,12 +45,6 @@ class Merge : public ::testing::Test {
   Folder folder_;
 };
 
-void expect_words(const std::string& message, const std::vector<std::string>& words) {
-  for (const std::string& word : words) {
-    EXPECT_NE(message.find(word), std::string::npos) << word << " is not in: " << message;
-  }
-}
-
 // Parts that overlap or not, in any order, give the content of one run.
 TEST_F(Merge, PartsThatCoverARunAreTheRun) {
   const std::vector<Unit> units = made_up_units(8);

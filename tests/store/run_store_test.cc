@@ -47,10 +47,8 @@ class Other {
 
 void put(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
 
-void expect_words(const std::string& message, const std::vector<std::string>& words) {
-  for (const std::string& word : words) {
-    EXPECT_NE(message.find(word), std::string::npos) << word << " is not in: " << message;
-  }
+void expect_line(const std::string& message, const std::vector<std::string>& words) {
+  expect_words(message, words);
   EXPECT_EQ(message.find('\n'), std::string::npos) << message;
 }
 
@@ -181,9 +179,9 @@ TEST(RunStore, AnotherIdentityIsRefusedWithTheDifference) {
   for (const Mode mode : {Mode::kRead, Mode::kContinue}) {
     const std::string message =
         error_of<InputError>([&] { (void)RunStore::open(path, mode, other); });
-    expect_words(message, {path.string(), "limit: nothing in the run, \"3\" asked for",
-                           "model: \"sha256:abc\" in the run, \"sha256:abd\" asked for",
-                           "seed: \"0\" in the run, nothing asked for"});
+    expect_line(message, {path.string(), "limit: nothing in the run, \"3\" asked for",
+                          "model: \"sha256:abc\" in the run, \"sha256:abd\" asked for",
+                          "seed: \"0\" in the run, nothing asked for"});
   }
   EXPECT_EQ(RunStore::open(path, Mode::kRead).identity(), kIdentity);
 }
@@ -201,7 +199,7 @@ TEST(RunStore, HasOneWriterAtATime) {
       const std::string message =
           error_of<FileError>([&] { (void)RunStore::open(name, Mode::kContinue, kIdentity); });
       EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
-      expect_words(message, {name.string(), holder});
+      expect_line(message, {name.string(), holder});
       EXPECT_TRUE(RunStore::writer(name)->ends_with(holder));
     }
     // Readers come and go, and the lock stays.
@@ -273,14 +271,14 @@ TEST(RunStore, WhatCannotBeARowIsRefused) {
   const auto refused = [&](const std::string& table, const Row& row) {
     return error_of<InternalError>([&] { run.write({"x", "", 0}, {{table, {row}}}); });
   };
-  expect_words(refused("problem", {int64_t{1}, int64_t{1}}), {"problem", "2", "3"});
-  expect_words(refused("problem", {int64_t{1}, 1.0, Value()}), {"problem", "line"});
-  expect_words(refused("problem", {Value(), int64_t{1}, Value()}), {"problem", "problem"});
-  expect_words(refused("session", {}), {"session"});
-  expect_words(refused("unit", {}), {"unit"});
-  expect_words(refused("nothing", {}), {"nothing"});
+  expect_line(refused("problem", {int64_t{1}, int64_t{1}}), {"problem", "2", "3"});
+  expect_line(refused("problem", {int64_t{1}, 1.0, Value()}), {"problem", "line"});
+  expect_line(refused("problem", {Value(), int64_t{1}, Value()}), {"problem", "problem"});
+  expect_line(refused("session", {}), {"session"});
+  expect_line(refused("unit", {}), {"unit"});
+  expect_line(refused("nothing", {}), {"nothing"});
   run.write({"x", "", 0}, {});
-  expect_words(error_of<InternalError>([&] { run.write({"x", "", 0}, {}); }), {"x", "done"});
+  expect_line(error_of<InternalError>([&] { run.write({"x", "", 0}, {}); }), {"x", "done"});
   RunStore reader = RunStore::open(folder.file("run.db"), Mode::kRead);
   EXPECT_THROW(reader.write({"y", "", 0}, {}), InternalError);
 }
@@ -359,8 +357,8 @@ TEST(RunStore, WhatIsNoRunIsRefusedAndLeftAsItIs) {
     for (const Mode mode : {Mode::kRead, Mode::kContinue}) {
       const std::string message =
           error_of<FileError>([&] { (void)RunStore::open(folder.file(name), mode, kIdentity); });
-      expect_words(message, words);
-      expect_words(message, {folder.file(name).string()});
+      expect_line(message, words);
+      expect_line(message, {folder.file(name).string()});
     }
   };
   put(folder.file("text.db"), std::string(5000, 'x'));
@@ -371,10 +369,10 @@ TEST(RunStore, WhatIsNoRunIsRefusedAndLeftAsItIs) {
   both("folder.db", {"a folder"});
   both("missing/run.db", {"No such file"});
   put(folder.file("empty.db"), "");
-  expect_words(
+  expect_line(
       error_of<FileError>([&] { (void)RunStore::open(folder.file("empty.db"), Mode::kRead); }),
       {"empty"});
-  expect_words(
+  expect_line(
       error_of<FileError>([&] { (void)RunStore::open(folder.file("new.db"), Mode::kRead); }),
       {"No such file"});
   EXPECT_EQ(folder.names(),
@@ -397,7 +395,7 @@ TEST(RunStore, ADamagedRunIsOneClearMessage) {
     RunStore run = RunStore::open(path, Mode::kRead);
     (void)actual_content(run);
   });
-  expect_words(message, {path.string(), "damaged"});
+  expect_line(message, {path.string(), "damaged"});
 }
 
 TEST(RunStore, AnotherProgramsLockIsOneClearMessage) {
@@ -411,7 +409,7 @@ TEST(RunStore, AnotherProgramsLockIsOneClearMessage) {
     RunStore run = RunStore::open(path, Mode::kContinue, kIdentity);
     EXPECT_EQ(run.read("relation").size(), 8U) << "reading goes on";
     run.write({"x", "", 0}, {});
-    expect_words(error_of<FileError>([&] { run.flush(); }), {path.string(), "locked", "kept"});
+    expect_line(error_of<FileError>([&] { run.flush(); }), {path.string(), "locked", "kept"});
     other.run("ROLLBACK");
   }
   Database::set_patience(std::chrono::seconds(10));
@@ -473,11 +471,11 @@ TEST(RunStore, OtherSchemasAreRefused) {
     }
     return message;
   };
-  expect_words(spoiled("PRAGMA user_version = 99"), {"99", "1", "newer"});
-  expect_words(spoiled("PRAGMA user_version = 0"), {"schema 0", "1"});
-  expect_words(spoiled("DROP VIEW table_hubs; ALTER TABLE problem RENAME COLUMN line TO row"),
-               {"problem", "row INTEGER", "line INTEGER"});
-  expect_words(spoiled("DROP TABLE problem"), {"problem"});
+  expect_line(spoiled("PRAGMA user_version = 99"), {"99", "1", "newer"});
+  expect_line(spoiled("PRAGMA user_version = 0"), {"schema 0", "1"});
+  expect_line(spoiled("DROP VIEW table_hubs; ALTER TABLE problem RENAME COLUMN line TO row"),
+              {"problem", "row INTEGER", "line INTEGER"});
+  expect_line(spoiled("DROP TABLE problem"), {"problem"});
 }
 
 // A made-up schema with versions 5, 6 and 7.
@@ -500,8 +498,8 @@ TEST(Migrations, BringAnOldRunUpToDateOrLeaveItAlone) {
     EXPECT_EQ(database.integer("SELECT c FROM u"), 12);
     EXPECT_EQ(database.integer("PRAGMA user_version"), 7);
     migrate_run(database, steps, 7);  // nothing to do
-    expect_words(error_of<InputError>([&] { migrate_run(database, steps, 6); }),
-                 {"7", "6", "newer"});
+    expect_line(error_of<InputError>([&] { migrate_run(database, steps, 6); }),
+                {"7", "6", "newer"});
   }
   for (const std::vector<Migration>& steps :
        {std::vector<Migration>{seven}, std::vector<Migration>{six},

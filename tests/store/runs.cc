@@ -197,4 +197,10 @@ Content actual_content(RunStore& run) {
   return content;
 }
 
+void expect_words(const std::string& message, const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    EXPECT_NE(message.find(word), std::string::npos) << word << " is not in: " << message;
+  }
+}
+
 }  // namespace engram::testing

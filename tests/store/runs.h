@@ -53,6 +53,9 @@ Content actual_content(RunStore& run);
 template <typename E>
 std::string error_of(const std::function<void()>& work);
 
+/// Every one of `words` is in `message`.
+void expect_words(const std::string& message, const std::vector<std::string>& words);
+
 }  // namespace engram::testing
 
 #include <gtest/gtest.h>

@@ -13,7 +13,7 @@ namespace {
 
 using Ids = std::vector<int64_t>;
 
-Tokenizer stored(const std::string& kind) {
+Tokenizer stored_tokenizer(const std::string& kind) {
   return Tokenizer::load(std::filesystem::path(ENGRAM_SOURCE_DIR) / "tests/data/tokenizers" / kind);
 }
 
@@ -31,13 +31,13 @@ std::string refused(const Work& work) {
   return "";
 }
 
-bool contains(const std::string& text, const std::string& part) {
+bool holds(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
 class EveryTokenizer : public ::testing::TestWithParam<std::string> {
  protected:
-  Tokenizer tokenizer_ = stored(GetParam());
+  Tokenizer tokenizer_ = stored_tokenizer(GetParam());
 };
 
 /// With one mask, the ids are those of the text that the model's own users write.
@@ -100,9 +100,9 @@ TEST_P(EveryTokenizer, MasksAreCounted) {
        {std::string(""), std::string("no mask"), std::string("[MASK] and [MASK]"),
         "[MASK] and " + own, own + own, std::string("[mask] [ MASK ]")}) {
     EXPECT_TRUE(
-        contains(refused([&] { (void)encode_prompt(tokenizer_, text, 1, 64, "here"); }), "[MASK]"));
+        holds(refused([&] { (void)encode_prompt(tokenizer_, text, 1, 64, "here"); }), "[MASK]"));
     EXPECT_TRUE(
-        contains(refused([&] { (void)answer_ids(tokenizer_, text, "Paris", "here"); }), "[MASK]"));
+        holds(refused([&] { (void)answer_ids(tokenizer_, text, "Paris", "here"); }), "[MASK]"));
   }
   refused([&] { (void)encode_prompt(tokenizer_, "[MASK]", 0, 64, "here"); });
   refused([&] { (void)encode_prompt(tokenizer_, "[MASK]", -3, 64, "here"); });
@@ -117,7 +117,7 @@ TEST_P(EveryTokenizer, PromptsFitExactlyOrAreRefused) {
   for (const int64_t room : {length - 1, int64_t{1}, int64_t{0}}) {
     const std::string message =
         refused([&] { (void)encode_prompt(tokenizer_, text, 1, room, "here"); });
-    EXPECT_TRUE(contains(message, "at most " + std::to_string(room))) << message;
+    EXPECT_TRUE(holds(message, "at most " + std::to_string(room))) << message;
   }
   refused([&] { (void)encode_prompt(tokenizer_, text, 2, length, "here"); });
   refused([&] { (void)encode_prompt(tokenizer_, text, INT64_MAX, length, "here"); });
@@ -155,16 +155,16 @@ INSTANTIATE_TEST_SUITE_P(Forms, EveryTokenizer,
                          });
 
 TEST(Answers, UnknownWordsAreNamed) {
-  const Tokenizer tokenizer = stored("wordpiece-json");
+  const Tokenizer tokenizer = stored_tokenizer("wordpiece-json");
   const std::string message = refused(
       [&] { (void)answer_ids(tokenizer, "It is [MASK].", "Paris \xE2\x98\x83 France", "here"); });
-  EXPECT_TRUE(contains(message, "\"Paris \xE2\x98\x83 France\"")) << message;
-  EXPECT_TRUE(contains(message, "\"\xE2\x98\x83\"")) << message;
-  EXPECT_TRUE(contains(message, "[UNK]")) << message;
+  EXPECT_TRUE(holds(message, "\"Paris \xE2\x98\x83 France\"")) << message;
+  EXPECT_TRUE(holds(message, "\"\xE2\x98\x83\"")) << message;
+  EXPECT_TRUE(holds(message, "[UNK]")) << message;
 }
 
 TEST(Answers, ByteLevelOnesTakeTheSpaceOfTheirPlace) {
-  const Tokenizer tokenizer = stored("bpe-json");
+  const Tokenizer tokenizer = stored_tokenizer("bpe-json");
   const auto first = [&](const std::string& prompt) {
     return tokenizer.token_of(answer_ids(tokenizer, prompt, "Paris", "here").front());
   };

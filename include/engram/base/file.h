@@ -10,6 +10,12 @@
 
 namespace engram {
 
+/// The operating system's words for an `errno` value.
+std::string system_message(int error);
+/// Throws FileError "PATH: what: the operating system's words for `error`".
+[[noreturn]] void throw_file_error(const std::filesystem::path& path, std::string_view what,
+                                   int error);
+
 /// Reads a whole regular file. Throws FileError (missing, a directory, unreadable) or InputError
 /// when it is larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = 1ULL << 30);

@@ -26,13 +26,13 @@ struct OutputEdit {
 /// The same edit as `edit` of the value vectors. Throws as value_vectors().
 OutputEdit output_edit(const Model& model, const ValueEdit& edit);
 
-constexpr uint32_t kNone = UINT32_MAX;
+constexpr uint32_t kNoIndex = UINT32_MAX;
 
 /// A prompt under an edit, with a second answer to look at.
 struct EditTrial {
-  uint32_t probe = 0;      ///< index of the prompt
-  uint32_t edit = kNone;   ///< index of the edit; kNone: none, `after` is what was before
-  uint32_t other = kNone;  ///< index of the other answer; kNone: none
+  uint32_t probe = 0;         ///< index of the prompt
+  uint32_t edit = kNoIndex;   ///< index of the edit; kNoIndex: none, `after` is what was before
+  uint32_t other = kNoIndex;  ///< index of the other answer; kNoIndex: none
 };
 
 /// What measure_edits() found. An answer that was not asked for, or that has another number of

@@ -56,7 +56,7 @@ struct ReportTable {
 };
 
 /// A text with the activation of a neuron on every token.
-struct TextExample {
+struct MarkedText {
   std::string neuron;  ///< "layer 3, neuron 17"
   bool lowest = false;
   double activation = 0;  ///< the extreme one
@@ -67,7 +67,7 @@ struct ReportExamples {
   std::string id;
   std::string title;
   std::string meaning;
-  std::vector<TextExample> examples;
+  std::vector<MarkedText> examples;
 };
 
 using ReportBlock = std::variant<ReportTable, Chart, ReportExamples>;
