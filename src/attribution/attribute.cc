@@ -19,7 +19,8 @@
 namespace engram {
 namespace {
 
-constexpr int64_t kDefaultBytes = int64_t{512} << 20;  // buffers of one worker
+constexpr int64_t kDefaultBytes = int64_t{256} << 20;  // buffers of one worker
+constexpr size_t kManyQueries = 8;                     // that are worth a preparation of the model
 constexpr int64_t kLargestChunk = 16;                  // prompts
 
 constexpr std::array<std::pair<std::string_view, Score>, 4> kScores{{
@@ -189,6 +190,7 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
     check_query(model.config(), query, options.target);
   }
   if (queries.empty()) return;
+  if (options.bitwise || queries.size() >= kManyQueries) model.prepare_products();
   const bool on_cpu = model.device().is_cpu();
   const int cores = options.threads > 0
                         ? options.threads

@@ -127,7 +127,7 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   tape.kv = arena_.take(layout.moved_rows(), 2 * d);
   for (int64_t part = 0; part < 2; ++part) {
     const at::Tensor columns = tape.kv.narrow(1, part * d, d);
-    product(x, (part == 0 ? w.key_weight : w.value_weight).t(), columns, false);
+    product(x, model_.columns(part == 0 ? w.key_weight : w.value_weight), columns, false);
     at::Tensor target = columns;
     target.add_(part == 0 ? w.key_bias : w.value_bias);
   }
@@ -141,7 +141,7 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
     }
   }
   tape.q = arena_.take(layout.query_rows(), d);
-  product(asking, w.query_weight.t(), tape.q, false);
+  product(asking, model_.columns(w.query_weight), tape.q, false);
   kernels::add_bias(tape.q, w.query_bias, tape.q);
 
   tape.probabilities = arena_.take(layout.items() * layout.heads * layout.queries(), tokens);
@@ -173,7 +173,7 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
       kernels::scatter_rows(own, rows, y);
     }
   }
-  product(mixed, w.attention_out_weight.t(), y, true);
+  product(mixed, model_.columns(w.attention_out_weight), y, true);
   tape.attention_normal = arena_.take(out_rows, d);
   tape.attention_rstd = arena_.take(out_rows, 1);
   const at::Tensor h = y;
@@ -182,7 +182,7 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
 
   // FFN.
   const at::Tensor u = arena_.take(out_rows, config_.d_ff);
-  product(h, w.ffn_in_weight.t(), u, false);
+  product(h, model_.columns(w.ffn_in_weight), u, false);
   kernels::add_bias(u, w.ffn_in_bias, u);
   if (run.keep) {
     tape.slope = arena_.take(out_rows, config_.d_ff);
@@ -204,9 +204,9 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
     made.fed = at::empty({rows, d}, options);
     kernels::gather_rows(u, tape.targets, made.a);
     kernels::gather_rows(sum, tape.targets, made.resting);
-    product(made.a, w.ffn_out_weight.t(), made.fed, false);
+    product(made.a, model_.columns(w.ffn_out_weight), made.fed, false);
   }
-  product(u, w.ffn_out_weight.t(), sum, true);
+  product(u, model_.columns(w.ffn_out_weight), sum, true);
   tape.ffn_normal = arena_.take(out_rows, d);
   tape.ffn_rstd = arena_.take(out_rows, 1);
   const at::Tensor result = arena_.take(out_rows + extra_rows, d);
@@ -289,7 +289,7 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
   const at::Tensor slope = arena_.take(count, d);
   const at::Tensor normal = arena_.take(count, d);
   const at::Tensor rstd = arena_.take(count, 1).view({-1});
-  product(rows, w.head_weight.t(), u, false);
+  product(rows, model_.columns(w.head_weight), u, false);
   kernels::add_bias(u, w.head_bias, u);
   kernels::activate(config_.head_activation, u, u, slope);
   kernels::layer_norm(u, w.head_norm_weight, w.head_norm_bias, config_.norm_epsilon, normal, rstd,
@@ -328,7 +328,7 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
     for (int64_t begin = 0; begin < count; begin += kHeadRows) {
       const int64_t size = std::min(kHeadRows, count - begin);
       const at::Tensor logits = block.narrow(0, 0, size);
-      product(u.narrow(0, begin, size), w.decoder_weight.t(), logits, false);
+      product(u.narrow(0, begin, size), model_.columns(w.decoder_weight), logits, false);
       kernels::add_bias(logits, w.decoder_bias, logits);
       const bool with_gradient = gradient != nullptr && !difference;
       kernels::answer_log_probability(logits, answer.data() + begin, log_p.data() + begin,

@@ -145,7 +145,7 @@ Model with_values(const Model& model, const ValueEdit& edit) {
     weight.select(1, id.neuron).copy_(edit.values.select(0, static_cast<int64_t>(i)));
   }
   for (const auto& [layer, weight] : copies) {
-    edited.mutable_weights().layers[static_cast<size_t>(layer)].ffn_out_weight = weight;
+    edited.replace_values(layer, weight);
   }
   return edited;
 }

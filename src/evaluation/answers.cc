@@ -21,6 +21,7 @@ namespace {
 constexpr int64_t kSharedTokens = 256;  // of one unedited batch: small tasks keep all workers busy
 constexpr int64_t kTrialTokens = 1024;  // of one batch of trials: products stay in the cache
 constexpr int64_t kTrialRows = 96;      // bounds the logits
+constexpr size_t kManyTrials = 256;     // that are worth a preparation of the model
 
 Answered not_asked() {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -100,8 +101,9 @@ struct Fed {
 Fed feed_sum(const Model& model, int64_t layer, const at::Tensor& x) {
   const LayerWeights& l = model.weights().layers[static_cast<size_t>(layer)];
   Fed fed;
-  fed.a = apply_activation(model.config().activation, affine(x, l.ffn_in_weight, l.ffn_in_bias));
-  fed.sum = x + affine(fed.a, l.ffn_out_weight, l.ffn_out_bias);
+  fed.a = apply_activation(model.config().activation,
+                           affine(x, model.columns(l.ffn_in_weight), l.ffn_in_bias));
+  fed.sum = x + affine(fed.a, model.columns(l.ffn_out_weight), l.ffn_out_bias);
   return fed;
 }
 at::Tensor feed_norm(const Model& model, int64_t layer, const at::Tensor& sum) {
@@ -417,6 +419,7 @@ EditMeasured measure_edits(const Model& model, std::span<const Probe> probes,
                        std::to_string(model.config().vocabulary));
     }
   }
+  if (trials.size() >= kManyTrials) model.prepare_products();
   return EditMeasurement(model, probes, edits, others, trials).run(options);
 }
 

@@ -233,6 +233,7 @@ class TextRunner {
  public:
   TextRunner(const Model& model, const Tokenizer& tokenizer, std::span<const NeuronId> neurons)
       : model_(model), tokenizer_(tokenizer) {
+    model.prepare_products();
     layers_.resize(static_cast<size_t>(model.config().layers));
     std::vector<std::vector<int64_t>> rows(layers_.size());
     for (size_t i = 0; i < neurons.size(); ++i) {

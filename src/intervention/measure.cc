@@ -18,6 +18,7 @@ namespace {
 constexpr int64_t kSharedTokens = 256;  // of one unchanged batch: small tasks keep all workers busy
 constexpr int64_t kTrialTokens = 1024;  // of one batch of trials: products stay in the cache
 constexpr int64_t kTrialRows = 96;      // bounds the logits
+constexpr size_t kManyTrials = 256;     // that are worth a preparation of the model
 
 /// Changes of the rows of a batch, applied to a fresh activation in place.
 class ChangeHook : public ActivationHook {
@@ -227,6 +228,7 @@ Measured measure(const Model& model, std::span<const Probe> probes,
     }
     trials_of[trials[i].probe].push_back(i);
   }
+  if (trials.size() >= kManyTrials) model.prepare_products();
   Measured measured;
   measured.before.resize(probes.size());
   measured.after.resize(trials.size());

@@ -69,14 +69,15 @@ at::Tensor Model::attend(int64_t layer, const at::Tensor& from, const at::Tensor
   const LayerWeights& l = weights_.layers[static_cast<size_t>(layer)];
   std::optional<at::Tensor> allowed;  // [prompts, 1, 1, tokens], true where a key may be looked at
   if (mask.defined()) allowed = mask.view({mask.size(0), 1, 1, mask.size(1)});
-  const at::Tensor q = split_heads(affine(from, l.query_weight, l.query_bias), config_.heads);
-  const at::Tensor k = split_heads(affine(x, l.key_weight, l.key_bias), config_.heads);
-  const at::Tensor v = split_heads(affine(x, l.value_weight, l.value_bias), config_.heads);
+  const at::Tensor q =
+      split_heads(affine(from, columns(l.query_weight), l.query_bias), config_.heads);
+  const at::Tensor k = split_heads(affine(x, columns(l.key_weight), l.key_bias), config_.heads);
+  const at::Tensor v = split_heads(affine(x, columns(l.value_weight), l.value_bias), config_.heads);
   const at::Tensor mixed = at::scaled_dot_product_attention(q, k, v, allowed, dropout)
                                .transpose(1, 2)
                                .reshape(from.sizes());
   const at::Tensor attended =
-      drop(affine(mixed, l.attention_out_weight, l.attention_out_bias), dropout);
+      drop(affine(mixed, columns(l.attention_out_weight), l.attention_out_bias), dropout);
   return norm(from + attended, l.attention_norm_weight, l.attention_norm_bias,
               config_.norm_epsilon);
 }
@@ -84,9 +85,10 @@ at::Tensor Model::attend(int64_t layer, const at::Tensor& from, const at::Tensor
 at::Tensor Model::feed(int64_t layer, const at::Tensor& x, ActivationHook* hook,
                        double dropout) const {
   const LayerWeights& l = weights_.layers[static_cast<size_t>(layer)];
-  at::Tensor a = apply_activation(config_.activation, affine(x, l.ffn_in_weight, l.ffn_in_bias));
+  at::Tensor a =
+      apply_activation(config_.activation, affine(x, columns(l.ffn_in_weight), l.ffn_in_bias));
   if (hook != nullptr) a = hook->on_activation(layer, a);
-  const at::Tensor fed = drop(affine(a, l.ffn_out_weight, l.ffn_out_bias), dropout);
+  const at::Tensor fed = drop(affine(a, columns(l.ffn_out_weight), l.ffn_out_bias), dropout);
   return norm(x + fed, l.ffn_norm_weight, l.ffn_norm_bias, config_.norm_epsilon);
 }
 
@@ -102,9 +104,10 @@ at::Tensor Model::encode(const at::Tensor& ids, const at::Tensor& mask, Activati
 at::Tensor Model::logits(const at::Tensor& hidden) const {
   const ModelWeights& w = weights_;
   const at::Tensor transformed =
-      norm(apply_activation(config_.head_activation, affine(hidden, w.head_weight, w.head_bias)),
+      norm(apply_activation(config_.head_activation,
+                            affine(hidden, columns(w.head_weight), w.head_bias)),
            w.head_norm_weight, w.head_norm_bias, config_.norm_epsilon);
-  return affine(transformed, w.decoder_weight, w.decoder_bias);
+  return affine(transformed, columns(w.decoder_weight), w.decoder_bias);
 }
 
 at::Tensor Model::logits_at(const at::Tensor& ids, const at::Tensor& positions,

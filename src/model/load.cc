@@ -10,6 +10,7 @@
 #include "engram/error.h"
 #include "engram/model/model.h"
 #include "engram/model/safetensors.h"
+#include "model/transposed.h"
 
 namespace engram {
 namespace {
@@ -162,8 +163,11 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
   return model;
 }
 
-Model::Model(ModelConfig config, ModelWeights weights)
-    : config_(config), weights_(std::move(weights)) {
+Model::Model() : transposed_(std::make_shared<TransposedCopies>()) {}
+
+Model::Model(ModelConfig config, ModelWeights weights) : Model() {
+  config_ = config;
+  weights_ = std::move(weights);
   if (!weights_.decoder_weight.defined() && config_.tied_decoder) {
     weights_.decoder_weight = weights_.token_embedding;
   }

@@ -66,18 +66,20 @@ void matrix_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& 
   }
 }
 
-at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (at::GradMode::is_enabled() || !use_gemm() || !plain(x) || !plain(weight) || x.dim() < 2 ||
+bool product_wants_columns(const at::Tensor& weight) { return use_gemm() && plain(weight); }
+
+at::Tensor affine(const at::Tensor& x, const at::Tensor& columns, const at::Tensor& bias) {
+  if (at::GradMode::is_enabled() || !use_gemm() || !plain(x) || !plain(columns) || x.dim() < 2 ||
       x.numel() == 0) {
-    return at::linear(x, weight, bias);
+    return at::linear(x, columns.t(), bias);
   }
   std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = weight.size(0);
+  shape.back() = columns.size(1);
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
   // clone(): one row expanded would still be the bias itself.
   const at::Tensor out =
-      bias.expand({rows.size(0), weight.size(0)}).clone(at::MemoryFormat::Contiguous);
-  multiply(rows, weight.t(), out, true);
+      bias.expand({rows.size(0), columns.size(1)}).clone(at::MemoryFormat::Contiguous);
+  multiply(rows, columns, out, true);
   return out.view(shape);
 }
 

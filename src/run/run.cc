@@ -214,6 +214,8 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
 }
 
 RunSummary execute_run(const RunContext& run, const RunScope& scope, const RunProgress& progress) {
+  // Before anything: whether a product has a copy of its factor can change its last bit.
+  run.model.prepare_products();
   return Runner(run, scope, progress).go(scope);
 }
 

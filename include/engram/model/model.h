@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,8 @@ struct LoadReport {
   int64_t copied_bytes = 0;             ///< of the weights that were converted or moved
 };
 
+class TransposedCopies;
+
 /// A masked language model, immutable after loading and shared by all threads as const.
 class Model {
  public:
@@ -76,7 +79,18 @@ class Model {
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] const ModelWeights& weights() const { return weights_; }
-  [[nodiscard]] ModelWeights& mutable_weights() { return weights_; }  ///< for trainers and edits
+  /// For who changes weights in place. Transposed copies are dropped and not made again.
+  [[nodiscard]] ModelWeights& mutable_weights();
+  /// Takes another ffn_out_weight [d_model, d_ff] for one layer. Copies of this model keep theirs.
+  void replace_values(int64_t layer, const at::Tensor& weight);
+
+  /// Where products are faster with one (product_wants_columns), keeps a transposed copy of every
+  /// matrix beside it: twice the memory. For callers with many rows to come; thread-safe, and
+  /// nothing happens the second time. REQUIRES: the weights never change in place afterwards.
+  void prepare_products() const;
+  /// `weight` [out, in] of this model as the right factor [in, out] of a product: the transposed
+  /// copy, or a view.
+  [[nodiscard]] at::Tensor columns(const at::Tensor& weight) const;
   [[nodiscard]] const LoadReport& report() const { return report_; }
   [[nodiscard]] at::Device device() const { return weights_.token_embedding.device(); }
 
@@ -107,10 +121,11 @@ class Model {
                                      ActivationHook* hook = nullptr) const;
 
  private:
-  Model() = default;
+  Model();
   ModelConfig config_;
   ModelWeights weights_;
   LoadReport report_;
+  std::shared_ptr<TransposedCopies> transposed_;  ///< null: none may be made
 };
 
 /// Writes config.json and model.safetensors in Hugging Face layout (float32, or float16 when

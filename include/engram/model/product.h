@@ -15,8 +15,12 @@ const char* product_library();
 /// threads.
 void matrix_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, bool add);
 
-/// x weight^T + bias (at::linear): x [..., k], weight [n, k], bias [n]. Recorded for autograd where
+/// x columns + bias (at::linear): x [..., k], columns [k, n], bias [n]. Recorded for autograd where
 /// that is on.
-at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+at::Tensor affine(const at::Tensor& x, const at::Tensor& columns, const at::Tensor& bias);
+
+/// Whether products with the columns of `weight` [n, k] (its transpose) gain from a copy [k, n] of
+/// it: gemm rearranges a right factor at every call unless its rows are contiguous.
+bool product_wants_columns(const at::Tensor& weight);
 
 }  // namespace engram
