@@ -248,6 +248,7 @@ EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> f
       options.reference < 2) {
     throw UsageError("numbers of draws and of facts must not be negative");
   }
+  model.prepare_products();
   return Evaluation(model, facts, options, context).run(progress);
 }
 

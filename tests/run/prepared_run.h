@@ -122,6 +122,7 @@ class PreparedRun {
   }
 
   [[nodiscard]] RunContext context(const MeasureOptions& measure = {2, 0}) {
+    shipped().model.prepare_products();  // as a run does
     return {shipped().model, shipped().tokenizer, facts, options, *store, measure};
   }
 
