@@ -1,11 +1,111 @@
 #pragma once
 
+// What `edit update` and `edit erase` share: facts, located neurons, answers before and after.
+
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/common.h"
+#include "engram/edit/delta.h"
+#include "engram/evaluation/locate.h"
+#include "engram/intervention/measure.h"
 
 namespace engram::cli {
 
 // The commands that make a delta; `edit` is the command they belong to.
 void add_edit_update_command(CLI::App& edit);
 void add_edit_erase_command(CLI::App& edit);
+
+/// What both commands take.
+struct MakeOptions {
+  CommonOptions common;
+  std::string model;
+  std::string facts;  ///< empty: MODEL/facts.jsonl
+  std::string relation;
+  std::string out;
+  std::string preset = "dai2022";
+  AttributionOptions attribution;
+  int64_t limit = 0;     ///< facts of the relation to locate; 0: all
+  int64_t others = 200;  ///< facts that show side effects, inside and outside the relation each
+};
+
+void add_make_options(CLI::App& command, MakeOptions& options);
+std::string facts_path(const MakeOptions& options);
+/// Refuses an --out that would overwrite what is read.
+void check_paths(const MakeOptions& options);
+
+/// "1,234 facts"
+std::string count_text(size_t count, const std::string& what);
+
+/// A fact set, seen from one relation.
+struct Relation {
+  std::vector<Fact> facts;   ///< of the relation
+  std::vector<Fact> others;  ///< of all others
+};
+
+/// Throws InputError where the relation has no facts.
+Relation read_relation(const MakeOptions& options);
+/// The first `count` of a seeded order of `facts`.
+std::vector<Fact> sample(std::vector<Fact> facts, int64_t count, uint64_t seed);
+/// One prompt each of a seeded sample of facts.
+std::vector<Probe> side_probes(const std::vector<Fact>& facts, const LoadedModel& loaded,
+                               const MakeOptions& options);
+
+/// The knowledge neurons of a relation's facts.
+struct LocatedNeurons {
+  std::vector<LocatedFact> facts;
+  LocatedRelation relation;
+  std::vector<FactProblem> problems;
+};
+
+LocatedNeurons locate_relation(const std::vector<Fact>& facts, const LoadedModel& loaded,
+                               const MakeOptions& options, int64_t relation_neurons);
+/// Why the delta was made, but for what only one of the commands knows.
+EditReason reason_of(const MakeOptions& options, EditKind kind, const LocatedRelation& located);
+
+/// How a model answers some prompts.
+struct Answers {
+  std::vector<Answered> each;
+
+  [[nodiscard]] int64_t top() const { return std::ranges::count_if(each, &Answered::top); }
+  [[nodiscard]] double mean_p() const {
+    double sum = 0;
+    for (const Answered& one : each) sum += one.p;
+    return sum / static_cast<double>(each.size());
+  }
+  [[nodiscard]] double perplexity() const {
+    double sum = 0;
+    for (const Answered& one : each) sum -= one.log_p;
+    return std::exp(sum / static_cast<double>(each.size()));
+  }
+  [[nodiscard]] double rank() const {  // geometric mean
+    double sum = 0;
+    for (const Answered& one : each) sum += std::log(static_cast<double>(one.rank));
+    return std::exp(sum / static_cast<double>(each.size()));
+  }
+};
+
+Answers ask(const Model& model, const std::vector<Probe>& probes, const CommonOptions& common);
+
+/// Prompts of one kind, asked before and after.
+struct Asked {
+  std::string scope;
+  Answers before, after;                ///< of the right answer
+  Answers target_before, target_after;  ///< of o'; empty where it is not asked
+};
+
+Asked ask_both(const std::string& scope, const LoadedModel& loaded, const Model& edited,
+               const std::vector<Probe>& probes, const CommonOptions& common);
+
+nlohmann::ordered_json asked_json(const std::vector<Asked>& scopes);
+std::string asked_table(const std::vector<Asked>& scopes);
+/// " 0:12 3:4"
+std::string neuron_list(const Delta& delta);
+/// The record's fields that both commands have.
+nlohmann::ordered_json delta_json(const char* record, const MakeOptions& options,
+                                  const Delta& delta);
 
 }  // namespace engram::cli

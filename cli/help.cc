@@ -66,8 +66,13 @@ std::string entry(const std::string& left, const std::string& description) {
   return out + wrapped(description) + "\n";
 }
 
+/// "IN..." where several values are taken.
+std::string positional_name(const CLI::Option& option) {
+  return option.get_name(true) + (option.get_items_expected_max() > 1 ? "..." : "");
+}
+
 std::string option_name(const CLI::Option& option) {
-  if (option.get_positional()) return option.get_name(true);
+  if (option.get_positional()) return positional_name(option);
   std::string name = option.get_name(false, true);
   const bool takes_value = option.get_items_expected_max() > 0;
   return takes_value ? name + " " + option.get_type_name() : name;
@@ -85,8 +90,8 @@ std::string make_help(const CLI::App& app, const std::string& name) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string line = entry(option_name(*option), option->get_description());
     if (option->get_positional()) {
-      usage += option->get_required() ? " " + option->get_name(true)
-                                      : " [" + option->get_name(true) + "]";
+      const std::string positional = positional_name(*option);
+      usage += option->get_required() ? " " + positional : " [" + positional + "]";
       arguments += line;
       continue;
     }

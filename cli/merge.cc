@@ -55,8 +55,8 @@ void run_merge(const MergeOptions& options) {
 void add_merge_command(CLI::App& app) {
   auto options = std::make_shared<MergeOptions>();
   CLI::App* command = add_command(app, "merge", "parts of a run into one", kMergeHelp);
-  add_path(*command, "OUT", options->out, "File to make; it must not exist.")->required();
-  command->add_option("IN", options->in, "Files of the parts.")->type_name("FILE")->required();
+  add_path(*command, "OUT.db", options->out, "File to make; it must not exist.")->required();
+  command->add_option("IN.db", options->in, "Files of the parts.")->type_name("FILE")->required();
   add_output_options(*command, options->common);
   command->callback([options] { run_merge(*options); });
 }

@@ -7,6 +7,7 @@
 
 #include "cli/ranking.h"
 #include "cli/terminal.h"
+#include "engram/report/markup.h"
 
 namespace engram::cli {
 namespace {
@@ -65,28 +66,7 @@ th,td{border-color:#38414d} th{color:#9aa5b1}
 }
 )";
 
-std::string escape(const std::string& text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
+std::string escape(const std::string& text) { return escaped_markup(printable(text)); }
 
 /// A coordinate.
 std::string px(double value) {

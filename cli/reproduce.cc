@@ -215,6 +215,15 @@ void add_reproduce_command(CLI::App& app) {
              "Relative completeness gap and error. Default: 0.01.");
   add_integer(*command, "--draws", how.draws, 0, 10'000,
               "Matched random sets per fact and strength. Default: 20.");
+  add_integer(*command, "--side-draws", how.side_draws, 0, 10'000,
+              "The same on other facts' prompts and on text. Default: 1.");
+  add_integer(*command, "--same-relation", how.same_relation, 0, 1'000'000,
+              "Other facts of the relation on which a fact's side effects are measured. "
+              "Default: 20.");
+  add_integer(*command, "--other-relations", how.other_relations, 0, 1'000'000,
+              "Facts of other relations, likewise. Default: 100.");
+  add_integer(*command, "--sentences", how.sentences, 0, 1'000'000,
+              "Sentences of ordinary text, likewise. Default: 20.");
   add_integer(*command, "--stability-facts", how.stability_facts, 0, 1'000'000,
               "Facts per relation to locate by the paper's rule too, at most. Default: 10.");
   add_integer(*command, "--update-facts", how.update_facts, 1, 1'000'000,

@@ -29,20 +29,6 @@ void check(const StoredTensor& tensor, const ModelConfig& config) {
 
 }  // namespace
 
-const char* storage_text(Storage storage) {
-  switch (storage) {
-    case Storage::kF32:
-      return "F32";
-    case Storage::kF16:
-      return "F16";
-    case Storage::kBF16:
-      return "BF16";
-    case Storage::kOther:
-      break;
-  }
-  return "another type";
-}
-
 std::vector<std::vector<std::string>> value_tensor_names(const ModelConfig& config) {
   ModelWeights weights;
   const std::vector<TensorSpec> table = tensor_table(config, weights);

@@ -15,7 +15,6 @@ namespace engram {
 
 /// Bytes of one element; REQUIRES: not kOther.
 inline std::size_t storage_width(Storage storage) { return storage == Storage::kF32 ? 4 : 2; }
-const char* storage_text(Storage storage);  ///< "F32", "F16", "BF16", "another type"
 
 /// The names that the second FFN matrices may have in files, by layer.
 std::vector<std::vector<std::string>> value_tensor_names(const ModelConfig& config);

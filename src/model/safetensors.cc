@@ -37,20 +37,6 @@ Storage storage_of(const std::string& name) {
   return Storage::kOther;
 }
 
-std::string_view storage_text(Storage storage) {
-  switch (storage) {
-    case Storage::kF32:
-      return "F32";
-    case Storage::kF16:
-      return "F16";
-    case Storage::kBF16:
-      return "BF16";
-    case Storage::kOther:
-      break;
-  }
-  throw InternalError("write_safetensors: a tensor of another type than F32, F16, BF16");
-}
-
 /// Bytes of one element.
 size_t width_of(Storage storage) { return storage == Storage::kF32 ? 4 : 2; }
 
@@ -136,6 +122,20 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
 
 }  // namespace
 
+const char* storage_text(Storage storage) {
+  switch (storage) {
+    case Storage::kF32:
+      return "F32";
+    case Storage::kF16:
+      return "F16";
+    case Storage::kBF16:
+      return "BF16";
+    case Storage::kOther:
+      break;
+  }
+  return "another type";
+}
+
 std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path& path) {
   const auto file = std::make_shared<const MappedFile>(path);
   check_header_length(*file);
@@ -206,7 +206,9 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   // aligned for its type in a memory map.
   std::vector<const TensorToWrite*> ordered;
   for (const TensorToWrite& tensor : tensors) {
-    storage_text(tensor.storage);
+    if (tensor.storage == Storage::kOther) {
+      throw InternalError("write_safetensors: a tensor of another type than F32, F16, BF16");
+    }
     check_bytes(tensor);
     ordered.push_back(&tensor);
   }

@@ -2,69 +2,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engram/report/markup.h"
 #include "engram/report/tables.h"
 #include "report/style.h"
 #include "report/text.h"
 
 namespace engram {
 namespace {
-
-/// Length of the well-formed UTF-8 character at `at`; 0: there is none.
-size_t character(const std::string& text, size_t at) {
-  const auto byte = [&](size_t i) {
-    return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U;
-  };
-  const auto follows = [&](size_t i) { return (byte(i) & 0xC0U) == 0x80U; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first < 0xE0 && follows(1)) return 2;
-  if (first >= 0xE0 && first < 0xF0 && follows(1) && follows(2)) {
-    const bool overlong = first == 0xE0 && byte(1) < 0xA0;
-    const bool surrogate = first == 0xED && byte(1) >= 0xA0;
-    return overlong || surrogate ? 0 : 3;
-  }
-  if (first >= 0xF0 && first < 0xF5 && follows(1) && follows(2) && follows(3)) {
-    const bool outside = (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) >= 0x90);
-    return outside ? 0 : 4;
-  }
-  return 0;
-}
-
-/// Text for HTML content and attributes; what HTML forbids becomes U+FFFD.
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t length = character(text, at);
-    const char c = text[at];
-    const auto byte = static_cast<unsigned char>(c);
-    if (length == 0 || (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F) {
-      out += "\xEF\xBF\xBD";
-      at += std::max<size_t>(length, 1);
-      continue;
-    }
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out.append(text, at, length);
-    }
-    at += length;
-  }
-  return out;
-}
 
 std::string base64(const std::string& bytes) {
   constexpr const char* kDigits =
@@ -85,11 +29,12 @@ std::string base64(const std::string& bytes) {
 
 std::string paragraph(const std::string& css, const std::string& text) {
   if (text.empty()) return "";
-  return "<p" + (css.empty() ? "" : " class=\"" + css + "\"") + ">" + escaped(text) + "</p>\n";
+  return "<p" + (css.empty() ? "" : " class=\"" + css + "\"") + ">" + escaped_markup(text) +
+         "</p>\n";
 }
 
 std::string data_link(const std::string& id, const std::string& csv) {
-  return "<p class=\"data\"><a download=\"" + escaped(id) +
+  return "<p class=\"data\"><a download=\"" + escaped_markup(id) +
          ".csv\" href=\"data:text/csv;charset=utf-8;base64," + base64(csv) +
          "\">Data (CSV)</a></p>\n";
 }
@@ -117,18 +62,18 @@ std::string cell_html(const ReportTable& table, size_t r, size_t c) {
   if (has_long_word(cell.text)) css += " w";
   if (column.published) css += " pub";
   std::string out = "<td class=\"" + css + "\">" +
-                    escaped(column.published ? published_text(cell, column.format)
-                                             : cell_text(cell, column.format));
+                    escaped_markup(column.published ? published_text(cell, column.format)
+                                                    : cell_text(cell, column.format));
   const std::string interval = interval_text(cell, column.format);
   if (!interval.empty()) out += "<small>" + interval + "</small>";
   return out + "</td>";
 }
 
 std::string table_html(const ReportTable& table) {
-  std::string out = "<div class=\"block\" id=\"" + escaped(table.id) + "\">\n<h3>" +
-                    escaped(table.title) + "</h3>\n" + paragraph("", table.meaning);
+  std::string out = "<div class=\"block\" id=\"" + escaped_markup(table.id) + "\">\n<h3>" +
+                    escaped_markup(table.title) + "</h3>\n" + paragraph("", table.meaning);
   if (!table.skipped.empty()) {
-    out += "<p class=\"skip\">Skipped: " + escaped(table.skipped) + "</p>\n";
+    out += "<p class=\"skip\">Skipped: " + escaped_markup(table.skipped) + "</p>\n";
     for (const std::string& note : table.notes) out += paragraph("note", note);
     return out + "</div>\n";
   }
@@ -136,7 +81,7 @@ std::string table_html(const ReportTable& table) {
   for (const ReportColumn& column : table.columns) {
     const std::string css = std::string(column.format == CellFormat::kText ? "t" : "n") +
                             (column.published ? " pub" : "");
-    out += "<th scope=\"col\" class=\"" + css + "\">" + escaped(column.title) + "</th>";
+    out += "<th scope=\"col\" class=\"" + css + "\">" + escaped_markup(column.title) + "</th>";
   }
   out += "</tr></thead>\n<tbody>\n";
   for (size_t r = 0; r < table.rows.size(); ++r) {
@@ -151,9 +96,9 @@ std::string table_html(const ReportTable& table) {
 
 std::string chart_html(const Chart& chart) {
   std::string svg = chart_svg(chart);
-  svg.insert(4, " role=\"img\" aria-label=\"" + escaped(chart.title) + "\"");
-  return "<figure class=\"block\" id=\"" + escaped(chart.id) + "\">\n<figcaption><h3>" +
-         escaped(chart.title) + "</h3>\n" + paragraph("", chart.meaning) +
+  svg.insert(4, " role=\"img\" aria-label=\"" + escaped_markup(chart.title) + "\"");
+  return "<figure class=\"block\" id=\"" + escaped_markup(chart.id) + "\">\n<figcaption><h3>" +
+         escaped_markup(chart.title) + "</h3>\n" + paragraph("", chart.meaning) +
          "</figcaption>\n<div class=\"scroll\">" + svg + "</div>\n" +
          data_link(chart.id, chart_csv(chart)) + "</figure>\n";
 }
@@ -179,12 +124,12 @@ std::string example_html(const MarkedText& example, double largest) {
       text.erase(0, 1);
     }
     if (share < 0.02) {
-      out += escaped(text);
+      out += escaped_markup(text);
       continue;
     }
     out += std::string("<span class=\"tok") + (activation < 0 ? " neg" : "") +
            "\" style=\"--a:" + cell_text(number_cell(share), CellFormat::kNumber) + "\" title=\"" +
-           escaped(value) + "\">" + escaped(text) + "</span>";
+           escaped_markup(value) + "\">" + escaped_markup(text) + "</span>";
   }
   return out + "</li>\n";
 }
@@ -204,8 +149,8 @@ std::string examples_csv(const ReportExamples& examples) {
 }
 
 std::string examples_html(const ReportExamples& block) {
-  std::string out = "<div class=\"block texts\" id=\"" + escaped(block.id) + "\">\n<h3>" +
-                    escaped(block.title) + "</h3>\n" + paragraph("", block.meaning);
+  std::string out = "<div class=\"block texts\" id=\"" + escaped_markup(block.id) + "\">\n<h3>" +
+                    escaped_markup(block.title) + "</h3>\n" + paragraph("", block.meaning);
   for (size_t begin = 0; begin < block.examples.size();) {
     const MarkedText& first = block.examples[begin];
     size_t end = begin;
@@ -220,8 +165,8 @@ std::string examples_html(const ReportExamples& block) {
         largest = std::max(largest, std::abs(activation));
       }
     }
-    out += "<h4>" + escaped(first.neuron) + (first.lowest ? ", least active" : ", most active") +
-           "</h4>\n<ol>\n";
+    out += "<h4>" + escaped_markup(first.neuron) +
+           (first.lowest ? ", least active" : ", most active") + "</h4>\n<ol>\n";
     for (size_t e = begin; e < end; ++e) out += example_html(block.examples[e], largest);
     out += "</ol>\n";
     begin = end;
@@ -236,7 +181,7 @@ std::string block_html(const ReportBlock& block) {
 }
 
 std::string link(const std::string& id, const std::string& title) {
-  return "<a href=\"#" + escaped(id) + "\">" + escaped(title) + "</a>";
+  return "<a href=\"#" + escaped_markup(id) + "\">" + escaped_markup(title) + "</a>";
 }
 
 std::string contents(const RunReport& report) {
@@ -261,15 +206,16 @@ std::string report_html(const RunReport& report) {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"color-scheme\" content=\"light dark\">\n"
       "<link rel=\"icon\" href=\"data:,\">\n<title>" +
-      escaped(report.title) + "</title>\n<style>" + kReportStyle +
-      "</style>\n</head>\n<body>\n<div class=\"page\">\n<header><h1>" + escaped(report.title) +
-      "</h1>\n" + paragraph("soft", report.subtitle) + "</header>\n" + contents(report) +
-      "<main>\n";
+      escaped_markup(report.title) + "</title>\n<style>" + kReportStyle +
+      "</style>\n</head>\n<body>\n<div class=\"page\">\n<header><h1>" +
+      escaped_markup(report.title) + "</h1>\n" + paragraph("soft", report.subtitle) +
+      "</header>\n" + contents(report) + "<main>\n";
   for (const ReportSection& section : report.sections) {
-    out += "<section id=\"section-" + escaped(section.id) + "\">\n<h2>" + escaped(section.title) +
-           "</h2>\n" + paragraph("soft", section.intro);
+    out += "<section id=\"section-" + escaped_markup(section.id) + "\">\n<h2>" +
+           escaped_markup(section.title) + "</h2>\n" + paragraph("soft", section.intro);
     if (!section.command.empty()) {
-      out += "<p class=\"soft\">Command: <code>" + escaped(section.command) + "</code></p>\n";
+      out +=
+          "<p class=\"soft\">Command: <code>" + escaped_markup(section.command) + "</code></p>\n";
     }
     for (const ReportBlock& block : section.blocks) out += block_html(block);
     out += "</section>\n";

@@ -4,7 +4,7 @@
 #include "engram/evaluation/effects.h"
 #include "engram/run/experiment.h"
 #include "evaluation/effects_sums.h"
-#include "run/seeds.h"
+#include "run/parts.h"
 #include "run/sets.h"
 #include "run/values.h"
 
@@ -25,20 +25,11 @@ constexpr std::array<Scope, 7> kStored = {Scope::kOwn,
                                           Scope::kOtherRelationsOtherObject,
                                           Scope::kText};
 
-class EffectsExperiment : public Experiment {
+class EffectsExperiment : public FactExperiment {
  public:
   EffectsExperiment(std::string name, std::vector<Manipulation> manipulations)
       : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
   [[nodiscard]] std::string_view name() const override { return name_; }
-  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
-  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
-    const auto facts = static_cast<int64_t>(run.facts.of(relation).size());
-    return (facts + kPartFacts - 1) / kPartFacts;
-  }
-  [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
-                              int64_t part) const override {
-    return static_cast<int64_t>(part_of(run.facts.of(relation), part).size());
-  }
 
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,
                              int64_t part) override {

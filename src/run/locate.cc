@@ -3,7 +3,7 @@
 
 #include "engram/error.h"
 #include "engram/run/experiment.h"
-#include "run/seeds.h"
+#include "run/parts.h"
 #include "run/sets.h"
 #include "run/values.h"
 
@@ -113,11 +113,6 @@ class PromptRows {
   TableRows score_{"score", {}};
   TableRows blob_{"score_blob", {}};
 };
-
-int64_t fact_parts(const RunContext& run, std::string_view relation) {
-  const auto facts = static_cast<int64_t>(run.facts.of(relation).size());
-  return (facts + kPartFacts - 1) / kPartFacts;
-}
 
 std::vector<PreparedFact> prepared_part(const RunContext& run, std::string_view relation,
                                         int64_t part) {

@@ -9,7 +9,7 @@
 #include "engram/evaluation/top_texts.h"
 #include "engram/neurons/matched.h"
 #include "engram/run/experiment.h"
-#include "run/seeds.h"
+#include "run/parts.h"
 #include "run/sets.h"
 #include "run/values.h"
 
@@ -35,21 +35,12 @@ struct TextFact {
 
 /// Activation of each fact's neurons on texts that hold its names. Facts without texts of both and
 /// of head are left out, as by the paper's code, so that the kinds speak of the same facts.
-class TextsExperiment : public Experiment {
+class TextsExperiment : public FactExperiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "texts"; }
-  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     if (run.options.texts.empty()) return "no folder of texts was given (--texts)";
     return {};
-  }
-  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
-    const auto facts = static_cast<int64_t>(run.facts.of(relation).size());
-    return (facts + kPartFacts - 1) / kPartFacts;
-  }
-  [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
-                              int64_t part) const override {
-    return static_cast<int64_t>(part_of(run.facts.of(relation), part).size());
   }
 
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,

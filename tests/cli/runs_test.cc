@@ -136,7 +136,7 @@ TEST(MergeCommand, JoinsPartsOrSaysWhatDiffers) {
   expect_error(
       run_engram({"merge", folder.file("no.db"), folder.file("a.db"), folder.file("c.db")}), 3,
       {"a.db", "c.db", "model", "seed: \"0\"", "\"1\""});
-  expect_error(run_engram({"merge", folder.file("no.db")}), 2, {"IN"});
+  expect_error(run_engram({"merge", folder.file("no.db")}), 2, {"IN.db"});
   EXPECT_FALSE(std::filesystem::exists(folder.file("no.db")));
 }
 

@@ -4,7 +4,6 @@
 
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
-#include <lzma.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include "engram/error.h"
 #include "engram/evaluation/top_texts.h"
 #include "neurons/random.h"
+#include "support/xz.h"
 
 namespace engram {
 namespace {
@@ -362,13 +362,7 @@ TEST_F(TopTextsOf, NeitherThreadsNorMemoryNorPackingChangeABit) {
   std::string text;
   for (size_t i = 0; i < 700; ++i) text += sentence(random, 1 + random.below(14)) + "\n";
   const fs::path file = write("corpus.txt", text);
-  std::string packed(lzma_stream_buffer_bound(text.size()), '\0');
-  size_t size = 0;
-  ASSERT_EQ(lzma_easy_buffer_encode(
-                6, LZMA_CHECK_CRC32, nullptr, reinterpret_cast<const uint8_t*>(text.data()),
-                text.size(), reinterpret_cast<uint8_t*>(packed.data()), &size, packed.size()),
-            LZMA_OK);
-  const fs::path xz = write("corpus.txt.xz", packed.substr(0, size));
+  const fs::path xz = write("corpus.txt.xz", testing::xz_packed(text));
   const std::vector<NeuronId> neurons = {{1, 2}, {2, 30}};
   TopTextsOptions options;
   options.measure = {1, 0};

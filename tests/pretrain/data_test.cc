@@ -1,6 +1,5 @@
 // Phrasings, text files, training batches.
 #include <gtest/gtest.h>
-#include <lzma.h>
 
 #include <cctype>
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include "pretrain/corpus.h"
 #include "pretrain/random.h"
 #include "pretrain/sampler.h"
+#include "support/xz.h"
 #include "tiny_data.h"
 
 namespace engram::pretrain {
@@ -84,16 +84,6 @@ TEST(Phrasings, FillingPutsTheMaskWhereTheObjectWas) {
 
 class XzFile : public ::testing::Test {
  protected:
-  static std::string compress(const std::string& text) {
-    std::string out(lzma_stream_buffer_bound(text.size()), '\0');
-    size_t size = 0;
-    EXPECT_EQ(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, nullptr,
-                                      reinterpret_cast<const uint8_t*>(text.data()), text.size(),
-                                      reinterpret_cast<uint8_t*>(out.data()), &size, out.size()),
-              LZMA_OK);
-    out.resize(size);
-    return out;
-  }
   std::vector<std::string> read(const std::string& bytes) {
     std::ofstream(folder_.path() / "f.xz", std::ios::binary) << bytes;
     std::vector<std::string> lines;
@@ -113,16 +103,16 @@ TEST_F(XzFile, LinesComeOutWhateverTheirLength) {
     expected.push_back(std::string(hash(1, i) % 3000, static_cast<char>('a' + i % 26)));
     text += expected.back() + "\n";
   }
-  EXPECT_EQ(read(compress(text)), expected);
+  EXPECT_EQ(read(testing::xz_packed(text)), expected);
   // Two streams behind one another are one text.
-  EXPECT_EQ(read(compress("one\ntw") + compress("o\nthree")),
+  EXPECT_EQ(read(testing::xz_packed("one\ntw") + testing::xz_packed("o\nthree")),
             (std::vector<std::string>{"one", "two", "three"}));
 }
 
 TEST_F(XzFile, DamagedFilesAreRefused) {
   std::string text;
   for (size_t i = 0; i < 5000; ++i) text += std::to_string(hash(2, i)) + "\n";
-  const std::string whole = compress(text);
+  const std::string whole = testing::xz_packed(text);
   EXPECT_THROW(read(whole.substr(0, whole.size() / 2)), InputError);
   std::string flipped = whole;
   flipped[whole.size() / 2] = static_cast<char>(~flipped[whole.size() / 2]);

@@ -2,13 +2,13 @@
 #include "engram/text/distant.h"
 
 #include <gtest/gtest.h>
-#include <lzma.h>
 #include <unistd.h>
 
 #include <fstream>
 
 #include "engram/base/lines.h"
 #include "engram/error.h"
+#include "support/xz.h"
 
 namespace engram {
 namespace {
@@ -26,16 +26,6 @@ class Distant : public ::testing::Test {
 
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
-  }
-  static std::string packed(const std::string& text) {
-    std::string out(lzma_stream_buffer_bound(text.size()), '\0');
-    size_t size = 0;
-    EXPECT_EQ(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, nullptr,
-                                      reinterpret_cast<const uint8_t*>(text.data()), text.size(),
-                                      reinterpret_cast<uint8_t*>(out.data()), &size, out.size()),
-              LZMA_OK);
-    out.resize(size);
-    return out;
   }
   [[nodiscard]] std::vector<DistantFact> read(std::vector<FactProblem>& problems) const {
     std::vector<DistantFact> facts;
@@ -57,7 +47,7 @@ TEST_F(Distant, PlainAndPackedFilesGiveTheSame) {
   std::vector<FactProblem> problems;
   const std::vector<DistantFact> plain = read(problems);
   fs::remove(folder_ / "P36.jsonl");
-  write("P36.jsonl.xz", packed(kGood));
+  write("P36.jsonl.xz", testing::xz_packed(kGood));
   const std::vector<DistantFact> unpacked = read(problems);
   EXPECT_TRUE(problems.empty());
   ASSERT_EQ(plain.size(), 1U);
@@ -109,14 +99,14 @@ TEST_F(Distant, FoldersWithoutAFilePerRelationAreRefused) {
   write("P36.jsonl", kGood);
   ASSERT_EQ(distant_files(folder_).size(), 2U);
   EXPECT_EQ(distant_files(folder_)[0].relation, "P36");
-  write("P36.jsonl.xz", packed(kGood));
+  write("P36.jsonl.xz", testing::xz_packed(kGood));
   EXPECT_THROW(distant_files(folder_), InputError);
 }
 
 TEST_F(Distant, LinesAreCutAtTheBoundAndToldByTheirLength) {
   const std::string text = std::string(200'000, 'a') + "\n\nlast";
   write("a.txt", text);
-  write("a.txt.xz", packed(text));
+  write("a.txt.xz", testing::xz_packed(text));
   for (const char* name : {"a.txt", "a.txt.xz"}) {
     LineReader lines(folder_ / name, 100);
     std::string line;
@@ -129,7 +119,7 @@ TEST_F(Distant, LinesAreCutAtTheBoundAndToldByTheirLength) {
     EXPECT_EQ(line, "last");
     EXPECT_FALSE(lines.next(line));
   }
-  write("b.xz", packed(text).substr(0, 60));
+  write("b.xz", testing::xz_packed(text).substr(0, 60));
   EXPECT_THROW(
       {
         LineReader lines(folder_ / "b.xz");

@@ -15,6 +15,9 @@ class MappedFile;
 /// Storage type of a tensor in a file.
 enum class Storage { kF32, kF16, kBF16, kOther };
 
+/// As the format writes it: "F32", "F16", "BF16"; "another type".
+const char* storage_text(Storage storage);
+
 /// One tensor of a checkpoint, as the file's header tells it. The bytes belong to `file`.
 struct StoredTensor {
   std::string name;

@@ -1,0 +1,303 @@
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "cli/edit_make.h"
+#include "cli/paths.h"
+#include "engram/edit/working_copy.h"
+#include "engram/evaluation/prepare.h"
+
+namespace engram::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kUpdateHelp =
+    R"(Makes the model answer O instead of the fact's object: the value vectors of the
+fact's knowledge neurons move away from the old answer's embedding and towards the
+new one's,
+
+  value += -lambda1 |value|/|e(o)| e(o) + lambda2 |value|/|e(o')| e(o')
+
+The neurons are located on the fact's own prompts. Those that are in more than 10 % of
+the relation's other facts, and in at least 2 of them, are left alone: hence all facts
+of the relation are located, or --limit of them. Values are rounded to the type in
+which the model is stored, and measured as rounded: before and after, on the prompts
+that located and on held-out ones, and on one prompt each of other facts.
+
+The model must answer the fact rightly on most of its prompts; --force edits anyway.
+
+Example:
+  engram edit update models/engram-base --relation P36 --subject France --to Rome \
+                     --out rome.safetensors
+)";
+
+struct UpdateOptions : MakeOptions {
+  std::string subject;
+  std::string object;  ///< which of the subject's; empty: the only one
+  std::string target;
+  double lambda1 = 1;
+  double lambda2 = 8;
+  bool force = false;
+};
+
+const Fact& find_fact(const std::vector<Fact>& facts, const UpdateOptions& options) {
+  std::vector<const Fact*> found;
+  std::string objects;
+  for (const Fact& fact : facts) {
+    if (fact.subject != options.subject) continue;
+    objects += (objects.empty() ? "" : ", ") + fact.object;
+    if (options.object.empty() || fact.object == options.object) found.push_back(&fact);
+  }
+  if (found.size() == 1) return *found.front();
+  const std::string what = facts_path(options) + ": relation " + options.relation;
+  if (objects.empty()) {
+    throw InputError(what + " has no fact of subject \"" + options.subject + "\" among its " +
+                     count_text(facts.size(), "fact"));
+  }
+  if (found.empty()) {
+    throw InputError(what + ", subject \"" + options.subject + "\" has no object \"" +
+                     options.object + "\", expected one of: " + objects);
+  }
+  throw InputError(what + ", subject \"" + options.subject + "\" has several objects (" + objects +
+                   "): say with --object which one is to change");
+}
+
+/// Whether two facts are the same.
+bool same_fact(const Fact& a, const Fact& b) {
+  return a.subject == b.subject && a.object == b.object && a.relation == b.relation;
+}
+
+std::vector<NeuronId> neurons_to_update(const LocatedNeurons& located, const Fact& fact,
+                                        const UpdateOptions& options) {
+  std::vector<FactNeurons> sets;
+  std::optional<size_t> own;
+  for (const LocatedFact& one : located.facts) {
+    if (one.subject == fact.subject && one.object == fact.object) own = sets.size();
+    FactNeurons set{one.relation, {}};
+    for (const CountedNeuron& neuron : one.neurons) set.neurons.push_back(neuron.id);
+    sets.push_back(std::move(set));
+  }
+  if (!own) throw InternalError("the fact to update was not located");
+  const LocatedFact& mine = located.facts[*own];
+  if (!mine.refined) {
+    throw InputError(fact.origin + ": got " + count_text(fact.prompts.size(), "prompt") +
+                     ", expected at least " + std::to_string(kLocatingPrompts) +
+                     " to locate the fact's neurons by");
+  }
+  if (mine.neurons.empty()) {
+    throw InputError(fact.origin + ": the fact has no knowledge neurons: its " +
+                     count_text(fact.prompts.size(), "prompt") +
+                     " agree on none (--preset and --score choose otherwise)");
+  }
+  std::vector<NeuronId> neurons = editable_neurons(sets, *own);
+  if (neurons.empty()) {
+    throw InputError(fact.origin + ": none of the fact's " +
+                     count_text(mine.neurons.size(), "knowledge neuron") +
+                     " can be edited: each is in more than 10 % of the relation's other facts");
+  }
+  if (neurons.size() < mine.neurons.size()) {
+    note(options.common, count_text(mine.neurons.size() - neurons.size(), "knowledge neuron") +
+                             " left alone, in more than 10 % of the relation's other facts");
+  }
+  return neurons;
+}
+
+/// The top answer to a prompt: the largest logit at each mask.
+std::string top_answer(const LoadedModel& loaded, const Model& model, const Probe& probe) {
+  const c10::InferenceMode guard;
+  const at::Tensor ids = at::tensor(probe.ids, at::kLong).unsqueeze(0).to(model.device());
+  const at::Tensor places = at::tensor(probe.positions, at::kLong).to(model.device());
+  const at::Tensor best = model.logits(model.encode(ids)[0].index_select(0, places)).argmax(-1);
+  const at::Tensor on_cpu = best.to(at::kCPU).contiguous();
+  std::vector<int64_t> tokens(on_cpu.const_data_ptr<int64_t>(),
+                              on_cpu.const_data_ptr<int64_t>() + on_cpu.numel());
+  std::string text;
+  for (const int64_t id : tokens) {
+    if (!loaded.tokenizer.has_token(id)) return "#" + std::to_string(id);
+  }
+  text = loaded.tokenizer.decode(tokens, /*skip_special=*/false);
+  return text.substr(std::min(text.find_first_not_of(' '), text.size()));
+}
+
+void check_known(const UpdateOptions& options, const Fact& fact, const Answers& own,
+                 const std::string& top) {
+  const auto prompts = static_cast<int64_t>(own.each.size());
+  if (2 * own.top() > prompts) return;
+  const std::string what = "the model answers \"" + fact.object + "\" on " +
+                           std::to_string(own.top()) + " of the fact's " +
+                           count_text(own.each.size(), "prompt") + " (to the first \"" + top +
+                           "\"), expected most of them";
+  if (!options.force) throw InputError(fact.origin + ": " + what + "; --force edits anyway");
+  note(options.common, what);
+}
+
+/// The fact with the other object, so that its prompts have the masks of the new answer.
+PreparedFact prepare_target(const Fact& fact, const LoadedModel& loaded,
+                            const std::string& target) {
+  Fact changed = fact;
+  changed.object = target;
+  changed.origin = "--to";
+  return prepare_fact(changed, loaded.tokenizer, loaded.model.config());
+}
+
+struct PromptAnswers {
+  std::string scope, prompt, before, after;
+};
+
+std::vector<PromptAnswers> prompt_answers(const LoadedModel& loaded, const Model& edited,
+                                          const Fact& fact, const PreparedFact& prepared) {
+  std::vector<PromptAnswers> rows;
+  const auto add = [&](const char* scope, const std::vector<std::string>& texts,
+                       const std::vector<Probe>& probes) {
+    for (size_t i = 0; i < probes.size(); ++i) {
+      rows.push_back({scope, texts[i], top_answer(loaded, loaded.model, probes[i]),
+                      top_answer(loaded, edited, probes[i])});
+    }
+  };
+  add("own", fact.prompts, prepared.prompts);
+  add("held out", fact.held_out, prepared.held_out);
+  return rows;
+}
+
+/// The relation's facts to locate: all, or the fact and a sample of the others.
+std::vector<Fact> facts_to_locate(const std::vector<Fact>& facts, const Fact& fact,
+                                  const UpdateOptions& options) {
+  if (options.limit == 0 || std::cmp_less_equal(facts.size(), options.limit)) return facts;
+  std::vector<Fact> others;
+  for (const Fact& one : facts) {
+    if (!same_fact(one, fact)) others.push_back(one);
+  }
+  others = sample(std::move(others), options.limit - 1, options.common.seed);
+  others.insert(others.begin(), fact);
+  return others;
+}
+
+std::vector<Asked> measure_update(const UpdateOptions& options, const LoadedModel& loaded,
+                                  const Model& edited, const Relation& relation, const Fact& fact,
+                                  const PreparedFact& old, const PreparedFact& target) {
+  const CommonOptions& common = options.common;
+  std::vector<Asked> scopes;
+  const auto add = [&](const char* scope, const std::vector<Probe>& probes,
+                       const std::vector<Probe>& to) {
+    if (probes.empty()) return;
+    Asked asked = ask_both(scope, loaded, edited, probes, common);
+    asked.target_before = ask(loaded.model, to, common);
+    asked.target_after = ask(edited, to, common);
+    scopes.push_back(std::move(asked));
+  };
+  add("own", old.prompts, target.prompts);
+  add("held out", old.held_out, target.held_out);
+  std::vector<Fact> rest;
+  for (const Fact& one : relation.facts) {
+    if (one.subject != fact.subject) rest.push_back(one);
+  }
+  add("same relation", side_probes(rest, loaded, options), {});
+  add("other relations", side_probes(relation.others, loaded, options), {});
+  return scopes;
+}
+
+void print_update(const UpdateOptions& options, const Fact& fact, const Delta& delta,
+                  const std::vector<Asked>& scopes, const std::vector<PromptAnswers>& prompts) {
+  if (options.common.json) {
+    Json out = delta_json("update", options, delta);
+    out["subject"] = fact.subject;
+    out["object"] = fact.object;
+    out["target"] = options.target;
+    out["lambda1"] = options.lambda1;
+    out["lambda2"] = options.lambda2;
+    out["scopes"] = asked_json(scopes);
+    auto& list = out["prompts"] = Json::array();
+    for (const PromptAnswers& row : prompts) {
+      list.push_back({{"scope", row.scope},
+                      {"prompt", row.prompt},
+                      {"top_before", row.before},
+                      {"top_after", row.after}});
+    }
+    print_json(out);
+    return;
+  }
+  print(
+      printable(fact.relation + " " + fact.subject + ": " + fact.object + " → " + options.target) +
+      "\nneurons:" + neuron_list(delta) + "\n\n" + asked_table(scopes) + "\nTop answers\n");
+  Table table({{"", Table::Align::kLeft},
+               {"before", Table::Align::kLeft},
+               {"after", Table::Align::kLeft},
+               {"prompt", Table::Align::kLeft}});
+  for (const PromptAnswers& row : prompts) {
+    table.add_row({row.scope, printable(row.before), printable(row.after), printable(row.prompt)});
+  }
+  print(table.str());
+}
+
+void run_update(const UpdateOptions& options) {
+  check_paths(options);
+  const Relation relation = read_relation(options);
+  const Fact& fact = find_fact(relation.facts, options);
+  if (fact.object == options.target) {
+    throw UsageError("--to: got \"" + options.target + "\", which is the fact's answer already");
+  }
+  const LoadedModel loaded = load_model(options.model, options.common);
+  const std::string base = edit_base(options.model);
+  const PreparedFact old = prepare_fact(fact, loaded.tokenizer, loaded.model.config());
+  const PreparedFact target = prepare_target(fact, loaded, options.target);
+  check_known(options, fact, ask(loaded.model, old.prompts, options.common),
+              top_answer(loaded, loaded.model, old.prompts.front()));
+
+  const LocatedNeurons located =
+      locate_relation(facts_to_locate(relation.facts, fact, options), loaded, options, 20);
+  const std::vector<NeuronId> neurons = neurons_to_update(located, fact, options);
+  EditReason why = reason_of(options, EditKind::kUpdate, located.relation);
+  why.subject = fact.subject;
+  why.object = fact.object;
+  why.target = options.target;
+  why.lambda1 = options.lambda1;
+  why.lambda2 = options.lambda2;
+  const ValueEdit edit =
+      update_values(loaded.model, neurons, old.prompts.front().answer,
+                    target.prompts.front().answer, options.lambda1, options.lambda2);
+  const Delta delta = make_delta(options.model, base, edit, why);
+  const Model edited = with_values(loaded.model, delta.values());  // as rounded
+  const std::vector<Asked> scopes =
+      measure_update(options, loaded, edited, relation, fact, old, target);
+  const std::vector<PromptAnswers> prompts = prompt_answers(loaded, edited, fact, old);
+  write_delta(options.out, delta);
+  print_update(options, fact, delta, scopes, prompts);
+  note(options.common, "wrote " + options.out);
+}
+
+}  // namespace
+
+void add_edit_update_command(CLI::App& edit) {
+  auto options = std::make_shared<UpdateOptions>();
+  CLI::App* command = add_command(edit, "update", "change one fact's answer", kUpdateHelp);
+  add_path(*command, "MODEL", options->model, "Folder of the model, or a working copy.")
+      ->required();
+  command->add_option("--subject", options->subject, "Of the fact. Required.")
+      ->type_name("S")
+      ->required();
+  command->add_option("--relation", options->relation, "Of the fact, like P36. Required.")
+      ->type_name("R")
+      ->required();
+  command->add_option("--to", options->target, "The new answer. Required.")
+      ->type_name("O")
+      ->required();
+  command
+      ->add_option("--object", options->object,
+                   "The old answer, where the subject has several in the relation.")
+      ->type_name("O");
+  add_number(*command, "--lambda1", options->lambda1, 0, 1e6,
+             "How far values move away from the old answer. Default: 1.");
+  add_number(*command, "--lambda2", options->lambda2, 0, 1e6,
+             "How far they move towards the new one. Default: 8.");
+  command->add_flag("--force", options->force, "Also where the model does not answer rightly.");
+  add_make_options(*command, *options);
+  add_common_options(*command, options->common);
+  command->callback([options] { run_update(*options); });
+}
+
+}  // namespace engram::cli
