@@ -13,7 +13,7 @@ namespace engram::cli {
 namespace {
 
 // Pixels. Text is measured by a rough average, since a file cannot ask a font.
-constexpr double kWidth = 1120;
+constexpr double kPictureWidth = 1120;
 constexpr double kMargin = 28;
 constexpr double kLabels = 46;  // layer numbers left of the lanes
 constexpr double kLanes = 610;  // width of the neurons' panel
@@ -101,7 +101,7 @@ struct Layout {
   double height;
   double lanes_left = kMargin + kLabels;
   double bars_left = kMargin + kLabels + kLanes + kGutter;
-  double bars_width = kWidth - kMargin - bars_left - 112;
+  double bars_width = kPictureWidth - kMargin - bars_left - 112;
 
   explicit Layout(const at::Tensor& scores) : layers(scores.size(0)), d_ff(scores.size(1)) {
     lane = std::clamp(440.0 / static_cast<double>(layers), 17.0, 46.0);
@@ -218,8 +218,8 @@ std::string bars(const Layout& layout, const std::vector<LayerReport>& layers) {
   const auto x_of = [&](double value) {
     return layout.bars_left + layout.bars_width * (value - least) / span;
   };
-  const double gap_column = kWidth - kMargin - 44;
-  const double nodes_column = kWidth - kMargin;
+  const double gap_column = kPictureWidth - kMargin - 44;
+  const double nodes_column = kPictureWidth - kMargin;
   std::string out =
       text_at(layout.bars_left, kTop - 14, "head", "Sum of each layer against F(a) − F(0)");
   out += text_at(gap_column, kTop - 14, "soft", "gap", "end");
@@ -279,18 +279,19 @@ std::string svg(const PictureInput& input, bool standalone) {
   const Layout layout(attribution.scores);
   const auto ranked = rank_neurons(attribution, kMostDots, RankBy::kMagnitude);
   std::string out = "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"engram\" viewBox=\"0 0 " +
-                    px(kWidth) + " " + px(layout.height) + "\"";
-  if (standalone) out += " width=\"" + px(kWidth) + "\" height=\"" + px(layout.height) + "\"";
+                    px(kPictureWidth) + " " + px(layout.height) + "\"";
+  if (standalone)
+    out += " width=\"" + px(kPictureWidth) + "\" height=\"" + px(layout.height) + "\"";
   out +=
       " role=\"img\">\n<title>" + escape(input.prompt) + " " + escape(input.answer) + "</title>\n";
   if (standalone) out += std::string("<style>") + kStyle + "</style>\n";
-  out += rectangle(0, 0, kWidth, layout.height, "paper");
+  out += rectangle(0, 0, kPictureWidth, layout.height, "paper");
   out += text_at(kMargin, 44, "title", title_of(input));
   out += text_at(kMargin, 70, "soft",
                  "P = " + format_number(attribution.p) + "  ·  scores: " + escape(input.method) +
                      " of " + escape(input.target) +
                      "  ·  model: " + escape(shorten(printable(input.model), 60)));
-  out += line(kMargin, 88, kWidth - kMargin, 88, "rule");
+  out += line(kMargin, 88, kPictureWidth - kMargin, 88, "rule");
   out += lanes(layout) + dots(layout, ranked) + bars(layout, attribution.layers);
   out += legend(layout, ranked.empty() ? 0 : std::fabs(ranked.front().score));
   return out + "</svg>\n";

@@ -24,7 +24,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kMagic = "engram-checkpoint-1\n";
+constexpr std::string_view kTrainingMagic = "engram-checkpoint-1\n";
 constexpr uint64_t kInitStream = 100;
 
 double seconds_since(Clock::time_point start) {
@@ -136,7 +136,7 @@ Json schedule(const TrainOptions& o) {
 void write_checkpoint(const fs::path& file, const Json& header,
                       const std::vector<at::Tensor>& tensors) {
   AtomicFile out(file);
-  out.write(std::string(kMagic) + header.dump() + "\n");
+  out.write(std::string(kTrainingMagic) + header.dump() + "\n");
   for (const at::Tensor& tensor : tensors) {
     const at::Tensor host = tensor.detach().to(at::kCPU);
     out.write({static_cast<const char*>(host.const_data_ptr()), host.nbytes()});
@@ -150,8 +150,8 @@ Json read_checkpoint(const fs::path& file, const Json& expected,
   const MappedFile map(file);
   std::string_view bytes(reinterpret_cast<const char*>(map.data()), map.size());
   const auto fail = [&](const std::string& what) { throw InputError(file.string() + ": " + what); };
-  if (!bytes.starts_with(kMagic)) fail("not a checkpoint of engram-pretrain");
-  bytes.remove_prefix(kMagic.size());
+  if (!bytes.starts_with(kTrainingMagic)) fail("not a checkpoint of engram-pretrain");
+  bytes.remove_prefix(kTrainingMagic.size());
   const size_t end = bytes.find('\n');
   if (end == std::string_view::npos) fail("cut short");
   Json header = Json::parse(bytes.substr(0, end), nullptr, /*allow_exceptions=*/false);

@@ -20,7 +20,7 @@ namespace {
 // what comes later has to be held until it is compared.
 constexpr size_t kFirstTexts = 128;
 constexpr size_t kMostTexts = 4096;
-constexpr int64_t kBatchTokens = 1024;  // products stay in the cache
+constexpr int64_t kTextTokens = 1024;  // products stay in the cache
 constexpr size_t kEncodedTogether = 64;
 
 struct Text {
@@ -333,7 +333,7 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Text>& texts) {
   for (size_t i = 0; i < texts.size(); ++i) by_length[texts[i].ids.size()].push_back(i);
   std::vector<std::vector<size_t>> batches;
   for (const auto& [length, all] : by_length) {
-    const size_t most = std::max<size_t>(1, static_cast<size_t>(kBatchTokens) / length);
+    const size_t most = std::max<size_t>(1, static_cast<size_t>(kTextTokens) / length);
     for (size_t begin = 0; begin < all.size(); begin += most) {
       const auto part = std::span(all).subspan(begin, std::min(most, all.size() - begin));
       batches.emplace_back(part.begin(), part.end());
@@ -359,7 +359,7 @@ void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons)
 /// How many batches may be held at once.
 int workers_for(const Model& model, size_t neurons, const MeasureOptions& options) {
   const ModelConfig& c = model.config();
-  const int64_t tokens = std::max<int64_t>(kBatchTokens, c.max_tokens());
+  const int64_t tokens = std::max<int64_t>(kTextTokens, c.max_tokens());
   const int64_t bytes =
       static_cast<int64_t>(sizeof(float)) * tokens *
       (3 * c.d_ff + 12 * c.d_model + c.heads * c.max_tokens() + 2 * static_cast<int64_t>(neurons));

@@ -14,8 +14,8 @@
 namespace engram {
 namespace {
 
-constexpr std::array<size_t, 5> kSizes = {20, 40, 80, 160, SIZE_MAX};  // the last one: all
-constexpr ErasePrompts kPrompts = {100, 100, 100, 0};
+constexpr std::array<size_t, 5> kUnionSizes = {20, 40, 80, 160, SIZE_MAX};  // the last one: all
+constexpr ErasePrompts kUnionPrompts = {100, 100, 100, 0};
 constexpr int64_t kUnionDraws = 2;  // random sets of each size
 
 using RelationSets = std::map<std::string, std::vector<NeuronId>>;
@@ -72,13 +72,13 @@ class UnionsExperiment : public Experiment {
     const std::string& relation = relation_at(run, part);
     const RelationSets sets = all_sets(run);
     const std::vector<NeuronId> others = union_of_others(run, sets, relation);
-    EraseMeasurement measurement(run, relation, text_, kPrompts);
+    EraseMeasurement measurement(run, relation, text_, kUnionPrompts);
     // A random set holds no neuron that stands for any relation.
     std::unordered_set<NeuronId> never;
     for (const auto& [name, set] : sets) never.insert(set.begin(), set.end());
     const MatchedSampler sampler(run.model, never);
     size_t last = 0;
-    for (const size_t size : kSizes) {
+    for (const size_t size : kUnionSizes) {
       const size_t cut = std::min(size, others.size());
       if (cut == last) continue;
       last = cut;

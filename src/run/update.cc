@@ -32,8 +32,8 @@ constexpr int64_t kMostPerEdit = 40;
 constexpr int64_t kAllNeurons = 0;
 
 enum EditScope : size_t { kOwn, kHeldOut, kSameRelation, kOtherRelations, kText, kEditScopes };
-constexpr std::array<const char*, kEditScopes> kScopeNames = {"own", "held-out", "same-relation",
-                                                              "other-relations", "text"};
+constexpr std::array<const char*, kEditScopes> kEditScopeNames = {
+    "own", "held-out", "same-relation", "other-relations", "text"};
 
 /// A setting of the sweep.
 struct Setting {
@@ -514,11 +514,12 @@ class UpdatePart {
         if (one.prompts == 0) continue;
         const auto asked = [&](double value) { return one.has_other ? real(value) : Value(); };
         const auto counted = [&](int64_t value) { return one.has_other ? Value(value) : Value(); };
-        out.rows.push_back(
-            {subjects_[variants_[v].subject].id, variants_[v].name, std::string(kScopeNames[scope]),
-             count(one.prompts), count(one.right), count(one.changed), counted(one.success),
-             counted(one.wrong_success), counted(one.wrong_target_before), real(one.log_p_before),
-             real(one.log_p_after), asked(one.other_before), asked(one.other_after)});
+        out.rows.push_back({subjects_[variants_[v].subject].id, variants_[v].name,
+                            std::string(kEditScopeNames[scope]), count(one.prompts),
+                            count(one.right), count(one.changed), counted(one.success),
+                            counted(one.wrong_success), counted(one.wrong_target_before),
+                            real(one.log_p_before), real(one.log_p_after), asked(one.other_before),
+                            asked(one.other_after)});
       }
     }
     return out;
