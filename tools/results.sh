@@ -9,7 +9,7 @@ build/release/bin/engram report build/run.db -o build/report.html --markdown bui
 {
   printf '# Results\n\n'
   printf 'The tables of one run on the shipped model, as `engram report` writes them, the disappointing ones\n'
-  printf 'included. Made by\n\n    tools/results.sh %s\n\n' "$*"
+  printf 'included. Made by\n\n    tools/results.sh%s\n\n' "${*:+ $*}"
   printf 'which writes the page with the figures, too (`build/report.html`).\n\n'
   sed '1d' build/results.md
 } > build/results.part
