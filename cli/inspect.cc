@@ -9,6 +9,7 @@
 #include "cli/paths.h"
 #include "engram/model/config.h"
 #include "engram/model/device.h"
+#include "engram/model/product.h"
 #include "engram/model/safetensors.h"
 
 namespace engram::cli {
@@ -72,6 +73,14 @@ TensorReport compare_tensors(const std::optional<ModelConfig>& config,
     }
   }
   return report;
+}
+
+/// What Model::prepare_products() takes on this machine's processor.
+int64_t transposed_bytes(const ModelConfig& c) {
+  if (std::string_view(product_library()) != "gemm") return 0;
+  const int64_t layer = 4 * c.d_model * c.d_model + 2 * c.d_model * c.d_ff;
+  return static_cast<int64_t>(sizeof(float)) *
+         (c.layers * layer + c.d_model * c.d_model + c.d_model * c.vocabulary);
 }
 
 /// Buffers of the forward of one prompt of `tokens` tokens: the widest moment of a layer, and the
@@ -177,6 +186,7 @@ Json to_json(const InspectOptions& options, const Report& report) {
     out["memory"] = {
         {"weights_mapped", loaded->mapped_bytes},
         {"weights_copied", loaded->copied_bytes},
+        {"weights_transposed", transposed_bytes(*report.config)},
         {"forward_longest_prompt", forward_bytes(*report.config, report.config->max_tokens())}};
   }
   out["problems"] = report.problems;
@@ -222,6 +232,9 @@ std::string to_text(const InspectOptions& options, const Report& report) {
     line("memory", format_bytes(report.loaded->mapped_bytes) +
                        " of weights mapped from the file, " +
                        format_bytes(report.loaded->copied_bytes) + " converted");
+    if (const int64_t bytes = transposed_bytes(*report.config); bytes > 0) {
+      line("", format_bytes(bytes) + " of transposed copies for long work");
+    }
     line("", format_bytes(forward_bytes(*report.config, report.config->max_tokens())) +
                  " for a forward of the longest prompt; attribution takes what --memory allows");
   }
