@@ -54,9 +54,27 @@ foreach(dir IN LISTS test_folders)
   if(programs)
     add_dependencies(${target} ${programs})
   endif()
-  gtest_discover_tests(${target} TEST_PREFIX "${folder}." DISCOVERY_MODE PRE_TEST
-    DISCOVERY_TIMEOUT 120
-    PROPERTIES TIMEOUT 900 ENVIRONMENT "${ENGRAM_TEST_ENVIRONMENT}")
+  if(ENGRAM_SANITIZE)
+    # A process takes a second to start under a sanitizer: a few processes, many tests in each.
+    set(shards 1)
+    if(folder STREQUAL "cli")
+      set(shards 6)
+    endif()
+    math(EXPR last "${shards} - 1")
+    foreach(shard RANGE ${last})
+      set(name "${folder}")
+      if(shards GREATER 1)
+        string(APPEND name ".${shard}")
+      endif()
+      add_test(NAME ${name} COMMAND ${target})
+      set_tests_properties(${name} PROPERTIES TIMEOUT 1800 ENVIRONMENT
+        "${ENGRAM_TEST_ENVIRONMENT};GTEST_TOTAL_SHARDS=${shards};GTEST_SHARD_INDEX=${shard}")
+    endforeach()
+  else()
+    gtest_discover_tests(${target} TEST_PREFIX "${folder}." DISCOVERY_MODE PRE_TEST
+      DISCOVERY_TIMEOUT 120
+      PROPERTIES TIMEOUT 900 ENVIRONMENT "${ENGRAM_TEST_ENVIRONMENT}")
+  endif()
 endforeach()
 
 # The shipped model's files are the ones that its card speaks of.
