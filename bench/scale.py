@@ -2,10 +2,15 @@
 """Whole data sets: rate and memory of runs, and the rate of attribution at real prompt lengths.
 
     scale.py runs  [--pararel DIR] [--facts 2000]     shipped model, locate + suppress + amplify
+    scale.py texts [--wiki DIR] [--words 60000000]    shipped model, texts that activate neurons
     scale.py paper [--pararel DIR] [--prompts 500]    BERT-base's shape, prompts of ParaRel's lengths
 
 `runs` does N facts and then all of ParaRel that the shipped model's vocabulary covers, checks that
-every fact is in both runs' tables, and compares rate and peak memory. `paper` attributes prompts
+every fact is in both runs' tables, and compares rate and peak memory. Its runs are kept in
+build/scale: what was stopped goes on (seconds are summed over the sessions; the peak is the last
+session's), --fresh begins anew. `texts` streams a tenth of the words and then all of them through
+`engram texts` (the folder's files again and again until there are enough) and compares the same.
+`paper` attributes prompts
 whose lengths are a seeded sample of ParaRel's (in tokens of the shipped model's tokenizer: those of
 BERT's own vocabulary cannot be had offline) with the weights of `make bench`, checks the gaps, and
 extrapolates to the paper's 253,448 prompts. Needs `make bench` before (its checkpoint). Results are
@@ -13,13 +18,16 @@ printed and written to build/scale.json.
 """
 
 import argparse
+import itertools
 import json
+import lzma
 import os
 import random
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -29,26 +37,35 @@ PAPER_PROMPTS = 253_448
 # What a fact's effects are measured on beside its own prompts, fewer than the defaults: the rate of
 # a run with the defaults is in docs/results.md.
 FEW = ["--draws", 1, "--same-relation", 5, "--other-relations", 10, "--sentences", 5]
+NEURONS = "1:9,2:5,3:17"
 
 
 def run(arguments):
-    """Seconds and peak resident memory of a program that must succeed."""
+    """Output, seconds, processor seconds and peak memory (bytes) of a program that must succeed."""
     begin = time.perf_counter()
     process = subprocess.Popen([str(a) for a in arguments], stdout=subprocess.PIPE)
-    output = process.stdout.read()
+    try:
+        output = process.stdout.read()
+    except KeyboardInterrupt:
+        process.wait()
+        sys.exit("scale: interrupted; the same command goes on")
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"scale: status {status}: {' '.join(map(str, arguments))}")
-    return output, time.perf_counter() - begin, usage.ru_maxrss * 1024
+    return (output, time.perf_counter() - begin, usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss * 1024)
 
 
-def measure_run(program, pararel, limit, folder):
+def measure_run(program, pararel, limit, folder, fresh):
     file = folder / f"{limit or 'all'}.db"
+    if fresh:
+        for old in folder.glob(file.name + "*"):
+            old.unlink()
     command = [program, "reproduce", MODEL, "--facts", pararel, "--run", file, "--only",
                "locate,effects", *FEW, "--quiet", "--json"]
     if limit:
         command += ["--limit", limit]
-    output, seconds, peak = run(command)
+    output, _, processor, peak = run(command)
     done = json.loads(output)
     database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     one = lambda query: database.execute(query).fetchone()[0]
@@ -60,24 +77,81 @@ def measure_run(program, pararel, limit, folder):
     if facts != done["facts"] or located != facts or manipulated != wanted:
         sys.exit(f"scale: {file}: {facts} facts, {located} located, {manipulated} of {wanted} "
                  "manipulated")
-    return {"facts": facts, "prompts": prompts, "seconds": seconds, "peak_bytes": peak,
+    seconds, sessions = one("SELECT sum(seconds) FROM session"), one("SELECT count(*) FROM session")
+    return {"facts": facts, "prompts": prompts, "seconds": seconds, "sessions": sessions,
+            "processor_seconds": processor if sessions == 1 else None, "peak_bytes": peak,
             "facts_per_second": facts / seconds, "file_bytes": file.stat().st_size,
             "unusable": done["problems"]}
 
 
 def measure_runs(options):
-    with tempfile.TemporaryDirectory() as scratch:
-        result = {"part": measure_run(options.program, options.pararel, options.facts,
-                                      Path(scratch)),
-                  "all": measure_run(options.program, options.pararel, 0, Path(scratch))}
+    folder = ROOT / "build/scale"
+    folder.mkdir(parents=True, exist_ok=True)
+    result = {name: measure_run(options.program, options.pararel, limit, folder, options.fresh)
+              for name, limit in (("part", options.facts), ("all", 0))}
     part, whole = result["part"], result["all"]
     result["rate_ratio"] = whole["facts_per_second"] / part["facts_per_second"]
     result["memory_ratio"] = whole["peak_bytes"] / part["peak_bytes"]
     for name, one in (("part", part), ("all", whole)):
         print(f"{name:5} {one['facts']:6,} facts, {one['prompts']:7,} prompts: {one['seconds']:7.1f} s, "
-              f"{one['facts_per_second']:.2f} facts/s, {one['peak_bytes'] / 2**20:.0f} MiB")
+              f"{one['facts_per_second']:.2f} facts/s, {one['peak_bytes'] / 2**20:.0f} MiB, "
+              f"{one['sessions']} session(s)")
     print(f"all against part: rate x {result['rate_ratio']:.2f}, memory x "
           f"{result['memory_ratio']:.3f} (must be under 1.2)")
+    return result
+
+
+def write_corpus(pipe, folder, words, written):
+    """Lines of the folder's texts into a pipe, from the first again after the last."""
+    left = words
+    with open(pipe, "wb") as out:
+        for path in itertools.cycle(sorted(folder.glob("*.xz"))):
+            with lzma.open(path, "rb") as lines:
+                for line in lines:
+                    out.write(line)
+                    written["lines"] += 1
+                    left -= len(line.split())
+                    if left <= 0:
+                        return
+
+
+def measure_corpus(options, words):
+    with tempfile.TemporaryDirectory() as scratch:
+        pipe = Path(scratch) / "corpus.txt"
+        os.mkfifo(pipe)
+        written = {"lines": 0}
+        writer = threading.Thread(target=write_corpus, args=(pipe, options.wiki, words, written),
+                                  daemon=True)
+        writer.start()
+        output, seconds, processor, peak = run(
+            [options.program, "texts", MODEL, "--corpus", pipe, "--neurons", NEURONS, "--quiet",
+             "--json"])
+        writer.join()
+    found = json.loads(output)
+    if found["lines"] != written["lines"] or found["words"] > words * 1.01:
+        sys.exit(f"scale: wrote {words} words in {written['lines']} lines, the program saw "
+                 f"{found['words']} in {found['lines']}")
+    # Words of sentences that are longer than the model takes are read and not run.
+    return {"read_words": words, "words": found["words"], "texts": found["texts"], "seconds": seconds,
+            "processor_seconds": processor, "peak_bytes": peak,
+            "words_per_second": found["words"] / seconds}
+
+
+def measure_texts(options):
+    if not any(options.wiki.glob("*.xz")):
+        sys.exit(f"scale: there is no .xz file in {options.wiki}: give a folder with --wiki")
+    result = {}
+    for name, words in (("part", options.words // 10), ("all", options.words)):
+        one = result[name] = measure_corpus(options, words)
+        print(f"{name:5} {one['read_words']:,} words read, {one['words']:,} run: "
+              f"{one['seconds']:.1f} s, "
+              f"{one['words_per_second']:,.0f} words/s, {one['peak_bytes'] / 2**20:.0f} MiB",
+              flush=True)
+    part, whole = result["part"], result["all"]
+    result["rate_ratio"] = whole["words_per_second"] / part["words_per_second"]
+    result["memory_ratio"] = whole["peak_bytes"] / part["peak_bytes"]
+    print(f"all against part: rate x {result['rate_ratio']:.2f}, memory x "
+          f"{result['memory_ratio']:.3f}")
     return result
 
 
@@ -113,7 +187,7 @@ def measure_paper(options):
                 fact = make_checkpoint.make_prompts(model, words, max(length, 5), 1, number)[0]
                 file.write(json.dumps(fact | {"subject": f"s{number}"}) + "\n")
         bench = options.program.parent / "engram-bench"
-        output, _, peak = run([bench, "attribute", checkpoint, "--facts", facts, "--prompts",
+        output, _, _, peak = run([bench, "attribute", checkpoint, "--facts", facts, "--prompts",
                                len(lengths)])
     found = json.loads(output)
     gaps = sorted(found["relative_gaps"])
@@ -133,17 +207,21 @@ def measure_paper(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["runs", "paper"])
+    parser.add_argument("what", choices=["runs", "texts", "paper"])
     parser.add_argument("--program", type=Path, default=ROOT / "build/release/bin/engram")
     parser.add_argument("--pararel", type=Path, default=ROOT.parent / "shared/data/pararel")
+    parser.add_argument("--wiki", type=Path, default=ROOT.parent / "shared/data/wiki")
     parser.add_argument("--facts", type=int, default=2000)
+    parser.add_argument("--words", type=int, default=60_000_000)
     parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--fresh", action="store_true", help="begin kept runs anew")
     options = parser.parse_args()
-    if not options.pararel.is_dir():
+    if options.what != "texts" and not options.pararel.is_dir():
         sys.exit(f"scale: there is no {options.pararel}: give ParaRel's folder with --pararel")
     out = ROOT / "build/scale.json"
     results = json.loads(out.read_text("utf-8")) if out.exists() else {}
-    results[options.what] = (measure_runs if options.what == "runs" else measure_paper)(options)
+    measure = {"runs": measure_runs, "texts": measure_texts, "paper": measure_paper}
+    results[options.what] = measure[options.what](options)
     out.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     print(f"wrote {out}")
 

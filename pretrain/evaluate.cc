@@ -100,12 +100,12 @@ AnswerQuality ask(const Model& model, const Tokenizer& tokenizer,
       if (prompt.answer.size() == 1) {
         blanks.push_back({std::move(prompt.ids), prompt.positions[0], prompt.answer[0], 0, false});
         facts.push_back(&fact);
-        continue;
+      } else {
+        ++result.skipped;
       }
-    } catch (const InputError&) {
-      // Counted below: a measurement goes on without a prompt that the model cannot take.
+    } catch (const InputError&) {  // a prompt that the model cannot take: counted, not fatal
+      ++result.skipped;
     }
-    ++result.skipped;
   }
   fill_blanks(model, blanks, threads);
   std::vector<double> p;

@@ -1,4 +1,5 @@
 // The closed form of docs/performance.md against what the passes count while they run.
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "attribution/integrate.h"

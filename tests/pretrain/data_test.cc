@@ -161,7 +161,7 @@ TEST(Sampler, PromptsAlwaysHideTheAnswerAndFactsComeEquallyOften) {
   options.prompt_share = 1;
   options.prompt_paired = 0;
   Sampler sampler(data, options);
-  std::map<int64_t, int> answers;
+  std::map<int64_t, int64_t> answers;
   // Pools of 8 steps; 16 sequences a step; 6 facts: 3 pools are a whole number of rounds.
   for (int64_t s = 0; s < 24; ++s) {
     for (const MicroBatch& batch : sampler.step(s)) {
@@ -175,7 +175,8 @@ TEST(Sampler, PromptsAlwaysHideTheAnswerAndFactsComeEquallyOften) {
     }
   }
   EXPECT_EQ(answers.size(), static_cast<size_t>(data.facts));
-  for (const auto& [token, count] : answers) EXPECT_EQ(count, 24 * 16 / data.facts) << token;
+  for (const auto& [token, count] : answers)
+    EXPECT_EQ(count, int64_t{24} * 16 / data.facts) << token;
 }
 
 TEST(Sampler, SharesThatCannotBeAreRefused) {
