@@ -6,7 +6,7 @@ STEP = @tools/step.sh
 VENV_PYTHON = build/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench cuda oracle oracle-check format lint asan fuzz page readme clean
+.PHONY: help setup build demo test bench bench-gpu cuda oracle oracle-check format lint asan fuzz page readme clean
 
 help:
 	@echo 'make setup         system packages, cargo, libtorch in build/venv (1.3 GB)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo          set-up, build, and a tour on the shipped model'
 	@echo 'make test          set-up, build and the whole test suite'
 	@echo 'make bench         speed and error against the references; writes build/bench.json'
+	@echo 'make bench-gpu     rate and error of attribution on a GPU; writes build/bench-gpu.json'
 	@echo 'make cuda          adds what --device cuda needs to build/venv (4 GB)'
 	@echo 'make oracle        adds the PyTorch reference to build/venv (4.5 GB)'
 	@echo 'make oracle-check  makes the stored reference results anew and compares'
@@ -46,6 +47,9 @@ test: build
 
 bench: build oracle
 	$(STEP) 'bench' $(VENV_PYTHON) bench/run.py --out build/bench.json $(BENCH)
+
+bench-gpu: build cuda oracle
+	$(STEP) 'bench-gpu' $(VENV_PYTHON) bench/gpu.py --out build/bench-gpu.json $(BENCH)
 
 oracle-check: build oracle
 	$(STEP) 'stored reference results, made anew' tools/oracle/remake.sh --check $(VENV_PYTHON)

@@ -1,6 +1,7 @@
 // engram-bench: the measurements that are made inside our own program, for bench/run.py. Prints one
 // JSON object. bench/README.md says what each field means.
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
@@ -24,6 +25,7 @@
 #include "engram/attribution/cost.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
+#include "engram/model/device.h"
 #include "engram/model/model.h"
 #include "engram/model/product.h"
 #include "engram/text/facts.h"
@@ -41,12 +43,23 @@ double seconds_since(Clock::time_point start) {
 }
 
 struct Options {
-  std::string model, facts, rule = "control-variate", scores;
+  std::string model, facts, rule = "control-variate", scores, device = "cpu";
   int64_t prompts = 0;
   int64_t steps = 0;
   int threads = 0;
   double tolerance = 0.01;
+  bool tf32 = false;
 };
+
+/// The device to measure on, with products of float32 or of TensorFloat-32.
+at::Device device_of(const Options& options) {
+  const at::Device device = open_device(options.device);
+  if (options.tf32 && !device.is_cuda()) {
+    throw UsageError("--tf32: got the device " + device.str() + ", expected --device cuda");
+  }
+  at::globalContext().setFloat32MatmulPrecision(options.tf32 ? "high" : "highest");
+  return device;
+}
 
 /// The first prompts of a fact set, repeated from the start when there are fewer.
 std::vector<AttributionQuery> read_queries(const Options& options, const Tokenizer& tokenizer,
@@ -67,8 +80,9 @@ std::vector<AttributionQuery> read_queries(const Options& options, const Tokeniz
 }
 
 void run_attribute(const Options& options) {
+  const at::Device device = device_of(options);
   const Clock::time_point loading = Clock::now();
-  const Model model = Model::load(options.model);
+  const Model model = Model::load(options.model, device);
   const double load_seconds = seconds_since(loading);
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   const std::vector<AttributionQuery> queries =
@@ -129,6 +143,7 @@ void run_attribute(const Options& options) {
   out["tokens"] = longest;
   out["threads"] =
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+  out["device"] = device.str();
   out["rule"] = options.rule;
   out["load_seconds"] = load_seconds;
   out["seconds"] = seconds;
@@ -149,7 +164,38 @@ void run_attribute(const Options& options) {
   std::cout << out.dump() << "\n";
 }
 
+/// Best rate of products on a GPU, which is busy with one at a time.
+void run_gpu_sgemm(const at::Device& device) {
+  const at::NoGradGuard no_grad;
+  Json rates;
+  double best = 0;
+  for (const int64_t n : {2048, 4096, 8192}) {
+    Interrupt::check();
+    const at::Tensor a = at::randn({n, n}, device);
+    const at::Tensor b = at::randn({n, n}, device);
+    at::Tensor c = at::empty({n, n}, device);
+    const auto repeats = static_cast<int>(std::max<int64_t>(4, 8'000'000'000'000 / (n * n * n)));
+    double rate = 0;
+    for (int attempt = 0; attempt < 4; ++attempt) {  // the first one warms up
+      const Clock::time_point start = Clock::now();
+      for (int i = 0; i < repeats; ++i) at::mm_out(c, a, b);
+      [[maybe_unused]] const float waited = c[0][0].item<float>();  // until the queue is empty
+      const double done = 2.0 * static_cast<double>(n * n * n) * repeats;
+      if (attempt > 0) rate = std::max(rate, done / seconds_since(start) / 1e9);
+    }
+    rates["libtorch " + std::to_string(n)] = rate;
+    best = std::max(best, rate);
+  }
+  std::cout << Json{{"gflops", rates}, {"best_gflops", best}, {"device", device.str()}}.dump()
+            << "\n";
+}
+
 void run_sgemm(const Options& options) {
+  const at::Device device = device_of(options);
+  if (device.is_cuda()) {
+    run_gpu_sgemm(device);
+    return;
+  }
   const int threads =
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   // The roof is that of the faster library: libtorch's, and the one that attribution takes.
@@ -194,6 +240,7 @@ void run_sgemm(const Options& options) {
     }
   std::cout << Json{{"gflops", rates},
                     {"best_gflops", best},
+                    {"device", device.str()},
                     {"threads", threads},
                     {"products", product_library()}}
                    .dump()
@@ -253,7 +300,12 @@ void add_commands(CLI::App& app, Options& options) {
   cli::add_number(timed, "--tolerance", options.tolerance, cli::Range{0, 1, true, true},
                   "Of the adaptive rules");
   cli::add_path(timed, "--scores", options.scores, "Raw float32 [prompts, layers, d_ff]");
-  add("sgemm", "Best rate of matrix products, all cores busy", run_sgemm, false, false);
+  CLI::App& products =
+      *add("sgemm", "Best rate of matrix products, all cores busy", run_sgemm, false, false);
+  for (CLI::App* command : {&timed, &products}) {
+    command->add_option("--device", options.device, "cpu, cuda or auto");
+    command->add_flag("--tf32", options.tf32, "Products of TensorFloat-32 on the GPU");
+  }
   add("ablation", "Time exact ablation of all neurons", run_ablation, true, true);
   add("load", "Time model loading", run_load, true, false);
 }

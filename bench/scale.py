@@ -37,7 +37,6 @@ PAPER_PROMPTS = 253_448
 # What a fact's effects are measured on beside its own prompts, fewer than the defaults: the rate of
 # a run with the defaults is in docs/results.md.
 FEW = ["--draws", 1, "--same-relation", 5, "--other-relations", 10, "--sentences", 5]
-NEURONS = "1:9,2:5,3:17"
 
 
 def run(arguments):
@@ -124,7 +123,7 @@ def measure_corpus(options, words):
                                   daemon=True)
         writer.start()
         output, seconds, processor, peak = run(
-            [options.program, "texts", MODEL, "--corpus", pipe, "--neurons", NEURONS, "--quiet",
+            [options.program, "texts", MODEL, "--corpus", pipe, "--neurons", options.neurons, "--quiet",
              "--json"])
         writer.join()
     found = json.loads(output)
@@ -132,7 +131,7 @@ def measure_corpus(options, words):
         sys.exit(f"scale: wrote {words} words in {written['lines']} lines, the program saw "
                  f"{found['words']} in {found['lines']}")
     # Words of sentences that are longer than the model takes are read and not run.
-    return {"read_words": words, "words": found["words"], "texts": found["texts"], "seconds": seconds,
+    return {"neurons": options.neurons, "read_words": words, "words": found["words"], "texts": found["texts"], "seconds": seconds,
             "processor_seconds": processor, "peak_bytes": peak,
             "words_per_second": found["words"] / seconds}
 
@@ -214,6 +213,8 @@ def main():
     parser.add_argument("--facts", type=int, default=2000)
     parser.add_argument("--words", type=int, default=60_000_000)
     parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--neurons", default="1:9,2:5,3:17", help="of `texts`: layers up to the "
+                        "highest one are computed")
     parser.add_argument("--fresh", action="store_true", help="begin kept runs anew")
     options = parser.parse_args()
     if options.what != "texts" and not options.pararel.is_dir():

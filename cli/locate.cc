@@ -145,7 +145,7 @@ std::string relation_table(const std::vector<LocatedRelation>& relations, bool a
   for (const LocatedRelation& r : relations) {
     std::string remark;
     if (r.selection.too_few > 0) remark += format_count(r.selection.too_few) + " not refined  ";
-    if (adapts && !r.selection.within) remark += "missed the range  ";
+    if (adapts && !r.selection.within) remark += "not within the wanted neurons per fact  ";
     if (r.negative > 0) remark += format_count(r.negative) + " prompts without a positive score  ";
     if (r.unconverged > 0) remark += format_count(r.unconverged) + " prompts missed the tolerance";
     table.add_row({printable(r.relation), format_count(r.facts), format_count(r.prompts),

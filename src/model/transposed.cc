@@ -37,7 +37,7 @@ void TransposedCopies::make(const ModelWeights& weights) {
 }
 
 at::Tensor TransposedCopies::of(const at::Tensor& weight) const {
-  if (!made_.load(std::memory_order_acquire)) return {};
+  if (!made()) return {};
   const auto found = copies_.find(weight.unsafeGetTensorImpl());
   return found == copies_.end() ? at::Tensor() : found->second.copy;
 }
@@ -58,6 +58,10 @@ ModelWeights& Model::mutable_weights() {
 
 void Model::replace_values(int64_t layer, const at::Tensor& weight) {
   weights_.layers.at(static_cast<size_t>(layer)).ffn_out_weight = weight;
+  // Copies that are still to be made would be of these weights, and not of the sharing models'.
+  if (transposed_ != nullptr && !transposed_->made()) {
+    transposed_ = std::make_shared<TransposedCopies>();
+  }
 }
 
 }  // namespace engram

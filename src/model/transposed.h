@@ -15,6 +15,7 @@ class TransposedCopies {
  public:
   /// Copies every matrix of `weights` that a product takes; later calls do nothing.
   void make(const ModelWeights& weights);
+  [[nodiscard]] bool made() const { return made_.load(std::memory_order_acquire); }
   /// The copy; undefined where there is none.
   [[nodiscard]] at::Tensor of(const at::Tensor& weight) const;
 

@@ -13,7 +13,7 @@ namespace engram {
 namespace {
 
 constexpr const char* kHubsDefined =
-    "Hubs are the ten neurons in the most facts, and every neuron in at least 10 % of all facts. ";
+    "Hubs are the ten neurons in the most facts, and every neuron in at least 10 % of all facts.";
 
 /// A family, what is left of it without hubs, and the measures of both.
 struct MeasuredSet {

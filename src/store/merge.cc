@@ -189,7 +189,7 @@ class Joined {
                       " FROM part." + name + " WHERE true ON CONFLICT DO NOTHING");
   }
 
-  /// Sessions one after the other, counted anew.
+  /// Sessions one after the other, counted anew; one that two parts hold comes in once.
   void copy_ledger() {
     const Table& table = run_table("session");
     std::string rest;
@@ -198,7 +198,10 @@ class Joined {
     }
     database_.execute("INSERT INTO main.session (session" + rest +
                       ") SELECT session + (SELECT coalesce(max(session), 0) FROM main.session)" +
-                      rest + " FROM part.session");
+                      rest +
+                      " FROM part.session AS new WHERE NOT EXISTS (SELECT 1 FROM main.session AS "
+                      "old WHERE old.host = new.host AND old.started = new.started AND "
+                      "old.command = new.command)");
     copy(run_table("skipped"));
   }
 

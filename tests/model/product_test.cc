@@ -84,6 +84,16 @@ TEST_F(PreparedModel, LetsGradientsThrough) {
   EXPECT_TRUE(same(gradient(), before));
 }
 
+TEST_F(PreparedModel, CopiesOfAReplacedWeightAreNotTheOriginals) {
+  Model replaced = model_;
+  replaced.replace_values(1, random({16, 40}, 9));
+  for (const Model* model : {&replaced, &model_}) {  // the original last
+    model->prepare_products();
+    const at::Tensor& weight = model->weights().layers[1].ffn_out_weight;
+    EXPECT_EQ(model->columns(weight).is_contiguous(), product_wants_columns(weight));
+  }
+}
+
 TEST_F(PreparedModel, ForgetsCopiesOfWeightsThatChange) {
   model_.prepare_products();
   Model replaced = model_;

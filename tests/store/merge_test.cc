@@ -80,7 +80,8 @@ TEST_F(Merge, LedgersAreJoined) {
     run.skip("texts", "none");
     run.end_session();
   }
-  merge_runs(file("out.db"), {file("a.db"), file("b.db")});
+  merge_runs(file("both.db"), {file("a.db"), file("b.db")});
+  merge_runs(file("out.db"), {file("a.db"), file("both.db")});  // a.db's session is in both
   RunStore run = RunStore::open(file("out.db"), Mode::kRead);
   const std::vector<RunSession> sessions = run.sessions();
   ASSERT_EQ(sessions.size(), 2U);
