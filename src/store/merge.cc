@@ -196,12 +196,14 @@ class Joined {
     for (size_t i = 1; i < table.columns.size(); ++i) {
       rest += ", \"" + std::string(table.columns[i].name) + "\"";
     }
-    database_.execute("INSERT INTO main.session (session" + rest +
-                      ") SELECT session + (SELECT coalesce(max(session), 0) FROM main.session)" +
-                      rest +
-                      " FROM part.session AS new WHERE NOT EXISTS (SELECT 1 FROM main.session AS "
-                      "old WHERE old.host = new.host AND old.started = new.started AND "
-                      "old.command = new.command)");
+    database_.execute(
+        "INSERT INTO main.session (session" + rest +
+        ") SELECT row_number() OVER (ORDER BY session) + (SELECT coalesce(max(session), 0) "
+        "FROM main.session)" +
+        rest +
+        " FROM part.session AS new WHERE NOT EXISTS (SELECT 1 FROM main.session AS "
+        "old WHERE old.host = new.host AND old.started = new.started AND "
+        "old.command = new.command)");
     copy(run_table("skipped"));
   }
 

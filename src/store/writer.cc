@@ -191,16 +191,21 @@ void RunWriter::write_unit(const Unit& unit, std::vector<TableRows>& rows) {
   const std::map<std::string, std::vector<Row>> tables = in_order(rows);
   Sha256 hash;
   int64_t count = 0;
-  Transaction transaction(database_, /*writing=*/true);
   for (const auto& [name, sorted] : tables) {
-    const Table& table = run_table(name);
     for (const Row& row : sorted) {
-      insert(table, row);
       std::string bytes = name + '\0';
       for (const Value& value : row) put_value(bytes, value);
       hash.update(bytes);
       ++count;
     }
+  }
+  Transaction transaction(database_, /*writing=*/true);
+  // Tables stand behind those that they refer to. With a reference open, SQLite looks through all
+  // the rows of the referring tables at every row that might be its end.
+  for (const Table& table : run_tables()) {
+    const auto found = tables.find(table.name);
+    if (found == tables.end()) continue;
+    for (const Row& row : found->second) insert(table, row);
   }
   insert(run_table("unit"), {unit.experiment, unit.relation, unit.part, count, hash.hex()});
   write_session(/*ended=*/false);

@@ -146,6 +146,18 @@ TEST(RunStore, ReadsByConditionsInTheOrderOfTheKey) {
   EXPECT_FALSE(next()) << "after the last row nothing comes";
 }
 
+// Or SQLite searches the referring tables for every row that is referred to.
+TEST(RunStore, TablesStandBehindThoseTheyReferTo) {
+  std::set<std::string> seen;
+  for (const Table& table : run_tables()) {
+    for (const Column& column : table.columns) {
+      if (column.references == nullptr) continue;
+      EXPECT_TRUE(seen.contains(column.references)) << table.name << " " << column.name;
+    }
+    seen.insert(table.name);
+  }
+}
+
 TEST(RunStore, ViewsHaveTheColumnsThatTheSchemaNames) {
   const Folder folder;
   write_units(folder.file("run.db"), made_up_units(2));
