@@ -6,15 +6,14 @@
     scale.py paper [--pararel DIR] [--prompts 500]    BERT-base's shape, prompts of ParaRel's lengths
 
 `runs` does N facts and then all of ParaRel that the shipped model's vocabulary covers, checks that
-every fact is in both runs' tables, and compares rate and peak memory. Its runs are kept in
-build/scale: what was stopped goes on (seconds are summed over the sessions; the peak is the last
-session's), --fresh begins anew. `texts` streams a tenth of the words and then all of them through
+every fact is in both runs' tables, and compares rate and peak memory. The run files stay in
+build/scale; with --resume what was stopped goes on (its seconds are summed over the sessions, its
+peak memory is not known then). `texts` streams a tenth of the words and then all of them through
 `engram texts` (the folder's files again and again until there are enough) and compares the same.
-`paper` attributes prompts
-whose lengths are a seeded sample of ParaRel's (in tokens of the shipped model's tokenizer: those of
-BERT's own vocabulary cannot be had offline) with the weights of `make bench`, checks the gaps, and
-extrapolates to the paper's 253,448 prompts. Needs `make bench` before (its checkpoint). Results are
-printed and written to build/scale.json.
+`paper` attributes prompts whose lengths are a seeded sample of ParaRel's (in tokens of the shipped
+model's tokenizer: those of BERT's own vocabulary cannot be had offline) with the weights of `make
+bench`, checks the gaps, and extrapolates to the paper's 253,448 prompts. Needs `make bench` before
+(its checkpoint). Results are printed and written to build/scale.json.
 """
 
 import argparse
@@ -31,40 +30,40 @@ import threading
 import time
 from pathlib import Path
 
+from run import PAPER_PROMPTS
+
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models/engram-base"
-PAPER_PROMPTS = 253_448
 # What a fact's effects are measured on beside its own prompts, fewer than the defaults: the rate of
 # a run with the defaults is in docs/results.md.
 FEW = ["--draws", 1, "--same-relation", 5, "--other-relations", 10, "--sentences", 5]
 
 
 def run(arguments):
-    """Output, seconds, processor seconds and peak memory (bytes) of a program that must succeed."""
+    """Output, seconds and peak resident memory (bytes) of a program that must succeed."""
     begin = time.perf_counter()
     process = subprocess.Popen([str(a) for a in arguments], stdout=subprocess.PIPE)
     try:
         output = process.stdout.read()
     except KeyboardInterrupt:
         process.wait()
-        sys.exit("scale: interrupted; the same command goes on")
+        sys.exit("scale: interrupted; `runs --resume` goes on")
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"scale: status {status}: {' '.join(map(str, arguments))}")
-    return (output, time.perf_counter() - begin, usage.ru_utime + usage.ru_stime,
-            usage.ru_maxrss * 1024)
+    return output, time.perf_counter() - begin, usage.ru_maxrss * 1024
 
 
-def measure_run(program, pararel, limit, folder, fresh):
+def measure_run(program, pararel, limit, folder, resume):
     file = folder / f"{limit or 'all'}.db"
-    if fresh:
+    if not resume:
         for old in folder.glob(file.name + "*"):
             old.unlink()
     command = [program, "reproduce", MODEL, "--facts", pararel, "--run", file, "--only",
                "locate,effects", *FEW, "--quiet", "--json"]
     if limit:
         command += ["--limit", limit]
-    output, _, processor, peak = run(command)
+    output, _, peak = run(command)
     done = json.loads(output)
     database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     one = lambda query: database.execute(query).fetchone()[0]
@@ -78,7 +77,7 @@ def measure_run(program, pararel, limit, folder, fresh):
                  "manipulated")
     seconds, sessions = one("SELECT sum(seconds) FROM session"), one("SELECT count(*) FROM session")
     return {"facts": facts, "prompts": prompts, "seconds": seconds, "sessions": sessions,
-            "processor_seconds": processor if sessions == 1 else None, "peak_bytes": peak,
+            "peak_bytes": peak if sessions == 1 else None,
             "facts_per_second": facts / seconds, "file_bytes": file.stat().st_size,
             "unusable": done["problems"]}
 
@@ -86,17 +85,19 @@ def measure_run(program, pararel, limit, folder, fresh):
 def measure_runs(options):
     folder = ROOT / "build/scale"
     folder.mkdir(parents=True, exist_ok=True)
-    result = {name: measure_run(options.program, options.pararel, limit, folder, options.fresh)
+    result = {name: measure_run(options.program, options.pararel, limit, folder, options.resume)
               for name, limit in (("part", options.facts), ("all", 0))}
     part, whole = result["part"], result["all"]
     result["rate_ratio"] = whole["facts_per_second"] / part["facts_per_second"]
-    result["memory_ratio"] = whole["peak_bytes"] / part["peak_bytes"]
+    known = part["peak_bytes"] and whole["peak_bytes"]
+    result["memory_ratio"] = whole["peak_bytes"] / part["peak_bytes"] if known else None
     for name, one in (("part", part), ("all", whole)):
         print(f"{name:5} {one['facts']:6,} facts, {one['prompts']:7,} prompts: {one['seconds']:7.1f} s, "
-              f"{one['facts_per_second']:.2f} facts/s, {one['peak_bytes'] / 2**20:.0f} MiB, "
-              f"{one['sessions']} session(s)")
-    print(f"all against part: rate x {result['rate_ratio']:.2f}, memory x "
-          f"{result['memory_ratio']:.3f} (must be under 1.2)")
+              f"{one['facts_per_second']:.2f} facts/s" +
+              (f", {one['peak_bytes'] / 2**20:.0f} MiB" if one["peak_bytes"] else
+               f", {one['sessions']} sessions"))
+    print(f"all against part: rate x {result['rate_ratio']:.2f}, memory " +
+          (f"x {result['memory_ratio']:.3f} (must be under 1.2)" if known else "not measured"))
     return result
 
 
@@ -122,17 +123,16 @@ def measure_corpus(options, words):
         writer = threading.Thread(target=write_corpus, args=(pipe, options.wiki, words, written),
                                   daemon=True)
         writer.start()
-        output, seconds, processor, peak = run(
-            [options.program, "texts", MODEL, "--corpus", pipe, "--neurons", options.neurons, "--quiet",
-             "--json"])
+        output, seconds, peak = run([options.program, "texts", MODEL, "--corpus", pipe, "--neurons",
+                                     options.neurons, "--quiet", "--json"])
         writer.join()
     found = json.loads(output)
     if found["lines"] != written["lines"] or found["words"] > words * 1.01:
         sys.exit(f"scale: wrote {words} words in {written['lines']} lines, the program saw "
                  f"{found['words']} in {found['lines']}")
     # Words of sentences that are longer than the model takes are read and not run.
-    return {"neurons": options.neurons, "read_words": words, "words": found["words"], "texts": found["texts"], "seconds": seconds,
-            "processor_seconds": processor, "peak_bytes": peak,
+    return {"neurons": options.neurons, "read_words": words, "words": found["words"],
+            "texts": found["texts"], "seconds": seconds, "peak_bytes": peak,
             "words_per_second": found["words"] / seconds}
 
 
@@ -186,7 +186,7 @@ def measure_paper(options):
                 fact = make_checkpoint.make_prompts(model, words, max(length, 5), 1, number)[0]
                 file.write(json.dumps(fact | {"subject": f"s{number}"}) + "\n")
         bench = options.program.parent / "engram-bench"
-        output, _, _, peak = run([bench, "attribute", checkpoint, "--facts", facts, "--prompts",
+        output, _, peak = run([bench, "attribute", checkpoint, "--facts", facts, "--prompts",
                                len(lengths)])
     found = json.loads(output)
     gaps = sorted(found["relative_gaps"])
@@ -215,7 +215,7 @@ def main():
     parser.add_argument("--prompts", type=int, default=500)
     parser.add_argument("--neurons", default="1:9,2:5,3:17", help="of `texts`: layers up to the "
                         "highest one are computed")
-    parser.add_argument("--fresh", action="store_true", help="begin kept runs anew")
+    parser.add_argument("--resume", action="store_true", help="go on with the runs of build/scale")
     options = parser.parse_args()
     if options.what != "texts" and not options.pararel.is_dir():
         sys.exit(f"scale: there is no {options.pararel}: give ParaRel's folder with --pararel")
