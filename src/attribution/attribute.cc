@@ -1,20 +1,17 @@
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <exception>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "engram/attribution/quadrature.h"
-#include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "integrate.h"
+#include "model/parallel.h"
 
 namespace engram {
 namespace {
@@ -153,18 +150,6 @@ Chunk make_chunk(const Model& model, std::span<const AttributionQuery> queries,
   return chunk;
 }
 
-/// Restores the process-wide BLAS thread count that workers change.
-class ThreadCount {
- public:
-  ThreadCount() : before_(at::get_num_threads()) {}
-  ~ThreadCount() { at::set_num_threads(before_); }
-  ThreadCount(const ThreadCount&) = delete;
-  ThreadCount& operator=(const ThreadCount&) = delete;
-
- private:
-  int before_;
-};
-
 }  // namespace
 
 std::string_view score_name(Score score) { return name_in(kScores, score); }
@@ -190,55 +175,35 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
     check_query(model.config(), query, options.target);
   }
   if (queries.empty()) return;
-  if (options.bitwise || queries.size() >= kManyQueries) model.prepare_products();
+  const bool ablation = options.score == Score::kAblation;
+  if (options.bitwise || ablation || queries.size() >= kManyQueries) model.prepare_products();
   const bool on_cpu = model.device().is_cpu();
-  const int cores = options.threads > 0
-                        ? options.threads
-                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int cores = worker_count(options.threads);
   // The budget decides how queries are cut, so its default is a constant, not what is free.
   const int64_t bytes = options.memory_bytes > 0 && !options.bitwise
                             ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)
                             : kDefaultBytes;
   const std::vector<std::vector<size_t>> chunks = cut_chunks(model.config(), queries, bytes);
   const int workers = on_cpu ? std::min(cores, static_cast<int>(chunks.size())) : 1;
-  const int blas_threads = on_cpu && !options.bitwise ? std::max(1, cores / workers) : 1;
+  // Workers without a chunk of their own help inside: with neurons, or in every product.
+  const int helpers = on_cpu && !options.bitwise ? std::max(1, cores / workers) : 1;
 
-  const ThreadCount restore;
-  std::atomic<size_t> next{0};
-  std::atomic<bool> stop{false};
+  std::deque<Passes> passes;
+  for (int i = 0; i < workers; ++i) passes.emplace_back(model, options.target);
   std::mutex guard;
-  std::exception_ptr failure;
-  const auto work = [&] {
-    try {
-      const at::NoGradGuard no_grad;
-      at::set_num_threads(blas_threads);
-      Passes passes(model, options.target);
-      for (size_t i = next++; i < chunks.size() && !stop; i = next++) {
-        Interrupt::check();
-        const Chunk chunk = make_chunk(model, queries, chunks[i], options.target);
-        std::vector<Attribution> results =
-            options.score == Score::kIntegratedGradients
-                ? integrate(passes, model, chunk, options, bytes)
-                : score_directly(passes, model, chunk, options, bytes);
-        const std::lock_guard lock(guard);
-        for (size_t j = 0; j < results.size() && !stop; ++j) {
-          sink(chunks[i][j], std::move(results[j]));
-        }
-      }
-    } catch (...) {
-      const std::lock_guard lock(guard);
-      if (!failure) failure = std::current_exception();
-      stop = true;
-    }
-  };
-  if (workers == 1) {
-    work();
-  } else {
-    std::vector<std::thread> threads;
-    for (int i = 0; i < workers; ++i) threads.emplace_back(work);
-    for (std::thread& thread : threads) thread.join();
-  }
-  if (failure) std::rethrow_exception(failure);
+  bool sound = true;  // a sink that threw is not called again
+  run_tasks(chunks.size(), workers, ablation ? 1 : helpers, [&](size_t i, size_t worker) {
+    const at::NoGradGuard no_grad;
+    const Chunk chunk = make_chunk(model, queries, chunks[i], options.target);
+    std::vector<Attribution> results =
+        options.score == Score::kIntegratedGradients
+            ? integrate(passes[worker], model, chunk, options, bytes)
+            : score_directly(passes[worker], model, chunk, options, bytes, helpers);
+    const std::scoped_lock lock(guard);
+    if (!std::exchange(sound, false)) return;
+    for (size_t j = 0; j < results.size(); ++j) sink(chunks[i][j], std::move(results[j]));
+    sound = true;
+  });
 }
 
 }  // namespace engram

@@ -1,68 +1,101 @@
 // Scores that need no quadrature: the activation, gradient x activation, and exact ablation.
-#include <algorithm>
-#include <cmath>
+#include <ATen/core/grad_mode.h>
 
-#include "engram/error.h"
+#include <cmath>
+#include <deque>
+
 #include "integrate.h"
+#include "model/parallel.h"
 
 namespace engram {
 namespace {
 
-/// F(a) - F(a with one neuron alone at zero), for every neuron of a layer and every prompt.
-void ablate_layer(Passes& passes, const Model& model, const Base& base, int64_t layer,
-                  int64_t bytes, std::vector<Attribution>& results) {
-  const ModelConfig& config = model.config();
+/// Neurons of one layer that are put to zero one by one, for one prompt.
+struct Part {
+  int64_t prompt = 0;
+  int64_t layer = 0;
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+/// F(a) - F(a with one neuron alone at zero), for every neuron of a part.
+void ablate(Passes& passes, const Model& model, const Base& base, const Part& part,
+            Attribution& result) {
   const int64_t k = base.chunk.targets;
-  const Base::Layer& at_layer = base.layers[static_cast<size_t>(layer)];
+  const int64_t width = model.config().d_model;
+  const Base::Layer& at_layer = base.layers[static_cast<size_t>(part.layer)];
+  const at::Tensor a = at_layer.a.narrow(0, part.prompt * k, k).narrow(1, part.first, part.count);
+  const at::Tensor sum = at_layer.resting.narrow(0, part.prompt * k, k) +
+                         at_layer.fed.narrow(0, part.prompt * k, k);  // [k, d_model]
   // Values as rows: zeroing neuron i takes a_i times its value out of the FFN sum.
   const at::Tensor values =
-      model.weights().layers[static_cast<size_t>(layer)].ffn_out_weight.t();  // [d_ff, d_model]
-  for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
-    const at::Tensor a = at_layer.a.narrow(0, prompt * k, k);  // [k, d_ff]
-    const at::Tensor sum = at_layer.resting.narrow(0, prompt * k, k) +
-                           at_layer.fed.narrow(0, prompt * k, k);  // [k, d_model]
-    auto* scores = results[static_cast<size_t>(prompt)].scores.select(0, layer).data_ptr<float>();
-    const std::vector<int64_t> layers(static_cast<size_t>(config.d_ff), layer);
-    in_parts(config, base.chunk, layers, Reach::kExact, false, bytes,
-             [&](int64_t first, int64_t count) {
-               Items items;
-               items.prompt.assign(static_cast<size_t>(count), prompt);
-               items.layer.assign(static_cast<size_t>(count), layer);
-               // [count, k, d_model]
-               items.sum = (sum.unsqueeze(0) - a.narrow(1, first, count).t().unsqueeze(2) *
-                                                   values.narrow(0, first, count).unsqueeze(1))
-                               .reshape({count * k, config.d_model})
-                               .contiguous();  // with one mask the transposed values show through
-               const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
-               for (int64_t i = 0; i < count; ++i) {
-                 scores[first + i] = static_cast<float>(base.f[static_cast<size_t>(prompt)] -
-                                                        outcome.f[static_cast<size_t>(i)]);
-               }
-             });
+      model.weights().layers[static_cast<size_t>(part.layer)].ffn_out_weight.t().narrow(
+          0, part.first, part.count);  // [count, d_model]
+  Items items;
+  items.prompt.assign(static_cast<size_t>(part.count), part.prompt);
+  items.layer.assign(static_cast<size_t>(part.count), part.layer);
+  items.sum = (sum.unsqueeze(0) - a.t().unsqueeze(2) * values.unsqueeze(1))  // [count, k, d_model]
+                  .reshape({part.count * k, width})
+                  .contiguous();  // with one mask the transposed values show through
+  const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
+  auto* scores = result.scores.select(0, part.layer).data_ptr<float>() + part.first;
+  for (int64_t i = 0; i < part.count; ++i) {
+    scores[i] = static_cast<float>(base.f[static_cast<size_t>(part.prompt)] -
+                                   outcome.f[static_cast<size_t>(i)]);
   }
+}
+
+/// Every neuron of every layer and prompt. The parts are the same for any number of workers.
+void ablate_all(Passes& own, const Model& model, const Base& base, Target target, int64_t bytes,
+                int workers, std::vector<Attribution>& results) {
+  const ModelConfig& config = model.config();
+  std::vector<Part> parts;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {  // the lowest ones take longest
+    const std::vector<int64_t> layers(static_cast<size_t>(config.d_ff), layer);
+    for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
+      in_parts(
+          config, base.chunk, layers, Reach::kExact, false, bytes,
+          [&](int64_t first, int64_t count) { parts.push_back({prompt, layer, first, count}); });
+    }
+  }
+  const auto ablate_part = [&](Passes& passes, const Part& part) {
+    ablate(passes, model, base, part, results[static_cast<size_t>(part.prompt)]);
+  };
+  if (workers == 1) {
+    for (const Part& part : parts) ablate_part(own, part);
+    return;
+  }
+  std::deque<Passes> passes;
+  for (int i = 0; i < workers; ++i) passes.emplace_back(model, target);
+  run_tasks(parts.size(), workers, 1, [&](size_t i, size_t worker) {
+    const at::NoGradGuard no_grad;
+    ablate_part(passes[worker], parts[i]);
+  });
 }
 
 }  // namespace
 
 std::vector<Attribution> score_directly(Passes& passes, const Model& model, const Chunk& chunk,
-                                        const AttributionOptions& options, int64_t bytes) {
+                                        const AttributionOptions& options, int64_t bytes,
+                                        int workers) {
   const ModelConfig& config = model.config();
   const bool gradient = options.score == Score::kGradientXActivation;
   const Base base = passes.run_base(chunk, gradient);
   std::vector<Attribution> results = begin_attributions(model, base);
   const std::vector<double> without = without_neurons(passes, model, base, bytes);
+  if (options.score == Score::kAblation) {
+    ablate_all(passes, model, base, options.target, bytes, workers, results);
+  }
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     const Base::Layer& at_layer = base.layers[static_cast<size_t>(layer)];
-    if (options.score == Score::kAblation) {
-      ablate_layer(passes, model, base, layer, bytes, results);
-    } else if (gradient) {
+    if (gradient) {
       const at::Tensor scores =
           scores_of(model, layer, at_layer.gradient, at_layer.a, chunk.targets).to(at::kCPU);
       for (int64_t prompt = 0; prompt < chunk.prompts; ++prompt) {
         results[static_cast<size_t>(prompt)].scores.select(0, layer).copy_(
             scores.select(0, prompt));
       }
-    } else {
+    } else if (options.score == Score::kActivation) {
       for (Attribution& result : results) {
         result.scores.select(0, layer).copy_(result.activations.select(0, layer));
       }

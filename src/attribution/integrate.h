@@ -11,9 +11,10 @@ namespace engram {
 std::vector<Attribution> integrate(Passes& passes, const Model& model, const Chunk& chunk,
                                    const AttributionOptions& options, int64_t bytes);
 
-/// Activation, gradient x activation and exact ablation.
+/// Activation, gradient x activation and exact ablation, of which `workers` share the neurons.
 std::vector<Attribution> score_directly(Passes& passes, const Model& model, const Chunk& chunk,
-                                        const AttributionOptions& options, int64_t bytes);
+                                        const AttributionOptions& options, int64_t bytes,
+                                        int workers);
 
 /// The rows of the chunk's activations, averaged over the masks: one Attribution per prompt with
 /// activations, p and f set, scores allocated.

@@ -89,6 +89,8 @@ struct Outcome {
 class Passes {
  public:
   Passes(const Model& model, Target target);
+  Passes(const Passes&) = delete;
+  Passes& operator=(const Passes&) = delete;
 
   /// The unperturbed run; with `gradient` also dF/dsum of every layer at t = 1.
   Base run_base(const Chunk& chunk, bool gradient);

@@ -13,7 +13,7 @@
 #include "engram/error.h"
 #include "engram/model/product.h"
 #include "intervention/batch.h"
-#include "intervention/parallel.h"
+#include "model/parallel.h"
 
 namespace engram {
 namespace {

@@ -3,7 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "intervention/batch.h"
-#include "intervention/parallel.h"
+#include "model/parallel.h"
 
 namespace engram {
 namespace {

@@ -10,7 +10,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
-#include "intervention/parallel.h"
+#include "model/parallel.h"
 #include "text/jsonl.h"
 
 namespace engram {

@@ -10,7 +10,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "intervention/batch.h"
-#include "intervention/parallel.h"
+#include "model/parallel.h"
 
 namespace engram {
 namespace {

@@ -5,7 +5,7 @@
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
 #include "intervention/batch.h"
-#include "intervention/parallel.h"
+#include "model/parallel.h"
 
 namespace engram {
 namespace {

@@ -21,13 +21,13 @@ const char* type_name(ColumnType type) {
   throw InternalError("unknown column type");
 }
 
-// References are looked at when a unit is committed, so that the order of its rows is free.
+// References are looked at row by row: a unit's rows come parents first (RunWriter::write_unit).
 std::string create_sql(const Table& table) {
   std::string sql = "CREATE TABLE \"" + std::string(table.name) + "\" (\n";
   for (const Column& column : table.columns) {
     sql += "  \"" + std::string(column.name) + "\" " + type_name(column.type);
     if (column.references != nullptr) {
-      sql += " REFERENCES \"" + std::string(column.references) + "\" DEFERRABLE INITIALLY DEFERRED";
+      sql += " REFERENCES \"" + std::string(column.references) + "\"";
     }
     sql += ",\n";
   }

@@ -13,6 +13,7 @@
 #include "engram/error.h"
 #include "store/layout.h"
 #include "store/lock.h"
+#include "store/text.h"
 
 namespace engram {
 namespace {
@@ -200,31 +201,25 @@ void RunWriter::write_unit(const Unit& unit, std::vector<TableRows>& rows) {
     }
   }
   Transaction transaction(database_, /*writing=*/true);
-  // Tables stand behind those that they refer to. With a reference open, SQLite looks through all
-  // the rows of the referring tables at every row that might be its end.
+  // Parents first: tables stand behind those that they refer to.
   for (const Table& table : run_tables()) {
     const auto found = tables.find(table.name);
     if (found == tables.end()) continue;
-    for (const Row& row : found->second) insert(table, row);
+    for (const Row& row : found->second) insert_of_unit(unit, table, row);
   }
   insert(run_table("unit"), {unit.experiment, unit.relation, unit.part, count, hash.hex()});
   write_session(/*ended=*/false);
-  commit_unit(transaction, unit);
+  transaction.commit();
 }
 
-void RunWriter::commit_unit(Transaction& transaction, const Unit& unit) {
+void RunWriter::insert_of_unit(const Unit& unit, const Table& table, const Row& row) {
   try {
-    transaction.commit();
-  } catch (const InternalError&) {
-    // The one constraint that is only looked at here; SQLite does not say which row broke it.
-    Statement broken(database_, "PRAGMA foreign_key_check");
-    if (!broken.step()) throw;
-    const Value child = broken.value(0);
-    const Value parent = broken.value(2);
+    insert(table, row);
+  } catch (const InternalError& error) {
+    // A key that is there already, or a reference to nothing: SQLite does not say which row.
     throw InternalError("unit " + unit.experiment + " " + unit.relation + " " +
-                        std::to_string(unit.part) + ": a row of table " +
-                        std::get<std::string>(child) + " refers to a row of " +
-                        std::get<std::string>(parent) + " that is not there");
+                        std::to_string(unit.part) + ", table " + table.name + ", key " +
+                        show_key(row, table.key) + ": " + error.what());
   }
 }
 

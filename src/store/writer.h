@@ -58,7 +58,7 @@ class RunWriter {
   // In the thread.
   void write_unit(const Unit& unit, std::vector<TableRows>& rows);
   void insert(const Table& table, const Row& row);
-  void commit_unit(Transaction& transaction, const Unit& unit);
+  void insert_of_unit(const Unit& unit, const Table& table, const Row& row);
   void write_session(bool ended);
 
   Database database_;

@@ -192,6 +192,21 @@ TEST(Attribute, IsBitIdenticalWhenRepeated) {
   }
 }
 
+TEST(Attribute, AblationOfOnePromptIsTheSameForAnyNumberOfWorkers) {
+  const Model model = random_model(small_config(Activation::kGelu), 3);
+  AttributionOptions options = scored(Score::kAblation);
+  for (const int64_t masks : {1, 2}) {
+    const std::vector<AttributionQuery> one = random_queries(model.config(), 1, 9, masks);
+    options.threads = 1;
+    options.memory_bytes = 1 << 20;  // several parts a layer
+    const std::vector<Attribution> alone = run(model, one, options);
+    options.threads = 4;
+    options.memory_bytes = 4 << 20;  // the same share a worker
+    const std::vector<Attribution> shared = run(model, one, options);
+    EXPECT_TRUE(at::equal(alone[0].scores, shared[0].scores));
+  }
+}
+
 TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
   const Model model = random_model(small_config(Activation::kGelu, 6), 6);
   const std::vector<AttributionQuery> queries = random_queries(model.config(), 12, 7);

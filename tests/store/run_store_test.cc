@@ -300,15 +300,14 @@ TEST(RunStore, AnErrorOfTheWriterComesBackAndTheUnitIsAbsent) {
   const fs::path path = folder.file("run.db");
   const Row problem = {int64_t{1}, int64_t{1}, std::string("text")};
   const Row orphan = {int64_t{0}, std::string("P1"), Value(), Value(), Value(), Value()};
-  const std::vector<std::vector<TableRows>> faults = {{{"problem", {problem, problem}}},
-                                                      {{"problem", {problem}}, {"fact", {orphan}}}};
-  for (const std::vector<TableRows>& fault : faults) {
+  const std::vector<std::pair<std::string, std::vector<TableRows>>> faults = {
+      {"table problem, key (1)", {{"problem", {problem, problem}}}},
+      {"table fact, key (0)", {{"problem", {problem}}, {"fact", {orphan}}}}};
+  for (const auto& [where, fault] : faults) {
     RunStore run = RunStore::open(path, Mode::kContinue, kIdentity);
     run.write({"x", "", 0}, fault);
     const std::string message = error_of<InternalError>([&] { run.flush(); });
-    EXPECT_TRUE(message.find("problem") != std::string::npos ||
-                message.find("relation") != std::string::npos)
-        << message;
+    expect_words(message, {"unit x", where});
     EXPECT_EQ(error_of<InternalError>([&] { run.write({"y", "", 0}, {}); }), message);
     EXPECT_EQ(error_of<InternalError>([&] { (void)run.read("problem"); }), message);
   }

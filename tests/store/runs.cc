@@ -90,7 +90,7 @@ std::vector<TableRows> facts_rows() {
                             random.text(), random.text(), random.integer(), int64_t{0}});
     }
   }
-  // Children before their parents: the order of a unit's rows is free.
+  // Children before their parents: the order of a unit's rows is free, the writer sorts them.
   return {facts, relations};
 }
 

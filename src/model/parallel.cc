@@ -1,4 +1,4 @@
-#include "intervention/parallel.h"
+#include "model/parallel.h"
 
 #include <ATen/Parallel.h>
 
@@ -15,19 +15,20 @@
 
 namespace engram {
 
-void run_tasks(size_t tasks, int workers, const std::function<void(size_t)>& task) {
+void run_tasks(size_t tasks, int workers, int blas_threads,
+               const std::function<void(size_t, size_t)>& task) {
   std::atomic<size_t> next{0};
   std::atomic<bool> stop{false};
   std::exception_ptr error;
   std::mutex mutex;
-  const auto work = [&] {
-    at::set_num_threads(1);
+  const auto work = [&](size_t worker) {
+    at::set_num_threads(blas_threads);
     try {
       while (!stop.load()) {
         const size_t mine = next.fetch_add(1);
         if (mine >= tasks) return;
         Interrupt::check();
-        task(mine);
+        task(mine, worker);
       }
     } catch (...) {
       const std::scoped_lock lock(mutex);
@@ -35,13 +36,18 @@ void run_tasks(size_t tasks, int workers, const std::function<void(size_t)>& tas
       stop.store(true);
     }
   };
-  // The caller's own thread keeps its number of BLAS threads: all work is done on others.
+  const int before = at::get_num_threads();
   std::vector<std::thread> threads;
   const size_t count = std::min(tasks, static_cast<size_t>(std::max(workers, 1)));
   threads.reserve(count);
-  for (size_t i = 0; i < count; ++i) threads.emplace_back(work);
+  for (size_t i = 0; i < count; ++i) threads.emplace_back(work, i);
   for (std::thread& thread : threads) thread.join();
+  at::set_num_threads(before);  // MKL's number is that of the process
   if (error) std::rethrow_exception(error);
+}
+
+void run_tasks(size_t tasks, int workers, const std::function<void(size_t)>& task) {
+  run_tasks(tasks, workers, 1, [&](size_t mine, size_t /*worker*/) { task(mine); });
 }
 
 int worker_count(int threads) {

@@ -10,6 +10,10 @@ namespace engram {
 /// each with one BLAS thread. Stops early and throws the first task's exception, or Interrupted
 /// when a stop was requested between tasks.
 void run_tasks(size_t tasks, int workers, const std::function<void(size_t)>& task);
+/// The same for tasks that need what belongs to a worker: task(i, worker), 0 <= worker < workers,
+/// with `blas_threads` BLAS threads each.
+void run_tasks(size_t tasks, int workers, int blas_threads,
+               const std::function<void(size_t, size_t)>& task);
 
 /// `threads`, or one per core if it is 0.
 int worker_count(int threads);
