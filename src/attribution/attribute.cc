@@ -17,7 +17,7 @@ namespace engram {
 namespace {
 
 constexpr int64_t kDefaultBytes = int64_t{256} << 20;  // buffers of one worker
-constexpr size_t kManyQueries = 8;                     // that are worth a preparation of the model
+constexpr size_t kManyTokens = 88;                     // that are worth a preparation of the model
 constexpr int64_t kLargestChunk = 16;                  // prompts
 
 constexpr std::array<std::pair<std::string_view, Score>, 4> kScores{{
@@ -119,11 +119,14 @@ std::vector<std::vector<size_t>> cut_chunks(const ModelConfig& config,
     const int64_t one =
         Passes::item_bytes(config, tokens, targets, -1, Reach::kExact, true) +
         tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
-    const auto size = static_cast<size_t>(std::clamp(bytes / one, int64_t{1}, kLargestChunk));
-    for (size_t begin = 0; begin < members.size(); begin += size) {
-      chunks.emplace_back(
-          members.begin() + static_cast<std::ptrdiff_t>(begin),
-          members.begin() + static_cast<std::ptrdiff_t>(std::min(begin + size, members.size())));
+    const auto most = static_cast<size_t>(std::clamp(bytes / one, int64_t{1}, kLargestChunk));
+    // Of about equal size: no worker should be left with a thick one at the end.
+    const size_t count = (members.size() + most - 1) / most;
+    for (size_t i = 0; i < count; ++i) {
+      const auto place = [&](size_t chunk) {
+        return members.begin() + static_cast<std::ptrdiff_t>(chunk * members.size() / count);
+      };
+      chunks.emplace_back(place(i), place(i + 1));
     }
   }
   return chunks;
@@ -176,7 +179,9 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
   }
   if (queries.empty()) return;
   const bool ablation = options.score == Score::kAblation;
-  if (options.bitwise || ablation || queries.size() >= kManyQueries) model.prepare_products();
+  size_t tokens = 0;
+  for (const AttributionQuery& query : queries) tokens += query.ids.size();
+  if (options.bitwise || ablation || tokens >= kManyTokens) model.prepare_products();
   const bool on_cpu = model.device().is_cpu();
   const int cores = worker_count(options.threads);
   // The budget decides how queries are cut, so its default is a constant, not what is free.
