@@ -5,8 +5,10 @@
 #include <dlfcn.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "engram/error.h"
+#include "model/stand_in.h"
 
 namespace engram {
 namespace {
@@ -30,7 +32,14 @@ void load_cuda_kernels() {
   }
 }
 
+std::optional<at::Device>& stand_in() {
+  static std::optional<at::Device> device;
+  return device;
+}
+
 }  // namespace
+
+void stand_in_for_cuda(at::Device device) { stand_in() = device; }
 
 at::Device open_device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
@@ -38,6 +47,7 @@ at::Device open_device(const std::string& name) {
   if (!wanted && name != "auto") {
     throw UsageError("--device: got \"" + name + "\", expected cpu, cuda or auto");
   }
+  if (stand_in()) return *stand_in();
   try {
     load_cuda_kernels();
     if (at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0) {

@@ -11,6 +11,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
+#include "support/fake_device.h"
 
 namespace engram {
 namespace {
@@ -31,7 +32,7 @@ ModelConfig small_config(Activation activation, int64_t layers = 4) {
   return config;
 }
 
-Model random_model(const ModelConfig& config, uint64_t seed) {
+Model random_model(const ModelConfig& config, uint64_t seed, at::Device device = at::kCPU) {
   at::manual_seed(seed);
   ModelWeights weights;
   for (const TensorSpec& spec : tensor_table(config, weights)) {
@@ -40,6 +41,7 @@ Model random_model(const ModelConfig& config, uint64_t seed) {
     const bool is_norm = spec.names.front().find("LayerNorm.weight") != std::string::npos;
     *spec.destination = at::randn(shape) * (shape.size() == 2 ? 0.25 : 0.1);
     if (is_norm) spec.destination->add_(1.0);
+    *spec.destination = spec.destination->to(device);
   }
   return {config, weights};
 }
@@ -109,7 +111,7 @@ AttributionOptions scored(Score score) {
   return options;
 }
 
-class FastEqualsNaive : public testing::TestWithParam<Case> {};
+class FastEqualsNaive : public ::testing::TestWithParam<Case> {};
 
 TEST_P(FastEqualsNaive, OnRandomModels) {
   const Case& one = GetParam();
@@ -140,29 +142,48 @@ TEST_P(FastEqualsNaive, OnRandomModels) {
   }
 }
 
+TEST_P(FastEqualsNaive, OnAnotherDevice) {
+  const Case& one = GetParam();
+  const ModelConfig config = small_config(one.activation);
+  std::vector<AttributionQuery> queries = random_queries(config, 4, 2, one.masks);
+  if (one.options.target == Target::kLogitDifference) {
+    for (AttributionQuery& query : queries) query.contrast = {5};
+  }
+  const std::vector<Attribution> here = run(random_model(config, 1), queries, one.options);
+  const std::vector<Attribution> there =
+      run(random_model(config, 1, testing::fake_device()), queries, one.options);
+  const bool ablation = one.options.score == Score::kAblation;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const double rounding = ablation ? 5e-6 * std::fabs(here[i].f) : 0.0;
+    EXPECT_LT(distance(here[i], there[i], rounding), ablation ? 2e-5 : 1e-5) << one.name;
+    EXPECT_NEAR(there[i].p, here[i].p, 1e-5 * here[i].p);
+    EXPECT_LT((there[i].activations - here[i].activations).abs().max().item<double>(), 2e-5);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Rules, FastEqualsNaive,
-    testing::Values(Case{"control variate 1", with(Rule::kControlVariate, 1)},
-                    Case{"control variate 3", with(Rule::kControlVariate, 3)},
-                    Case{"control variate 14", with(Rule::kControlVariate, 14)},
-                    Case{"gauss-legendre", with(Rule::kGaussLegendre, 3)},
-                    Case{"gauss-radau", with(Rule::kGaussRadau, 3)},
-                    Case{"gauss-lobatto", with(Rule::kGaussLobatto, 4)},
-                    Case{"riemann-left", with(Rule::kRiemannLeft, 20)},
-                    Case{"riemann-right", with(Rule::kRiemannRight, 5)},
-                    Case{"trapezoid", with(Rule::kTrapezoid, 5)},
-                    Case{"linspace", with(Rule::kLinspace, 6)},
-                    Case{"log P", with(Rule::kGaussLegendre, 3, Target::kLogProbability)},
-                    Case{"logit", with(Rule::kGaussLegendre, 3, Target::kLogitDifference)},
-                    Case{"two masks", with(Rule::kGaussLegendre, 3), 2},
-                    Case{"two masks on the arc", with(Rule::kControlVariate, 2), 2},
-                    Case{"tanh", with(Rule::kControlVariate, 2), 1, Activation::kGeluTanh},
-                    Case{"silu", with(Rule::kControlVariate, 2), 1, Activation::kSilu},
-                    Case{"relu", with(Rule::kGaussLegendre, 2), 1, Activation::kRelu},
-                    Case{"activation", scored(Score::kActivation)},
-                    Case{"gradient x activation", scored(Score::kGradientXActivation)},
-                    Case{"ablation", scored(Score::kAblation)},
-                    Case{"ablation of two masks", scored(Score::kAblation), 2}));
+    ::testing::Values(Case{"control variate 1", with(Rule::kControlVariate, 1)},
+                      Case{"control variate 3", with(Rule::kControlVariate, 3)},
+                      Case{"control variate 14", with(Rule::kControlVariate, 14)},
+                      Case{"gauss-legendre", with(Rule::kGaussLegendre, 3)},
+                      Case{"gauss-radau", with(Rule::kGaussRadau, 3)},
+                      Case{"gauss-lobatto", with(Rule::kGaussLobatto, 4)},
+                      Case{"riemann-left", with(Rule::kRiemannLeft, 20)},
+                      Case{"riemann-right", with(Rule::kRiemannRight, 5)},
+                      Case{"trapezoid", with(Rule::kTrapezoid, 5)},
+                      Case{"linspace", with(Rule::kLinspace, 6)},
+                      Case{"log P", with(Rule::kGaussLegendre, 3, Target::kLogProbability)},
+                      Case{"logit", with(Rule::kGaussLegendre, 3, Target::kLogitDifference)},
+                      Case{"two masks", with(Rule::kGaussLegendre, 3), 2},
+                      Case{"two masks on the arc", with(Rule::kControlVariate, 2), 2},
+                      Case{"tanh", with(Rule::kControlVariate, 2), 1, Activation::kGeluTanh},
+                      Case{"silu", with(Rule::kControlVariate, 2), 1, Activation::kSilu},
+                      Case{"relu", with(Rule::kGaussLegendre, 2), 1, Activation::kRelu},
+                      Case{"activation", scored(Score::kActivation)},
+                      Case{"gradient x activation", scored(Score::kGradientXActivation)},
+                      Case{"ablation", scored(Score::kAblation)},
+                      Case{"ablation of two masks", scored(Score::kAblation), 2}));
 
 TEST(Attribute, DoesNotDependOnBatchesOrderOrThreads) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
@@ -298,7 +319,7 @@ TEST(Attribute, StopsWhenInterrupted) {
   EXPECT_LT(answered, queries.size());
 }
 
-class QuadratureRule : public testing::TestWithParam<std::tuple<Rule, int64_t>> {};
+class QuadratureRule : public ::testing::TestWithParam<std::tuple<Rule, int64_t>> {};
 
 TEST_P(QuadratureRule, IntegratesPolynomialsUpToItsDegree) {
   const auto [rule, n] = GetParam();
@@ -338,10 +359,10 @@ TEST_P(QuadratureRule, IntegratesPolynomialsUpToItsDegree) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, QuadratureRule,
-    testing::Combine(testing::Values(Rule::kControlVariate, Rule::kGaussLegendre, Rule::kGaussRadau,
-                                     Rule::kGaussLobatto, Rule::kRiemannLeft, Rule::kRiemannRight,
-                                     Rule::kTrapezoid, Rule::kLinspace),
-                     testing::Values<int64_t>(2, 3, 5, 8, 20, 64, 1000)));
+    ::testing::Combine(::testing::Values(Rule::kControlVariate, Rule::kGaussLegendre,
+                                         Rule::kGaussRadau, Rule::kGaussLobatto, Rule::kRiemannLeft,
+                                         Rule::kRiemannRight, Rule::kTrapezoid, Rule::kLinspace),
+                       ::testing::Values<int64_t>(2, 3, 5, 8, 20, 64, 1000)));
 
 }  // namespace
 }  // namespace engram

@@ -4,16 +4,22 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
+#include "model/stand_in.h"
+#include "support/fake_device.h"
 #include "tiny_data.h"
 
 namespace engram::pretrain {
 namespace {
 
 namespace fs = std::filesystem;
+
+// When the program is loaded: before autograd runs in any test.
+const at::Device accelerator = testing::fake_device();
 
 std::string bytes_of(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -73,6 +79,28 @@ TEST_F(Training, TheLossFallsAndTheFactsAreLearned) {
     right += logits.argmax(1).item<int64_t>() == 20 + f ? 1 : 0;
   }
   EXPECT_GE(right, 5);
+}
+
+TEST(TrainingOnADevice, ComesToTheLossesOfTheCpu) {
+  stand_in_for_cuda(accelerator);
+  TemporaryFolder folder;
+  fs::create_directories(folder.path() / "data");
+  tiny_dataset().write(folder.path() / "data/data.bin");
+  std::map<std::string, std::vector<double>> losses;
+  for (const char* device : {"cuda", "cpu"}) {
+    TrainOptions o = tiny_training(folder.path() / "data", folder.path() / device);
+    o.device = device;
+    EXPECT_EQ(train(o,
+                    [&](const TrainProgress& p) {
+                      if (p.note.empty()) losses[device].push_back(p.loss);
+                    }),
+              30);
+  }
+  ASSERT_EQ(losses["cuda"].size(), losses["cpu"].size());
+  ASSERT_FALSE(losses["cpu"].empty());
+  for (size_t i = 0; i < losses["cpu"].size(); ++i) {
+    EXPECT_NEAR(losses["cuda"][i], losses["cpu"][i], 1e-3 * losses["cpu"][i]) << i;
+  }
 }
 
 TEST_F(Training, ACheckpointOfOtherOptionsOrDataIsRefused) {

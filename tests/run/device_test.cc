@@ -1,0 +1,77 @@
+// Every experiment on an accelerator, against the same run on the CPU.
+#include "engram/run/run.h"
+#include "run/prepared_run.h"
+#include "support/fake_device.h"
+
+namespace engram {
+namespace {
+
+using testing::first_facts;
+using testing::PreparedRun;
+using testing::shipped;
+
+// When the program is loaded: before autograd runs in any test.
+const at::Device accelerator = testing::fake_device();
+
+using Content = std::map<std::string, std::vector<Row>>;
+
+Content whole_run(const Model& model) {
+  std::vector<Fact> facts = first_facts({"P36"}, 2);
+  for (Fact& fact : first_facts({"P30"}, 2)) facts.push_back(std::move(fact));
+  PreparedRun prepared(std::move(facts), "device");
+  RunOptions& options = prepared.options;
+  options.draws = 2;
+  options.stability_facts = 1;
+  options.update_facts = 1;
+  options.text_positions = 40;
+  options.texts = (shipped().folder / "texts").string();
+  prepared.write_corpus("The city lies on a river.\nHe was born in a small town in the north.\n");
+  const RunContext run{model,   shipped().tokenizer, prepared.facts,
+                       options, *prepared.store,     {/*threads=*/1, 0}};
+  const RunSummary summary = execute_run(run, {});
+  EXPECT_TRUE(summary.left_out.empty());
+  prepared.store->flush();
+  Content content;
+  for (const Table& table : run_tables()) {
+    if (table.kind != TableKind::kContent) continue;
+    // The hash of a unit is that of its bits.
+    if (std::string_view(table.name) != "unit")
+      content[table.name] = prepared.store->read(table.name);
+  }
+  return content;
+}
+
+/// How far float32 in another order may take a number of a table. A gap is a difference of nearly
+/// equal sums, and a rank moves by whole numbers where logits are that near each other.
+double allowance(const std::string& column, double number) {
+  if (column == "relative_gap") return 5e-3 * std::max(1.0, std::abs(number));
+  if (column.ends_with("log_rank")) return 0.1;
+  return 1e-4 * std::max(1.0, std::abs(number));
+}
+
+TEST(RunOnADevice, ComesToTheResultsOfTheCpu) {
+  const Model on_device = Model::load(shipped().folder, accelerator);
+  const Content here = whole_run(shipped().model);
+  const Content there = whole_run(on_device);
+  for (const auto& [table, rows] : here) {
+    const std::vector<Row>& others = there.at(table);
+    ASSERT_EQ(rows.size(), others.size()) << table;
+    EXPECT_FALSE(rows.empty() && !table.ends_with("problem") && table != "score_blob") << table;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      for (size_t at = 0; at < rows[i].size(); ++at) {
+        const std::string column = run_table(table).columns[at].name;
+        // Texts whose activations are equal but for rounding change places.
+        if (table == "text_example" && (column == "text" || column == "tokens")) continue;
+        const std::string where = table + " row " + std::to_string(i) + ", " + column;
+        if (const auto* number = std::get_if<double>(&rows[i][at])) {
+          EXPECT_NEAR(*number, real_of(others[i][at]), allowance(column, *number)) << where;
+        } else {
+          EXPECT_EQ(rows[i][at], others[i][at]) << where;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace engram
