@@ -103,10 +103,10 @@ void check_query(const ModelConfig& config, const AttributionQuery& query, Targe
   }
 }
 
-/// Indices of queries that go together, in the order of their first query.
+/// Indices of queries that go together, at most `largest`, in the order of their first query.
 std::vector<std::vector<size_t>> cut_chunks(const ModelConfig& config,
                                             std::span<const AttributionQuery> queries,
-                                            int64_t bytes) {
+                                            int64_t bytes, int64_t largest) {
   std::map<std::pair<size_t, size_t>, std::vector<size_t>> groups;
   for (size_t i = 0; i < queries.size(); ++i) {
     groups[{queries[i].ids.size(), queries[i].positions.size()}].push_back(i);
@@ -119,7 +119,7 @@ std::vector<std::vector<size_t>> cut_chunks(const ModelConfig& config,
     const int64_t one =
         Passes::item_bytes(config, tokens, targets, -1, Reach::kExact, true) +
         tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
-    const auto most = static_cast<size_t>(std::clamp(bytes / one, int64_t{1}, kLargestChunk));
+    const auto most = static_cast<size_t>(std::clamp(bytes / one, int64_t{1}, largest));
     // Of about equal size: no worker should be left with a thick one at the end.
     const size_t count = (members.size() + most - 1) / most;
     for (size_t i = 0; i < count; ++i) {
@@ -188,7 +188,12 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
   const int64_t bytes = options.memory_bytes > 0 && !options.bitwise
                             ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)
                             : kDefaultBytes;
-  const std::vector<std::vector<size_t>> chunks = cut_chunks(model.config(), queries, bytes);
+  // Few queries are dealt to all cores, unless the bits must not depend on how many there are.
+  const auto share = (static_cast<int64_t>(queries.size()) + cores - 1) / cores;
+  const int64_t largest =
+      on_cpu && !options.bitwise ? std::min(share, kLargestChunk) : kLargestChunk;
+  const std::vector<std::vector<size_t>> chunks =
+      cut_chunks(model.config(), queries, bytes, largest);
   const int workers = on_cpu ? std::min(cores, static_cast<int>(chunks.size())) : 1;
   // Workers without a chunk of their own help inside: with neurons, or in every product.
   const int helpers = on_cpu && !options.bitwise ? std::max(1, cores / workers) : 1;

@@ -199,17 +199,17 @@ TEST_F(Refused, PlacesThatAreTheModelOrTaken) {
   fs::create_symlink(model_, scratch_.path() / "link");
   for (const fs::path& place : {model_, model_ / "copy", model_ / "a" / ".." / "copy",
                                 scratch_.path() / "link", scratch_.path() / "link" / "copy"}) {
-    EXPECT_THROW(create(place), UsageError) << place;
+    EXPECT_THROW((void)create(place), UsageError) << place;
   }
   fs::create_directory(scratch_.path() / "full");
   testing::write_text(scratch_.path() / "full" / "file", "");
-  EXPECT_THROW(create(scratch_.path() / "full"), UsageError);
+  EXPECT_THROW((void)create(scratch_.path() / "full"), UsageError);
   testing::write_text(scratch_.path() / "file", "");
-  EXPECT_THROW(create(scratch_.path() / "file"), UsageError);
-  EXPECT_THROW(create(scratch_.path() / "no" / "folder"), FileError);
+  EXPECT_THROW((void)create(scratch_.path() / "file"), UsageError);
+  EXPECT_THROW((void)create(scratch_.path() / "no" / "folder"), FileError);
   EXPECT_EQ(files_of(model_), before);
   fs::create_directory(scratch_.path() / "empty");
-  EXPECT_NO_THROW(create(scratch_.path() / "empty"));
+  EXPECT_NO_THROW((void)create(scratch_.path() / "empty"));
   {
     const WorkingCopy copy = create(copy_);
     EXPECT_THROW(copy.export_to(copy_), UsageError);

@@ -112,11 +112,11 @@ TEST_F(TextPositions, TheSeedDecides) {
 
 TEST_F(TextPositions, ATextWithoutAPositionIsRefused) {
   write("\n\n\n");
-  EXPECT_THROW(positions(10), InputError);
+  EXPECT_THROW((void)positions(10), InputError);
   write("");
-  EXPECT_THROW(positions(10), InputError);
+  EXPECT_THROW((void)positions(10), InputError);
   fs::remove(path_);
-  EXPECT_THROW(positions(10), FileError);
+  EXPECT_THROW((void)positions(10), FileError);
   EXPECT_THROW(text_positions(fs::temp_directory_path(), *tokenizer_, config_), FileError);
 }
 
