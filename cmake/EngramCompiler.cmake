@@ -16,6 +16,8 @@ target_compile_options(engram_warnings INTERFACE
   # GCC 12's libstdc++ trips these on plain string concatenation (GCC bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds>
   $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>
+  # GCC 13 and later take a reference that was found by a temporary name for one into that name.
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_GREATER_EQUAL:$<CXX_COMPILER_VERSION>,13>>:-Wno-dangling-reference>
   $<$<BOOL:${ENGRAM_WERROR}>:-Werror>)
 
 if(CMAKE_UNITY_BUILD)
