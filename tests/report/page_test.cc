@@ -143,7 +143,7 @@ TEST(Page, HostileTextsStayTexts) {
   EXPECT_NE(html.find("&lt;img src=x onerror=alert(1)&gt; &#39;&quot;"), std::string::npos);
   EXPECT_EQ(html.find('\x01'), std::string::npos);
   EXPECT_EQ(html.find('\xff'), std::string::npos);
-  EXPECT_NO_THROW((void)nlohmann::json::parse(report_json(report)));
+  EXPECT_TRUE(nlohmann::json::accept(report_json(report)));
 }
 
 TEST(Page, EveryFigureHasAxesADescriptionAndItsData) {
