@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/paths.h"
@@ -314,6 +315,12 @@ Attribution attribute_one(const LoadedModel& loaded, const AttributeOptions& opt
   how.memory_bytes = options.common.memory_bytes;
   const AttributionQuery query{subject.prompt.ids, subject.prompt.positions, subject.prompt.answer,
                                subject.contrast};
+  std::unique_ptr<Progress> progress;  // the other scores take less than a second or two
+  if (how.score == Score::kAblation) {
+    progress = std::make_unique<Progress>(options.common.quiet, "ablating",
+                                          loaded.model.config().neurons(), "neurons");
+    how.on_ablated = [&](int64_t neurons) { progress->advance(neurons); };
+  }
   Attribution result;
   attribute(loaded.model, std::span(&query, 1), how,
             [&](size_t, Attribution&& attribution) { result = std::move(attribution); });

@@ -46,8 +46,9 @@ void ablate(Passes& passes, const Model& model, const Base& base, const Part& pa
 }
 
 /// Every neuron of every layer and prompt. The parts are the same for any number of workers.
-void ablate_all(Passes& own, const Model& model, const Base& base, Target target, int64_t bytes,
-                int workers, std::vector<Attribution>& results) {
+void ablate_all(Passes& own, const Model& model, const Base& base,
+                const AttributionOptions& options, int64_t bytes, int workers,
+                std::vector<Attribution>& results) {
   const ModelConfig& config = model.config();
   std::vector<Part> parts;
   for (int64_t layer = 0; layer < config.layers; ++layer) {  // the lowest ones take longest
@@ -60,13 +61,14 @@ void ablate_all(Passes& own, const Model& model, const Base& base, Target target
   }
   const auto ablate_part = [&](Passes& passes, const Part& part) {
     ablate(passes, model, base, part, results[static_cast<size_t>(part.prompt)]);
+    if (options.on_ablated) options.on_ablated(part.count);
   };
   if (workers == 1) {
     for (const Part& part : parts) ablate_part(own, part);
     return;
   }
   std::deque<Passes> passes;
-  for (int i = 0; i < workers; ++i) passes.emplace_back(model, target);
+  for (int i = 0; i < workers; ++i) passes.emplace_back(model, options.target);
   run_tasks(parts.size(), workers, 1, [&](size_t i, size_t worker) {
     const at::NoGradGuard no_grad;
     ablate_part(passes[worker], parts[i]);
@@ -84,7 +86,7 @@ std::vector<Attribution> score_directly(Passes& passes, const Model& model, cons
   std::vector<Attribution> results = begin_attributions(model, base);
   const std::vector<double> without = without_neurons(passes, model, base, bytes);
   if (options.score == Score::kAblation) {
-    ablate_all(passes, model, base, options.target, bytes, workers, results);
+    ablate_all(passes, model, base, options, bytes, workers, results);
   }
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     const Base::Layer& at_layer = base.layers[static_cast<size_t>(layer)];

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <cmath>
 #include <mutex>
 
@@ -223,8 +224,12 @@ TEST(Attribute, AblationOfOnePromptIsTheSameForAnyNumberOfWorkers) {
     const std::vector<Attribution> alone = run(model, one, options);
     options.threads = 4;
     options.memory_bytes = 4 << 20;  // the same share a worker
+    std::atomic<int64_t> done = 0;
+    options.on_ablated = [&](int64_t neurons) { done += neurons; };
     const std::vector<Attribution> shared = run(model, one, options);
     EXPECT_TRUE(at::equal(alone[0].scores, shared[0].scores));
+    EXPECT_EQ(done, model.config().neurons());
+    options.on_ablated = nullptr;
   }
 }
 
