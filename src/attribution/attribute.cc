@@ -17,6 +17,8 @@ namespace engram {
 namespace {
 
 constexpr int64_t kDefaultBytes = int64_t{256} << 20;  // buffers of one worker
+constexpr int64_t kDeviceBytes = int64_t{4} << 30;     // the same on a GPU, which wants few large
+constexpr int64_t kDeviceChunk = 128;                  // operations: 256 MiB would be 50 items each
 constexpr size_t kManyTokens = 88;                     // that are worth a preparation of the model
 constexpr int64_t kLargestChunk = 16;                  // prompts
 
@@ -183,20 +185,20 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
   for (const AttributionQuery& query : queries) tokens += query.ids.size();
   if (options.bitwise || ablation || tokens >= kManyTokens) model.prepare_products();
   const bool on_cpu = model.device().is_cpu();
-  const int cores = worker_count(options.threads);
+  const int cores = on_cpu ? worker_count(options.threads) : 1;
   // The budget decides how queries are cut, so its default is a constant, not what is free.
   const int64_t bytes = options.memory_bytes > 0 && !options.bitwise
                             ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)
-                            : kDefaultBytes;
+                            : (on_cpu ? kDefaultBytes : kDeviceBytes);
   // Few queries are dealt to all cores, unless the bits must not depend on how many there are.
   const auto share = (static_cast<int64_t>(queries.size()) + cores - 1) / cores;
-  const int64_t largest =
-      on_cpu && !options.bitwise ? std::min(share, kLargestChunk) : kLargestChunk;
+  const int64_t most = on_cpu ? kLargestChunk : kDeviceChunk;
+  const int64_t largest = options.bitwise ? most : std::min(share, most);
   const std::vector<std::vector<size_t>> chunks =
       cut_chunks(model.config(), queries, bytes, largest);
-  const int workers = on_cpu ? std::min(cores, static_cast<int>(chunks.size())) : 1;
+  const int workers = std::min(cores, static_cast<int>(chunks.size()));
   // Workers without a chunk of their own help inside: with neurons, or in every product.
-  const int helpers = on_cpu && !options.bitwise ? std::max(1, cores / workers) : 1;
+  const int helpers = options.bitwise ? 1 : std::max(1, cores / workers);
 
   std::deque<Passes> passes;
   for (int i = 0; i < workers; ++i) passes.emplace_back(model, options.target);

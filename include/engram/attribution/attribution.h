@@ -51,7 +51,8 @@ struct AttributionOptions {
   int64_t max_steps = 64;        ///< cap of all nodes of a (prompt, layer) for adaptive rules
   double tolerance = 0.01;       ///< relative; METHOD "when to stop"
   int threads = 0;               ///< workers, one BLAS thread each; 0: one per core
-  int64_t memory_bytes = 0;      ///< budget for buffers of all workers; 0: 256 MiB for each
+  int64_t memory_bytes = 0;      ///< budget for buffers of all workers; 0: 256 MiB for each, and
+                                 ///< 4 GiB on a GPU, which has one
   bool bitwise = false;          ///< the same bits whatever threads and memory: batches are cut as
                                  ///< by the default memory, products run on one BLAS thread
   /// Exact ablation only: so many more neurons of a prompt are done. Called from the workers.
