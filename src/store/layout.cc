@@ -22,6 +22,8 @@ const char* type_name(ColumnType type) {
 }
 
 // References are looked at row by row: a unit's rows come parents first (RunWriter::write_unit).
+// With deferred ones children could come first, at a price: while one is open, SQLite looks through
+// all referring rows at every row that might be its end.
 std::string create_sql(const Table& table) {
   std::string sql = "CREATE TABLE \"" + std::string(table.name) + "\" (\n";
   for (const Column& column : table.columns) {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engram/model/product.h"
+#include <cstdlib>
 
 namespace engram {
 namespace {
