@@ -6,7 +6,7 @@ STEP = @tools/step.sh
 VENV_PYTHON = build/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench bench-gpu cuda oracle oracle-check format lint asan fuzz page readme clean
+.PHONY: help setup build demo test bench bench-gpu cuda oracle oracle-check format lint asan fuzz page readme real-models clean
 
 help:
 	@echo 'make setup         system packages, cargo, libtorch in build/venv (1.3 GB)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make cuda          adds what --device cuda needs to build/venv (4 GB)'
 	@echo 'make oracle        adds the PyTorch reference to build/venv (4.5 GB)'
 	@echo 'make oracle-check  makes the stored reference results anew and compares'
+	@echo 'make real-models   bert-base-cased, bert-base-uncased and SmolLM2-135M in build/real (2 GB)'
 	@echo 'make asan          the test suite under AddressSanitizer and UBSan'
 	@echo 'make fuzz          short fuzzing of the file readers (needs clang)'
 	@echo 'make format        formats our C++ code'
@@ -53,6 +54,10 @@ bench-gpu: build cuda oracle
 
 oracle-check: build oracle
 	$(STEP) 'stored reference results, made anew' tools/oracle/remake.sh --check $(VENV_PYTHON)
+
+real-models:
+	@$(PYTHON) tools/setup.py real
+	$(STEP) 'real models' $(VENV_PYTHON) tools/real_models.py --to build/real
 
 asan:
 	@$(MAKE) --no-print-directory PRESET=asan-ubsan test

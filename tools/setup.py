@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sets up what the build needs: system packages, a recent cargo, and libtorch in build/venv.
 
-    setup.py [build] [cuda] [oracle] [lint] [fuzz] [report]
+    setup.py [build] [cuda] [oracle] [lint] [fuzz] [report] [real]
 
 Only the standard library is used. Every step says what it does and how long it took; what is already
 there is not done again. Exit code 1: something is missing that this program cannot or may not
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 VENV = BUILD / "venv"
 PACKAGES = ROOT / "tools" / "packages.txt"
+SECTIONS = ["build", "fuzz", "report", "real"]  # of packages.txt
 ORACLE_PYTHON = (3, 11)  # the oldest Python that the pinned torch wheel can be imported in
 APT = ["-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"]
 
@@ -213,7 +214,7 @@ def install_system(packages, cargo_needed):
     """Installs packages with apt as root; otherwise raises with the line to run."""
     root = os.geteuid() == 0
     if not shutil.which("apt-get"):
-        lines = [f"    {package:20} {check}" for package, check in read_packages(["build", "fuzz", "report"])
+        lines = [f"    {package:20} {check}" for package, check in read_packages(SECTIONS)
                  if package in packages]
         text = "there is no apt-get here. Install by this system's own means:\n" + "\n".join(lines)
         if cargo_needed:
@@ -339,12 +340,12 @@ def setup_full(name, what):
 
 def main(arguments):
     goals = arguments or ["build"]
-    known = ["build", "cuda", "oracle", "lint", "fuzz", "report"]
+    known = ["build", "cuda", "oracle", "lint", "fuzz", "report", "real"]
     unknown = [goal for goal in goals if goal not in known]
     if unknown:
         raise SetupError(f"unknown goal '{unknown[0]}', expected one of: {', '.join(known)}")
     start = time.monotonic()
-    sections = ["build"] + [goal for goal in goals if goal in ("fuzz", "report")]
+    sections = ["build"] + [goal for goal in goals if goal in SECTIONS[1:]]
     setup_system(sections, with_cargo=(ROOT / "rust" / "Cargo.toml").exists())
     setup_torch()
     if "lint" in goals:
@@ -352,8 +353,10 @@ def main(arguments):
                     ["--no-deps"], 0.3)
     if "cuda" in goals:
         setup_full("cuda", "the GPU libraries (a download of 2.5 GB)")
-    if "oracle" in goals:
+    if "oracle" in goals or "real" in goals:
         setup_full("oracle", "the PyTorch oracle (a download of 2.6 GB)")
+    if "real" in goals:
+        setup_full("real", "readers of quantised models")
     say(f"set-up complete in {time.monotonic() - start:.1f} s")
 
 
