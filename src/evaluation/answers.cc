@@ -25,7 +25,7 @@ constexpr size_t kManyTrials = 256;     // that are worth a preparation of the m
 
 Answered not_asked() {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-  return {kNan, kNan, 0};
+  return {kNan, kNan, 0, kNan};
 }
 
 /// What an edit does in one layer, on the model's device.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
+#include <numbers>
 #include <string>
 
 #include "engram/error.h"
@@ -103,11 +105,37 @@ at::Tensor answer_log_p(const Model& model, const at::Tensor& final, const at::T
   return chosen - logits.logsumexp(2);
 }
 
+namespace {
+
+/// log(1 - exp(log_p)) for log_p < 0, exact at both ends.
+double log_not(double log_p) {
+  return log_p > -std::numbers::ln2 ? std::log(-std::expm1(log_p)) : std::log1p(-std::exp(log_p));
+}
+
+/// Log-odds of the geometric mean of several P, given the log-odds of each.
+double joint_log_odds(std::span<const double> log_odds) {
+  if (log_odds.size() == 1) return log_odds.front();
+  double log_p = 0;  // log P = -log(1 + exp(-log-odds)), not through P, which rounds to 1
+  for (const double one : log_odds) {
+    log_p -= one > 0 ? std::log1p(std::exp(-one)) : std::log1p(std::exp(one)) - one;
+  }
+  log_p /= static_cast<double>(log_odds.size());
+  return log_p - log_not(log_p);
+}
+
+}  // namespace
+
 std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& total,
                                   const at::Tensor& answer) {
   const at::Tensor chosen = logits.gather(2, answer.unsqueeze(-1));  // [rows, k, 1]
   const at::Tensor log_p = (chosen.squeeze(-1) - total).to(at::kCPU, at::kDouble);
   const at::Tensor larger = logits.gt(chosen).sum(2).to(at::kCPU);  // [rows, k] int64
+  const at::Tensor others =
+      logits.scatter(2, answer.unsqueeze(-1), -std::numeric_limits<double>::infinity())
+          .logsumexp(2);
+  const at::Tensor odds =
+      (chosen.squeeze(-1) - others).to(at::kCPU, at::kDouble).contiguous();  // [rows, k]
+  const auto masks = static_cast<size_t>(odds.size(1));
   const at::Tensor mean = log_p.mean(1).contiguous();
   const at::Tensor worst = larger.amax(1).contiguous();
   std::vector<Answered> answers(static_cast<size_t>(logits.size(0)));
@@ -116,7 +144,8 @@ std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& to
     // No logit is larger than one that is no number, which is no reason to call it the top one.
     const int64_t rank =
         std::isfinite(value) ? 1 + worst.const_data_ptr<int64_t>()[i] : logits.size(2);
-    answers[i] = {value, std::exp(value), rank};
+    answers[i] = {value, std::exp(value), rank,
+                  joint_log_odds({odds.const_data_ptr<double>() + i * masks, masks})};
   }
   return answers;
 }

@@ -200,6 +200,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   add_selection("baseline", options.baseline, identity);
   identity["relation_neurons"] = number(options.locate.relation_neurons);
   identity["draws"] = number(options.draws) + ", on other prompts " + number(options.side_draws);
+  identity["random_from"] = options.random_from_all ? "all" : "unlocated";
   identity["side_effects"] = number(options.same_relation) + " of the relation, " +
                              number(options.other_relations) + " of others, " +
                              number(options.sentences) + " of text";

@@ -48,6 +48,33 @@ std::vector<FactNeurons> stored_relation(const RunContext& run, std::string_view
   return sets;
 }
 
+const std::unordered_set<NeuronId>& located_of_run(const RunContext& run,
+                                                   std::string_view source) {
+  const auto [it, fresh] = run.sets->located.try_emplace(std::string(source));
+  if (!fresh || run.options.random_from_all) return it->second;
+  const Table& table = run_table("neuron");
+  const size_t layer = table.column("layer");
+  const size_t neuron = table.column("neuron");
+  run.store.read_each("neuron", {{"source", std::string(source)}}, [&](const Row& row) {
+    it->second.insert({static_cast<int32_t>(integer_of(row[layer])),
+                       static_cast<int32_t>(integer_of(row[neuron]))});
+    return true;
+  });
+  return it->second;
+}
+
+std::optional<std::string> not_all_located(const RunContext& run) {
+  for (const std::string& relation : run.facts.relations()) {
+    if (run.store.read("selection", {{"source", std::string("ig")}, {"relation", relation}})
+            .empty()) {
+      return "needs the located neurons of all relations: run the shards with --only locate, "
+             "merge, give every machine a copy of the merged file and run the same command with "
+             "its --shard on it";
+    }
+  }
+  return {};
+}
+
 std::vector<TableRows> selection_rows(const RunContext& run, std::string_view source,
                                       std::string_view relation, std::span<const int64_t> facts,
                                       const RelationSelection& selection, int64_t negative) {

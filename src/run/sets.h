@@ -1,6 +1,9 @@
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "engram/neurons/selection.h"
@@ -22,6 +25,16 @@ std::vector<NeuronId> stored_neurons(RunStore& store, std::string_view source, i
 /// The same for all facts of a relation, in the order of RunFacts::of().
 std::vector<FactNeurons> stored_relation(const RunContext& run, std::string_view source,
                                          std::string_view relation);
+
+/// Neurons that no random set of the run may hold: those in the set of any of its facts, whatever
+/// the relation; none with options.random_from_all. Read once. REQUIRES: not_all_located() says
+/// nothing.
+const std::unordered_set<NeuronId>& located_of_run(const RunContext& run,
+                                                   std::string_view source = "ig");
+
+/// Why experiments that need located_of_run() cannot run yet: a relation whose neurons the run does
+/// not hold, in a shard. Nothing: all are there.
+std::optional<std::string> not_all_located(const RunContext& run);
 
 /// Rows of `selection`, `neuron` and `relation_neuron` for sets chosen from `bags`, those of
 /// `facts` in the same order.

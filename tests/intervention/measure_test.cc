@@ -3,9 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/intervention/operation.h"
+#include "intervention/batch.h"
 #include "intervention/random_model.h"
 
 namespace engram {
@@ -132,6 +136,44 @@ TEST(Measure, AnAnswerThatIsNoNumberIsNeverTheTopOne) {
   EXPECT_FALSE(std::isfinite(after.log_p));
   EXPECT_FALSE(after.top());
   EXPECT_EQ(after.rank, model.config().vocabulary);
+}
+
+/// log(P / (1 - P)) from the logits in double precision, over all other tokens.
+double plain_log_odds(const at::Tensor& logits, int64_t answer) {
+  const at::Tensor wide = logits.to(at::kDouble).clone();
+  const double chosen = wide[answer].item<double>();
+  wide[answer] = -std::numeric_limits<double>::infinity();
+  return chosen - wide.logsumexp(0).item<double>();
+}
+
+TEST(ReadLogits, LogOddsAreExactWherePIsNearlyOneOrZero) {
+  at::Generator generator = at::detail::createCPUGenerator(3);
+  const at::Tensor base = at::randn({50}, generator);
+  for (const double height : {-40.0, -5.0, 0.0, 5.0, 25.0, 60.0}) {
+    at::Tensor logits = base.clone();
+    logits[7] = height;
+    const at::Tensor rows = logits.view({1, 1, 50});
+    const Answered found =
+        read_logits(rows, rows.logsumexp(2), at::full({1, 1}, 7, at::kLong)).front();
+    EXPECT_NEAR(found.log_odds, plain_log_odds(logits, 7), 1e-5) << height;
+    EXPECT_EQ(rows[0][0][7].item<double>(), height) << "the logits stay as they are";
+  }
+}
+
+TEST(ReadLogits, LogOddsOfSeveralTokensAreThoseOfTheGeometricMean) {
+  at::Tensor logits = at::zeros({1, 2, 3});
+  logits[0][0][0] = 2.0;
+  logits[0][1][2] = -1.0;
+  const at::Tensor answer = at::tensor(std::vector<int64_t>{0, 2}, at::kLong).view({1, 2});
+  const Answered found = read_logits(logits, logits.logsumexp(2), answer).front();
+  const double p = std::sqrt(std::exp(2.0) / (std::exp(2.0) + 2) / (std::exp(1.0) * 2 + 1));
+  EXPECT_NEAR(found.log_odds, std::log(p / (1 - p)), 1e-6);
+  // Both sure: P rounds to 1, but not all sure answers are as sure as each other.
+  logits[0][0][0] = 30.0;
+  logits[0][1][2] = 40.0;
+  const Answered sure = read_logits(logits, logits.logsumexp(2), answer).front();
+  const double missing = (2 * std::exp(-30.0) + 2 * std::exp(-40.0)) / 2;
+  EXPECT_NEAR(sure.log_odds, -std::log(missing), 1e-4);
 }
 
 TEST(Measure, RefusesWhatTheModelDoesNotHave) {

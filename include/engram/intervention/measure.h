@@ -39,6 +39,9 @@ struct Answered {
   double p = 0;      ///< exp of log_p
   int64_t rank = 1;  ///< 1 + tokens with a larger logit; the worst of the masks for several
                      ///< tokens; the last one where log_p is not finite
+  /// log(p / (1 - p)): the answer's logit minus the logsumexp of all other logits, so that it is
+  /// exact where P is nearly 1 as well. Several tokens: the same of p, the geometric mean.
+  double log_odds = 0;
   [[nodiscard]] bool top() const { return rank == 1; }
 };
 

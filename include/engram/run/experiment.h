@@ -2,16 +2,19 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "engram/evaluation/locate.h"
 #include "engram/evaluation/prepare.h"
 #include "engram/intervention/operation.h"
 #include "engram/model/model.h"
+#include "engram/model/neuron.h"
 #include "engram/store/run_store.h"
 #include "engram/text/facts.h"
 #include "engram/text/tokenizer.h"
@@ -27,6 +30,7 @@ struct RunOptions {
   SelectionOptions baseline;    ///< selection of the activation baseline
   LocateOptions locate;         ///< threads and memory in it are no part of the identity
   int64_t draws = 20;           ///< random sets per fact and strength, on own and held-out prompts
+  bool random_from_all = false;  ///< random sets may hold neurons that were located for other facts
   int64_t side_draws = 1;       ///< the same on other prompts
   int64_t same_relation = 20;   ///< side-effect facts of the relation per fact
   int64_t other_relations = 100;  ///< and of other relations
@@ -69,6 +73,12 @@ class RunFacts {
   std::vector<FactProblem> problems_;
 };
 
+/// Neuron sets of a whole run, read from its store once (src/run/sets.h).
+struct RunSets {
+  /// Source -> neurons that are in a fact's set.
+  std::map<std::string, std::unordered_set<NeuronId>, std::less<>> located;
+};
+
 /// What an experiment works with. `store` is read for the results of earlier experiments; rows go
 /// back to the driver, which writes them.
 struct RunContext {
@@ -78,6 +88,7 @@ struct RunContext {
   const RunOptions& options;
   RunStore& store;
   MeasureOptions measure;  ///< threads and memory
+  std::shared_ptr<RunSets> sets = std::make_shared<RunSets>();
 };
 
 /// One experiment of a run. A part's rows must be a function of model, facts, options, relation
