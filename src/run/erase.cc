@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <unordered_set>
+#include <optional>
 #include <utility>
 
 #include "engram/edit/values.h"
@@ -75,6 +75,9 @@ class EraseExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "erase"; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
+  [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
+    return not_all_located(run);
+  }
   [[nodiscard]] int64_t parts(const RunContext&, std::string_view) const override { return 1; }
   [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
                               int64_t) const override {
@@ -116,7 +119,7 @@ class EraseExperiment : public Experiment {
 
   /// Random sets that match the relation's most frequent neurons: of every size by layer, on the
   /// relation's own prompts; of the standard size in all strengths, on other relations' too, and by
-  /// layer on the text. None holds a neuron located for a fact of the relation.
+  /// layer on the text. None holds a neuron located for any fact of the run.
   static void add_random(const RunContext& run, std::string_view relation,
                          const std::vector<NeuronId>& neurons, EraseMeasurement& measurement) {
     const std::vector<Probe> own = measurement.probes(kEraseOwn);
@@ -125,7 +128,7 @@ class EraseExperiment : public Experiment {
       profile =
           activation_profiles(run.model, own, std::vector<int64_t>(own.size(), 0), 1, run.measure);
     }
-    const MatchedSampler sampler(run.model, {neurons.begin(), neurons.end()});
+    const MatchedSampler sampler(run.model, located_of_run(run));
     const size_t standard = std::min(kStandard, neurons.size());
     for (const size_t size : sizes_of(neurons.size())) {
       for (const MatchStrength strength : kMatchStrengths) {

@@ -40,7 +40,7 @@ class TextsExperiment : public FactExperiment {
   [[nodiscard]] std::string_view name() const override { return "texts"; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     if (run.options.texts.empty()) return "no folder of texts was given (--texts)";
-    return {};
+    return not_all_located(run);
   }
 
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,
@@ -76,17 +76,15 @@ class TextsExperiment : public FactExperiment {
     relation_ = relation;
     texts_ = source_->of(relation_);
     objects_.clear();
-    std::unordered_set<NeuronId> located;
-    for (const int64_t id : run.facts.of(relation)) {
-      objects_.push_back(run.facts.fact(id).object);
-      for (const char* source : {"ig", "activation"}) {
-        const std::vector<NeuronId> neurons = stored_neurons(run.store, source, id);
-        located.insert(neurons.begin(), neurons.end());
-      }
-    }
+    for (const int64_t id : run.facts.of(relation)) objects_.push_back(run.facts.fact(id).object);
     std::ranges::sort(objects_);
     const auto repeated = std::ranges::unique(objects_);
     objects_.erase(repeated.begin(), repeated.end());
+    if (sampler_) return;
+    // No neuron of either method that is shown, whatever the fact.
+    std::unordered_set<NeuronId> located = located_of_run(run);
+    const std::unordered_set<NeuronId>& active = located_of_run(run, "activation");
+    located.insert(active.begin(), active.end());
     sampler_.emplace(run.model, std::move(located));
   }
 

@@ -9,6 +9,7 @@
 #include "engram/neurons/matched.h"
 #include "run/erase.h"
 #include "run/seeds.h"
+#include "run/sets.h"
 #include "run/values.h"
 
 namespace engram {
@@ -73,10 +74,7 @@ class UnionsExperiment : public Experiment {
     const RelationSets sets = all_sets(run);
     const std::vector<NeuronId> others = union_of_others(run, sets, relation);
     EraseMeasurement measurement(run, relation, text_, kUnionPrompts);
-    // A random set holds no neuron that stands for any relation.
-    std::unordered_set<NeuronId> never;
-    for (const auto& [name, set] : sets) never.insert(set.begin(), set.end());
-    const MatchedSampler sampler(run.model, never);
+    const MatchedSampler sampler(run.model, located_of_run(run));
     size_t last = 0;
     for (const size_t size : kUnionSizes) {
       const size_t cut = std::min(size, others.size());

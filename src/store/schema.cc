@@ -141,7 +141,10 @@ std::vector<Table> make_tables() {
         "what is edited: knowledge (the located neurons but those of many other facts), "
         "knowledge-unfiltered (all of them), knowledge-released (as the paper's code chooses), "
         "activation, activation-unfiltered (the baseline's), random and random-activated (as many "
-        "of the same layers), output (the layers' output bias by knowledge's mean change); "
+        "of the same layers), random-equal-write/D (draw D of random-activated, rescaled by layer "
+        "to write what knowledge writes), output (the layers' output bias by knowledge's mean "
+        "change), other-fact and other-fact-equal-write (another fact's neurons, as they are and "
+        "rescaled); "
         "sweep/l1=X,l2=Y,n=Z (knowledge, on facts of its own)"},
        {"old", kText, "o, which is to go"},
        {"target", kText, "o'"},
@@ -152,7 +155,11 @@ std::vector<Table> make_tables() {
         "its most frequent answer, a wrong one, and o' the fact's object"},
        {"neurons", kInt, "whose value vectors change; 0: counted, not edited"},
        {"lambda1", kReal, ""},
-       {"lambda2", kReal, ""}});
+       {"lambda2", kReal, ""},
+       {"written", kReal,
+        "length of what is added at the mask of own prompts on the average, all layers together; "
+        "NULL: not edited, or the sweep"},
+       {"redraws", kInt, "sets drawn again since theirs wrote next to nothing or the other way"}});
   add("edit_effect", 3, "what a fact update does, sums over prompts",
       {{"fact", kInt, "", "fact"},
        {"variant", kText, ""},
@@ -305,14 +312,16 @@ std::vector<View> make_views() {
         {"ratio_of_means", kReal, "mean change of P over mean P"},
         {"change_accuracy", kReal, "change of the share of prompts whose answer is the top one"}}},
       {"table_update",
-       "updates of facts that were answered rightly, by variant and scope",
-       "SELECT e.variant, e.scope, count(*) AS facts, sum(e.prompts) AS prompts, "
+       "updates of facts that were answered rightly, by variant and scope; prompts of all draws",
+       "SELECT CASE WHEN e.variant LIKE 'random-equal-write/%' THEN 'random-equal-write' "
+       "ELSE e.variant END AS variant, e.scope, count(DISTINCT e.fact) AS facts, sum(e.prompts) AS "
+       "prompts, "
        "1.0 * sum(e.changed) / nullif(sum(e.right), 0) AS change_rate, "
        "1.0 * sum(e.success) / nullif(sum(e.right), 0) AS success_rate, "
        "exp(-sum(e.log_p_before) / sum(e.prompts)) AS perplexity_before, "
        "exp(-sum(e.log_p_after) / sum(e.prompts)) AS perplexity_after "
        "FROM edit_effect e JOIN edit d USING (fact, variant) WHERE d.right = 1 "
-       "GROUP BY e.variant, e.scope ORDER BY e.variant, e.scope",
+       "GROUP BY 1, 2 ORDER BY 1, 2",
        {{"variant", kText, "as in edit"},
         {"scope", kText, "as in edit_effect"},
         {"facts", kInt, ""},

@@ -203,5 +203,40 @@ TEST(Unions, TheFirstPartHoldsTheText) {
   }
 }
 
+/// Erasing nothing: the random sets have no neuron left.
+void expect_nothing_erased(const std::vector<TableRows>& tables, const std::string& source) {
+  int64_t seen = 0;
+  for (const Row& row : rows_of(tables, "erase")) {
+    const NamedRow erase("erase", row);
+    if (!erase.text("source").starts_with(source)) continue;
+    EXPECT_EQ(erase.number("log_p_before"), erase.number("log_p_after")) << erase.text("source");
+    ++seen;
+  }
+  EXPECT_GT(seen, 0);
+}
+
+TEST(Erase, RandomSetsHoldNoNeuronLocatedForAnyFactOfTheRun) {
+  PreparedRun prepared(first_facts({"P106", "P1303"}, 3), "erase_located");
+  prepared.locate();
+  prepared.locate_all("P1303");
+  expect_nothing_erased(make_erase_experiment()->run(prepared.context(), "P106", 0), "random-");
+}
+
+TEST(Unions, RandomSetsHoldNoNeuronLocatedForAnyFactOfTheRun) {
+  PreparedRun prepared(first_facts({"P106", "P1303", "P19"}, 3), "unions_located");
+  prepared.locate();
+  prepared.locate_all("P1303");
+  expect_nothing_erased(make_unions_experiment()->run(prepared.context(), "", 0), "random-others");
+}
+
+TEST(Erase, AShardThatLacksRelationsIsLeftOut) {
+  PreparedRun prepared(first_facts({"P106", "P1303"}, 3), "erase_shard");
+  for (const auto& experiment : {make_erase_experiment(), make_update_experiment()}) {
+    const auto reason = experiment->skipped(prepared.context());
+    ASSERT_TRUE(reason.has_value());
+    EXPECT_NE(reason->find("merge"), std::string::npos) << *reason;
+  }
+}
+
 }  // namespace
 }  // namespace engram

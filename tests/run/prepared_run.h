@@ -24,11 +24,16 @@
 
 namespace engram::testing {
 
-/// What all runs share.
-struct ShippedModel {
-  std::filesystem::path folder = std::filesystem::path(ENGRAM_SOURCE_DIR) / "models/engram-base";
+/// What runs of a model share.
+struct ModelOfRuns {
+  explicit ModelOfRuns(const std::filesystem::path& at) : folder(at) {}
+  std::filesystem::path folder;
   Model model = Model::load(folder);
   Tokenizer tokenizer = Tokenizer::load(folder);
+};
+
+struct ShippedModel : ModelOfRuns {
+  ShippedModel() : ModelOfRuns(std::filesystem::path(ENGRAM_SOURCE_DIR) / "models/engram-base") {}
   std::vector<Fact> facts = read_facts(folder / "facts.jsonl").facts;
 };
 inline const ShippedModel& shipped() {
@@ -50,8 +55,11 @@ inline std::vector<Fact> first_facts(const std::vector<std::string>& relations, 
 
 class PreparedRun {
  public:
-  explicit PreparedRun(std::vector<Fact> chosen, const std::string& name)
-      : facts(std::move(chosen), shipped().tokenizer, shipped().model.config()),
+  /// `of` must outlive the run.
+  explicit PreparedRun(std::vector<Fact> chosen, const std::string& name,
+                       const ModelOfRuns& of = shipped())
+      : facts(std::move(chosen), of.tokenizer, of.model.config()),
+        of_(of),
         path_(std::filesystem::temp_directory_path() / ("engram_" + name + ".db")),
         corpus_(path_.string() + ".txt") {
     at::set_num_threads(1);  // of this thread, which looks at single prompts
@@ -82,7 +90,7 @@ class PreparedRun {
         fact_rows.rows.push_back({id, relation, fact.subject, fact.object, count(1), count(0)});
         if (without.contains(id)) continue;
         for (const char* source : {"activation", "ig"}) {
-          const std::vector<NeuronId> set = set_of(relation, id, source);
+          const std::vector<NeuronId> set = set_of(relation, id, source, of_.model.config());
           int64_t prompts = 3;
           for (const NeuronId neuron : set) {
             rows.rows.push_back({std::string(source), id, count(neuron.layer), count(neuron.neuron),
@@ -90,6 +98,12 @@ class PreparedRun {
           }
           if (source == std::string("ig")) sets.push_back({relation, set});
         }
+      }
+      TableRows selection{"selection", {}};
+      for (const char* source : {"activation", "ig"}) {
+        selection.rows.push_back({std::string(source), relation,
+                                  count(static_cast<int64_t>(sets.size())), real(0.7), count(1),
+                                  real(3), flag(true), count(0), count(0)});
       }
       int64_t place = 0;
       for (const NeuronFacts& one : relation_neurons(sets).most_frequent) {
@@ -101,18 +115,42 @@ class PreparedRun {
                      {{relation, count(static_cast<int64_t>(facts.of(relation).size())), count(0),
                        count(0)}}},
                     fact_rows,
+                    selection,
                     rows,
                     frequent});
     }
   }
 
+  /// Adds all neurons of the two upper layers to the set of the relation's first fact, so that no
+  /// random set has a neuron left.
+  void locate_all(const std::string& relation) {
+    const ModelConfig& config = of_.model.config();
+    const int64_t id = facts.of(relation).front();
+    TableRows rows{"neuron", {}};
+    for (const char* source : {"activation", "ig"}) {
+      const std::vector<NeuronId> had = set_of(relation, id, source, config);
+      for (int64_t layer = config.layers - 2; layer < config.layers; ++layer) {
+        for (int64_t i = 0; i < config.d_ff; ++i) {
+          const NeuronId neuron{static_cast<int32_t>(layer), static_cast<int32_t>(i)};
+          if (std::ranges::find(had, neuron) != had.end()) continue;
+          rows.rows.push_back({std::string(source), id, layer, i, count(1), real(0.1)});
+        }
+      }
+    }
+    store->write({"locate", relation, 1}, {rows});
+  }
+
   [[nodiscard]] static std::vector<NeuronId> set_of(const std::string& relation, int64_t id,
-                                                    const std::string& source) {
+                                                    const std::string& source,
+                                                    const ModelConfig& config =
+                                                        shipped().model.config()) {
     Random own(hash_text(source, static_cast<uint64_t>(id) + 1));
+    const auto width = static_cast<uint64_t>(config.d_ff);
+    const auto top = static_cast<int32_t>(config.layers) - 1;
     const auto neuron = [](uint64_t i) { return static_cast<int32_t>(i); };
-    std::set<NeuronId> set = {{3, neuron(hash_text(relation + source) % 1024)},
-                              {3, neuron(own.below(1024))},
-                              {2, neuron(own.below(1024))}};
+    std::set<NeuronId> set = {{top, neuron(hash_text(relation + source) % width)},
+                              {top, neuron(own.below(width))},
+                              {top - 1, neuron(own.below(width))}};
     return {set.begin(), set.end()};
   }
 
@@ -122,8 +160,8 @@ class PreparedRun {
   }
 
   [[nodiscard]] RunContext context(const MeasureOptions& measure = {2, 0}) {
-    shipped().model.prepare_products();  // as a run does
-    return {shipped().model, shipped().tokenizer, facts, options, *store, measure};
+    of_.model.prepare_products();  // as a run does
+    return {of_.model, of_.tokenizer, facts, options, *store, measure};
   }
 
   RunFacts facts;
@@ -137,6 +175,7 @@ class PreparedRun {
     }
     std::filesystem::remove(corpus_);
   }
+  const ModelOfRuns& of_;
   std::filesystem::path path_, corpus_;
 };
 

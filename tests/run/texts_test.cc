@@ -118,6 +118,15 @@ TEST_F(RunTexts, PartsDependOnNothingButTheirFacts) {
   EXPECT_TRUE(same(rows, again));
 }
 
+TEST_F(RunTexts, RandomSetsHoldNoNeuronLocatedForAnyFactOfTheRun) {
+  run_.locate_all("P19");
+  const std::vector<TableRows> rows = all_parts(*make_texts_experiment(), run_.context(), "P36");
+  ASSERT_FALSE(rows_of(rows, "text_activation").empty());
+  for (const Row& row : rows_of(rows, "text_activation")) {
+    EXPECT_NE(NamedRow("text_activation", row).text("source"), "random-layer");
+  }
+}
+
 TEST_F(RunTexts, WithoutTextsItIsSkipped) {
   run_.options.texts.clear();
   run_.options.corpus.clear();

@@ -6,6 +6,7 @@
 #include "engram/edit/values.h"
 #include "run/prepared_run.h"
 #include "run/scopes.h"
+#include "run/update.h"
 
 namespace engram {
 namespace {
@@ -196,7 +197,7 @@ TEST(Update, FactsWithoutNeuronsAreCountedNotEdited) {
   const std::vector<TableRows> rows = update->run(prepared.context(), "P106", 0);
   EXPECT_EQ(rows_of(rows, "edit_effect").size(), 0U);
   const std::vector<Row> edits = rows_of(rows, "edit");
-  EXPECT_EQ(edits.size(), 3U * 8 + 2 * 10);
+  EXPECT_EQ(edits.size(), 3U * 15 + 2 * 10);
   for (const Row& row : edits) {
     const NamedRow edit("edit", row);
     EXPECT_EQ(edit.integer("neurons"), 0);
@@ -250,6 +251,211 @@ TEST(Update, AWrongAnswerIsReplacedByTheRightOne) {
       EXPECT_GT(effect.integer("right"), 0);
     }
   }
+}
+
+// --- byte-level vocabularies ---------------------------------------------------------------------
+
+/// RoBERTa's vocabulary writes the space before a word into its token: " Paris" is one token there
+/// and "Paris" three, " of" and "of" are one token each.
+const testing::ModelOfRuns& byte_level() {
+  static const testing::ModelOfRuns one(std::filesystem::path(ENGRAM_SOURCE_DIR) /
+                                        "tests/data/oracle/roberta-tiny");
+  return one;
+}
+
+Fact byte_level_fact(int i, const std::string& object, bool starts) {
+  Fact fact;
+  fact.subject = "s" + std::to_string(i);
+  fact.relation = "R";
+  fact.object = object;
+  fact.origin = "facts:" + std::to_string(i);
+  const std::string a = fact.subject;
+  fact.prompts = {a + " is in [MASK].", a + " was [MASK] city.", "The city " + a + " [MASK] a."};
+  fact.held_out = {"The " + a + " is [MASK]."};
+  // The first own prompt has the space: only the others show what the answer is there.
+  if (starts) fact.prompts[2] = fact.held_out[0] = "[MASK] is " + a + " in the city.";
+  return fact;
+}
+
+TEST(Update, TargetsAreOneTokenInEveryPlaceOfAByteLevelVocabulary) {
+  std::vector<Fact> facts;
+  const std::vector<std::string> objects = {"of", "in", "Paris", "an", "Berlin", "is", "capital"};
+  for (int i = 0; i < 28; ++i) {
+    facts.push_back(byte_level_fact(i, objects[static_cast<size_t>(i) % 7], true));
+  }
+  PreparedRun prepared(std::move(facts), "update_bytes", byte_level());
+  prepared.locate();
+  prepared.options.update_facts = 100;
+  const RunContext run = prepared.context();
+  const std::vector<TableRows> tables = make_update_experiment()->run(run, "R", 0);
+  std::map<int64_t, std::pair<std::string, std::string>> answers;
+  for (const Row& row : rows_of(tables, "edit")) {
+    const NamedRow edit("edit", row);
+    answers[edit.integer("fact")] = {edit.text("old"), edit.text("target")};
+    for (const char* wide : {"Paris", "Berlin", "capital"}) {
+      EXPECT_NE(edit.text("target"), wide);
+      EXPECT_NE(run.facts.fact(edit.integer("fact")).object, wide);
+    }
+  }
+  EXPECT_EQ(answers.size(), 16U);  // the facts whose object is one token everywhere
+  int64_t compared = 0;
+  for (const Row& row : rows_of(tables, "edit_effect")) {
+    const NamedRow effect("edit_effect", row);
+    const bool held_out = effect.text("scope") == "held-out";
+    if (effect.text("variant") != "knowledge" || (!held_out && effect.text("scope") != "own")) {
+      continue;
+    }
+    // Each prompt asks for its own token of o and o'.
+    const int64_t fact = effect.integer("fact");
+    double old_p = 0;
+    double target_p = 0;
+    ProbeList list(run);
+    for (const PromptPlace& place : prompts_of(run, fact, held_out)) {
+      const Probe& probe = list.probes()[list.add(place)];
+      const bool first = prompt_text(run, place).starts_with("[MASK]");
+      const auto log_p = [&](const std::string& word) {
+        const auto id = run.tokenizer.id_of((first ? "" : "\xC4\xA0") + word);
+        return id ? plain_answer(run.model, probe, *id).log_p : std::nan("");
+      };
+      old_p += log_p(answers[fact].first);
+      target_p += log_p(answers[fact].second);
+    }
+    // What the model answers by itself may have no token in the other form.
+    if (!std::isnan(old_p)) expect_close(effect.number("log_p_before"), old_p);
+    expect_close(effect.number("target_log_p_before"), target_p);
+    ++compared;
+  }
+  EXPECT_GT(compared, 8);
+}
+
+TEST(Update, TargetsAreOneTokenOnOtherFactsOfTheRelationToo) {
+  std::vector<Fact> facts;
+  const std::vector<std::string> objects = {"of", "in", "Paris", "Berlin"};
+  for (int i = 0; i < 20; ++i) {
+    // The facts of wide answers have no prompt that begins with the answer.
+    const std::string& object = objects[static_cast<size_t>(i) % 4];
+    facts.push_back(byte_level_fact(i, object, object.size() == 2));
+  }
+  PreparedRun prepared(std::move(facts), "update_bytes_side", byte_level());
+  prepared.locate();
+  prepared.options.update_facts = 100;
+  const RunContext run = prepared.context();
+  int64_t first = 0;
+  for (const int64_t id : run.facts.of("R")) {
+    first += prompt_text(run, side_prompt(run, id)).starts_with("[MASK]") ? 1 : 0;
+  }
+  ASSERT_GT(first, 0);
+  const auto tables = make_update_experiment()->run(run, "R", 0);
+  ASSERT_FALSE(rows_of(tables, "edit").empty());
+  for (const Row& row : rows_of(tables, "edit")) {
+    EXPECT_EQ(NamedRow("edit", row).text("target").size(), 2U);
+  }
+}
+
+// --- controls that write as much -----------------------------------------------------------------
+
+struct WrittenBy {
+  double written = 0;
+  int64_t neurons = 0;
+  int64_t redraws = 0;
+};
+
+TEST(Update, ControlsOfEqualWriteWriteWhatTheNeuronsWrite) {
+  PreparedRun prepared(first_facts({"P106"}, 24), "update_equal");
+  prepared.locate();
+  const auto tables = make_update_experiment()->run(prepared.context(), "P106", 0);
+  std::map<int64_t, std::map<std::string, WrittenBy>> facts;
+  for (const Row& row : rows_of(tables, "edit")) {
+    const NamedRow edit("edit", row);
+    if (edit.text("variant").starts_with("sweep")) {
+      EXPECT_EQ(edit.value("written"), Value());
+      continue;
+    }
+    facts[edit.integer("fact")][edit.text("variant")] = {
+        edit.number("written"), edit.integer("neurons"), edit.integer("redraws")};
+  }
+  ASSERT_EQ(facts.size(), 3U);
+  int64_t rescaled = 0;
+  for (auto& [fact, by] : facts) {
+    const double written = by.at("knowledge").written;
+    EXPECT_GT(written, 0);
+    EXPECT_NEAR(by.at("output").written, written, 1e-4 * written);
+    std::set<double> others;
+    for (int d = 0; d < 5; ++d) {
+      const WrittenBy& one = by.at("random-equal-write/" + std::to_string(d));
+      EXPECT_NEAR(one.written, written, 1e-4 * written);
+      EXPECT_EQ(one.neurons, by.at("knowledge").neurons);
+    }
+    EXPECT_GT(std::abs(by.at("random-activated").written - written), 0.01 * written);
+    EXPECT_GT(by.at("other-fact").neurons, 0);
+    const WrittenBy& other = by.at("other-fact-equal-write");
+    if (other.neurons == 0) {
+      EXPECT_GT(other.redraws, 0);  // all other facts' neurons write the other way
+      continue;
+    }
+    EXPECT_NEAR(other.written, written, 1e-4 * written);
+    ++rescaled;
+  }
+  EXPECT_GT(rescaled, 0);
+}
+
+/// What a variant adds at the mask of own prompts on the average, layer by layer.
+std::map<int32_t, at::Tensor> written_by(const UpdateVariant& variant, const at::Tensor& mean) {
+  std::map<int32_t, at::Tensor> sums;
+  for (size_t i = 0; i < variant.edit.neurons.size(); ++i) {
+    const NeuronId id = variant.edit.neurons[i];
+    const at::Tensor part = variant.edit.change.select(0, static_cast<int64_t>(i)) *
+                            mean[id.layer][id.neuron].item<double>();
+    const auto [sum, fresh] = sums.try_emplace(id.layer, part);
+    if (!fresh) sum->second = sum->second + part;
+  }
+  return sums;
+}
+
+TEST(Update, EqualWriteIsEqualInEveryLayer) {
+  PreparedRun prepared(first_facts({"P106"}, 12), "update_layers");
+  prepared.locate();
+  const RunContext run = prepared.context();
+  const auto [id, target] = sample_updates(run, "P106").reported.front();
+  const std::vector<UpdateSubject> subjects = {update_subject(run, id, target)};
+  ProbeList own(run);
+  for (const PromptPlace& place : subjects[0].own) own.add(place);
+  const at::Tensor mean = mask_activations(run.model, own.probes()).mean(0);
+  std::map<std::string, std::map<int32_t, at::Tensor>> by;
+  std::set<std::vector<NeuronId>> sets;
+  for (const UpdateVariant& variant : update_variants(run, "P106", subjects)) {
+    by[variant.name] = written_by(variant, mean);
+    if (!variant.name.starts_with("random-equal-write")) continue;
+    EXPECT_TRUE(sets.insert(variant.edit.neurons).second) << "the same draw twice";
+    EXPECT_EQ(variant.aside, variant.name.ends_with("/0"));
+    for (const NeuronId one : variant.edit.neurons) {
+      EXPECT_GT(mean[one.layer][one.neuron].item<double>(), 0) << "not an activated neuron";
+    }
+  }
+  ASSERT_EQ(by.at("knowledge").size(), 2U);
+  ASSERT_EQ(sets.size(), 5U);
+  for (const auto& [layer, sum] : by.at("knowledge")) {
+    for (int d = 0; d < 5; ++d) {
+      const at::Tensor& same = by.at("random-equal-write/" + std::to_string(d)).at(layer);
+      EXPECT_TRUE(at::allclose(same, sum, 1e-4, 1e-6)) << layer;
+    }
+    EXPECT_FALSE(at::allclose(by.at("random-activated").at(layer), sum, 1e-2, 1e-6)) << layer;
+  }
+}
+
+TEST(Update, RandomNeuronsWereLocatedForNoFactOfTheRun) {
+  PreparedRun prepared(first_facts({"P106", "P1303"}, 10), "update_located");
+  prepared.locate();
+  prepared.locate_all("P1303");
+  int64_t seen = 0;
+  for (const Row& row :
+       rows_of(make_update_experiment()->run(prepared.context(), "P106", 0), "edit")) {
+    const NamedRow edit("edit", row);
+    if (!edit.text("variant").starts_with("random")) continue;
+    EXPECT_EQ(edit.integer("neurons"), 0) << edit.text("variant");
+    ++seen;
+  }
+  EXPECT_EQ(seen, 3 * 7);
 }
 
 }  // namespace
