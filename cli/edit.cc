@@ -96,6 +96,7 @@ Json edit_json(int64_t number, const Delta& delta) {
   out["rule"] = why.rule;
   out["selection"] = why.selection;
   out["version"] = why.version;
+  out["side_effects"] = side_effects_json(why.side_effects);
   auto& neurons = out["neurons"] = Json::array();
   for (const NeuronId id : delta.neurons()) neurons.push_back({id.layer, id.neuron});
   return out;
@@ -175,6 +176,17 @@ struct CopyOptions {
   std::string to;             ///< export
 };
 
+/// What each edit did to other facts when it was made.
+void print_side_effects(std::span<const Delta> edits) {
+  std::string text;
+  for (size_t i = 0; i < edits.size(); ++i) {
+    for (const SideEffect& one : edits[i].why.side_effects) {
+      if (one.facts > 0) text += "  " + std::to_string(i + 1) + "  " + side_effect_text(one) + "\n";
+    }
+  }
+  if (!text.empty()) print("\nOther facts, as measured when the edit was made\n" + text);
+}
+
 void run_list(const CopyOptions& options) {
   const WorkingCopy copy = open_copy(options.directory, options.common);
   if (options.common.json) {
@@ -205,6 +217,7 @@ void run_list(const CopyOptions& options) {
                    printable(edit.why.score + " " + edit.why.rule), printable(edit.why.version)});
   }
   print(table.str());
+  print_side_effects(copy.edits());
 }
 
 void run_undo(const CopyOptions& options) {

@@ -24,6 +24,7 @@ Example:
 )";
 
 struct EraseOptions : MakeOptions {
+  int64_t limit = 0;  ///< facts of the relation to locate; 0: all
   EraseMode mode = EraseMode::kZero;
   int64_t neurons = 20;
 };
@@ -43,7 +44,7 @@ std::vector<Asked> measure_erasure(const EraseOptions& options, const LoadedMode
   std::vector<Asked> scopes;
   for (const auto& [scope, probes] :
        {std::pair("own", std::move(own)), std::pair("held out", std::move(held_out)),
-        std::pair("other relations", side_probes(relation.others, loaded, options))}) {
+        std::pair(kOtherRelationsScope, side_probes(relation.others, loaded, options))}) {
     if (!probes.empty()) {
       scopes.push_back(ask_both(scope, loaded, edited, probes, options.common));
     }
@@ -57,6 +58,7 @@ void print_erasure(const EraseOptions& options, const Delta& delta,
     Json out = delta_json("erase", options, delta);
     out["mode"] = erase_mode_name(options.mode);
     out["scopes"] = asked_json(scopes);
+    out["side_effects"] = side_effects_json(delta.why.side_effects);
     print_json(out);
     return;
   }
@@ -91,12 +93,14 @@ void run_erase(const EraseOptions& options) {
   why.mode = options.mode;
   const ValueEdit edit =
       erase_values(loaded.model, neurons, options.mode, loaded.tokenizer.unknown_id());
-  const Delta delta = make_delta(options.model, base, edit, why);
+  Delta delta = make_delta(options.model, base, edit, why);
   const Model edited = with_values(loaded.model, delta.values());
   const std::vector<Asked> scopes = measure_erasure(options, loaded, edited, facts, relation);
+  delta.why.side_effects = side_effects(scopes);
   write_delta(options.out, delta);
   print_erasure(options, delta, scopes);
   note(options.common, "wrote " + options.out);
+  warn_of_side_effects(delta.why.side_effects);
 }
 
 }  // namespace
@@ -123,6 +127,8 @@ void add_edit_erase_command(CLI::App& edit) {
       ->type_name("zero|unk|mean");
   add_integer(*command, "--neurons", options->neurons, 1, 1'000'000,
               "How many of the relation's most frequent neurons. Default: 20.");
+  add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
+              "Locate N facts of the relation at most, a seeded sample. Default: all.");
   add_make_options(*command, *options);
   add_common_options(*command, options->common);
   command->callback([options] { run_erase(*options); });

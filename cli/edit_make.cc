@@ -130,6 +130,52 @@ Asked ask_both(const std::string& scope, const LoadedModel& loaded, const Model&
   return {scope, ask(loaded.model, probes, common), ask(edited, probes, common), {}, {}};
 }
 
+std::vector<SideEffect> side_effects(const std::vector<Asked>& scopes) {
+  std::vector<SideEffect> found;
+  for (const Asked& scope : scopes) {
+    if (scope.scope != kSameRelationScope && scope.scope != kOtherRelationsScope) continue;
+    SideEffect& one = found.emplace_back();
+    one.scope = scope.scope;
+    one.facts = static_cast<int64_t>(scope.before.each.size());
+    one.right_before = scope.before.top();
+    one.right_after = scope.after.top();
+    for (size_t i = 0; i < scope.before.each.size(); ++i) {
+      if (scope.before.each[i].top() && !scope.after.each[i].top()) ++one.lost;
+    }
+  }
+  return found;
+}
+
+std::string side_effect_text(const SideEffect& one) {
+  const auto share = [&](int64_t right) {
+    return format_percent(static_cast<double>(right) / static_cast<double>(one.facts), 0);
+  };
+  return count_text(static_cast<size_t>(one.facts), "fact") +
+         (one.scope == kSameRelationScope ? " of the relation: " : " of other relations: ") +
+         share(one.right_before) + " right before, " + share(one.right_after) + " after (" +
+         format_count(one.lost) + " no longer)";
+}
+
+void warn_of_side_effects(const std::vector<SideEffect>& found) {
+  std::string text;
+  for (const SideEffect& one : found) {
+    if (one.lost > 0) text += (text.empty() ? "" : "; ") + side_effect_text(one);
+  }
+  if (!text.empty()) warn("other facts change: " + text);
+}
+
+nlohmann::ordered_json side_effects_json(const std::vector<SideEffect>& found) {
+  Json out = Json::array();
+  for (const SideEffect& one : found) {
+    out.push_back({{"scope", one.scope},
+                   {"facts", one.facts},
+                   {"right_before", one.right_before},
+                   {"right_after", one.right_after},
+                   {"lost", one.lost}});
+  }
+  return out;
+}
+
 nlohmann::ordered_json asked_json(const std::vector<Asked>& scopes) {
   Json out = Json::array();
   for (const Asked& scope : scopes) {
@@ -201,9 +247,17 @@ nlohmann::ordered_json delta_json(const char* record, const MakeOptions& options
   return out;
 }
 
-void check_paths(const MakeOptions& options) {
+void check_paths(const MakeOptions& options, const std::vector<NamedPath>& more) {
+  std::error_code failed;
+  if (options.facts.empty() && !std::filesystem::exists(facts_path(options), failed)) {
+    throw UsageError("--facts is required: " + options.model +
+                     " has no facts.jsonl of its own; say with --facts which fact set the edit is"
+                     " from");
+  }
   std::vector<NamedPath> inputs = fact_inputs(facts_path(options));
   inputs.push_back({"MODEL", options.model});
+  std::ranges::copy_if(more, std::back_inserter(inputs),
+                       [](const NamedPath& one) { return !one.path.empty(); });
   check_outputs({{"--out", options.out}}, inputs);
 }
 
@@ -219,8 +273,6 @@ void add_make_options(CLI::App& command, MakeOptions& options) {
                   "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
       ->type_name("NAME");
   add_attribution_options(command, options.attribution);
-  add_integer(command, "--limit", options.limit, 1, 1'000'000'000,
-              "Locate N facts of the relation at most, a seeded sample. Default: all.");
   add_integer(command, "--others", options.others, 0, 1'000'000,
               "Facts on which side effects are measured. Default: 200.");
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "cli/paths.h"
 #include "engram/edit/delta.h"
 #include "engram/evaluation/locate.h"
 #include "engram/intervention/measure.h"
@@ -28,14 +29,14 @@ struct MakeOptions {
   std::string out;
   std::string preset = "dai2022";
   AttributionOptions attribution;
-  int64_t limit = 0;     ///< facts of the relation to locate; 0: all
   int64_t others = 200;  ///< facts that show side effects, inside and outside the relation each
 };
 
 void add_make_options(CLI::App& command, MakeOptions& options);
 std::string facts_path(const MakeOptions& options);
-/// Refuses an --out that would overwrite what is read.
-void check_paths(const MakeOptions& options);
+/// Refuses an --out that would overwrite what is read (`more` too), and a model without a fact set
+/// of its own where none is given.
+void check_paths(const MakeOptions& options, const std::vector<NamedPath>& more = {});
 
 /// "1,234 facts"
 std::string count_text(size_t count, const std::string& what);
@@ -90,6 +91,10 @@ struct Answers {
 
 Answers ask(const Model& model, const std::vector<Probe>& probes, const CommonOptions& common);
 
+// Scopes of an edit that show what it does to other facts.
+constexpr const char* kSameRelationScope = "same relation";
+constexpr const char* kOtherRelationsScope = "other relations";
+
 /// Prompts of one kind, asked before and after.
 struct Asked {
   std::string scope;
@@ -99,6 +104,14 @@ struct Asked {
 
 Asked ask_both(const std::string& scope, const LoadedModel& loaded, const Model& edited,
                const std::vector<Probe>& probes, const CommonOptions& common);
+
+/// What the edit does to other facts, out of what was asked.
+std::vector<SideEffect> side_effects(const std::vector<Asked>& scopes);
+/// "200 facts of the relation: 59 % right before, 31 % after (60 no longer)"
+std::string side_effect_text(const SideEffect& one);
+nlohmann::ordered_json side_effects_json(const std::vector<SideEffect>& found);
+/// Warns when an answer that was right is so no more.
+void warn_of_side_effects(const std::vector<SideEffect>& found);
 
 nlohmann::ordered_json asked_json(const std::vector<Asked>& scopes);
 std::string asked_table(const std::vector<Asked>& scopes);

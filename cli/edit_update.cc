@@ -1,12 +1,12 @@
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "cli/edit_make.h"
+#include "cli/edit_neurons.h"
 #include "cli/paths.h"
 #include "engram/edit/working_copy.h"
 #include "engram/evaluation/prepare.h"
@@ -24,10 +24,12 @@ new one's,
   value += -lambda1 |value|/|e(o)| e(o) + lambda2 |value|/|e(o')| e(o')
 
 The neurons are located on the fact's own prompts. Those that are in more than 10 % of
-the relation's other facts, and in at least 2 of them, are left alone: hence all facts
-of the relation are located, or --limit of them. Values are rounded to the type in
-which the model is stored, and measured as rounded: before and after, on the prompts
-that located and on held-out ones, and on one prompt each of other facts.
+the relation's other facts, and in at least 2 of them, are left alone: hence a sample of
+these is located too (--filter-facts), unless --neurons or --run holds them already.
+Values are rounded to the type in which the model is stored, and measured as rounded:
+before and after, on the prompts that located and on held-out ones, and on one prompt
+each of other facts. A warning says how many of these changed; the delta keeps the
+numbers, and `engram edit list` shows them.
 
 The model must answer the fact rightly on most of its prompts; --force edits anyway.
 
@@ -43,6 +45,7 @@ struct UpdateOptions : MakeOptions {
   double lambda1 = 1;
   double lambda2 = 8;
   bool force = false;
+  NeuronOptions from;
 };
 
 const Fact& find_fact(const std::vector<Fact>& facts, const UpdateOptions& options) {
@@ -65,46 +68,6 @@ const Fact& find_fact(const std::vector<Fact>& facts, const UpdateOptions& optio
   }
   throw InputError(what + ", subject \"" + options.subject + "\" has several objects (" + objects +
                    "): say with --object which one is to change");
-}
-
-/// Whether two facts are the same.
-bool same_fact(const Fact& a, const Fact& b) {
-  return a.subject == b.subject && a.object == b.object && a.relation == b.relation;
-}
-
-std::vector<NeuronId> neurons_to_update(const LocatedNeurons& located, const Fact& fact,
-                                        const UpdateOptions& options) {
-  std::vector<FactNeurons> sets;
-  std::optional<size_t> own;
-  for (const LocatedFact& one : located.facts) {
-    if (one.subject == fact.subject && one.object == fact.object) own = sets.size();
-    FactNeurons set{one.relation, {}};
-    for (const CountedNeuron& neuron : one.neurons) set.neurons.push_back(neuron.id);
-    sets.push_back(std::move(set));
-  }
-  if (!own) throw InternalError("the fact to update was not located");
-  const LocatedFact& mine = located.facts[*own];
-  if (!mine.refined) {
-    throw InputError(fact.origin + ": got " + count_text(fact.prompts.size(), "prompt") +
-                     ", expected at least " + std::to_string(kLocatingPrompts) +
-                     " to locate the fact's neurons by");
-  }
-  if (mine.neurons.empty()) {
-    throw InputError(fact.origin + ": the fact has no knowledge neurons: its " +
-                     count_text(fact.prompts.size(), "prompt") +
-                     " agree on none (--preset and --score choose otherwise)");
-  }
-  std::vector<NeuronId> neurons = editable_neurons(sets, *own);
-  if (neurons.empty()) {
-    throw InputError(fact.origin + ": none of the fact's " +
-                     count_text(mine.neurons.size(), "knowledge neuron") +
-                     " can be edited: each is in more than 10 % of the relation's other facts");
-  }
-  if (neurons.size() < mine.neurons.size()) {
-    note(options.common, count_text(mine.neurons.size() - neurons.size(), "knowledge neuron") +
-                             " left alone, in more than 10 % of the relation's other facts");
-  }
-  return neurons;
 }
 
 /// The top answer to a prompt: the largest logit at each mask.
@@ -164,19 +127,6 @@ std::vector<PromptAnswers> prompt_answers(const LoadedModel& loaded, const Model
   return rows;
 }
 
-/// The relation's facts to locate: all, or the fact and a sample of the others.
-std::vector<Fact> facts_to_locate(const std::vector<Fact>& facts, const Fact& fact,
-                                  const UpdateOptions& options) {
-  if (options.limit == 0 || std::cmp_less_equal(facts.size(), options.limit)) return facts;
-  std::vector<Fact> others;
-  for (const Fact& one : facts) {
-    if (!same_fact(one, fact)) others.push_back(one);
-  }
-  others = sample(std::move(others), options.limit - 1, options.common.seed);
-  others.insert(others.begin(), fact);
-  return others;
-}
-
 std::vector<Asked> measure_update(const UpdateOptions& options, const LoadedModel& loaded,
                                   const Model& edited, const Relation& relation, const Fact& fact,
                                   const PreparedFact& old, const PreparedFact& target) {
@@ -196,8 +146,8 @@ std::vector<Asked> measure_update(const UpdateOptions& options, const LoadedMode
   for (const Fact& one : relation.facts) {
     if (one.subject != fact.subject) rest.push_back(one);
   }
-  add("same relation", side_probes(rest, loaded, options), {});
-  add("other relations", side_probes(relation.others, loaded, options), {});
+  add(kSameRelationScope, side_probes(rest, loaded, options), {});
+  add(kOtherRelationsScope, side_probes(relation.others, loaded, options), {});
   return scopes;
 }
 
@@ -211,6 +161,7 @@ void print_update(const UpdateOptions& options, const Fact& fact, const Delta& d
     out["lambda1"] = options.lambda1;
     out["lambda2"] = options.lambda2;
     out["scopes"] = asked_json(scopes);
+    out["side_effects"] = side_effects_json(delta.why.side_effects);
     auto& list = out["prompts"] = Json::array();
     for (const PromptAnswers& row : prompts) {
       list.push_back({{"scope", row.scope},
@@ -223,7 +174,8 @@ void print_update(const UpdateOptions& options, const Fact& fact, const Delta& d
   }
   print(
       printable(fact.relation + " " + fact.subject + ": " + fact.object + " → " + options.target) +
-      "\nneurons:" + neuron_list(delta) + "\n\n" + asked_table(scopes) + "\nTop answers\n");
+      "\nneurons:" + neuron_list(delta) + "\nfrom: " + printable(delta.why.selection) + "\n\n" +
+      asked_table(scopes) + "\nTop answers\n");
   Table table({{"", Table::Align::kLeft},
                {"before", Table::Align::kLeft},
                {"after", Table::Align::kLeft},
@@ -235,23 +187,31 @@ void print_update(const UpdateOptions& options, const Fact& fact, const Delta& d
 }
 
 void run_update(const UpdateOptions& options) {
-  check_paths(options);
+  check_paths(options, {{"--neurons", options.from.neurons}, {"--run", options.from.run}});
   const Relation relation = read_relation(options);
-  const Fact& fact = find_fact(relation.facts, options);
+  Fact fact = find_fact(relation.facts, options);
   if (fact.object == options.target) {
     throw UsageError("--to: got \"" + options.target + "\", which is the fact's answer already");
   }
   const LoadedModel loaded = load_model(options.model, options.common);
   const std::string base = edit_base(options.model);
+  std::optional<RelationSets> found = stored_sets(options.from, fact, loaded, base);
+  if (found && !found->prompts.empty()) {
+    // Another split of the same prompts would test on what has located.
+    fact.prompts = found->prompts;
+    fact.held_out = found->held_out;
+  }
   const PreparedFact old = prepare_fact(fact, loaded.tokenizer, loaded.model.config());
   const PreparedFact target = prepare_target(fact, loaded, options.target);
   check_known(options, fact, ask(loaded.model, old.prompts, options.common),
               top_answer(loaded, loaded.model, old.prompts.front()));
 
-  const LocatedNeurons located =
-      locate_relation(facts_to_locate(relation.facts, fact, options), loaded, options, 20);
-  const std::vector<NeuronId> neurons = neurons_to_update(located, fact, options);
-  EditReason why = reason_of(options, EditKind::kUpdate, located.relation);
+  if (!found) found = located_sets(options.from, options, relation.facts, fact, loaded);
+  const std::vector<NeuronId> neurons = neurons_to_update(*found, fact, options);
+  EditReason why = found->why;
+  why.kind = EditKind::kUpdate;
+  why.relation = options.relation;
+  why.version = ENGRAM_VERSION;
   why.subject = fact.subject;
   why.object = fact.object;
   why.target = options.target;
@@ -260,14 +220,16 @@ void run_update(const UpdateOptions& options) {
   const ValueEdit edit =
       update_values(loaded.model, neurons, old.prompts.front().answer,
                     target.prompts.front().answer, options.lambda1, options.lambda2);
-  const Delta delta = make_delta(options.model, base, edit, why);
+  Delta delta = make_delta(options.model, base, edit, why);
   const Model edited = with_values(loaded.model, delta.values());  // as rounded
   const std::vector<Asked> scopes =
       measure_update(options, loaded, edited, relation, fact, old, target);
+  delta.why.side_effects = side_effects(scopes);
   const std::vector<PromptAnswers> prompts = prompt_answers(loaded, edited, fact, old);
   write_delta(options.out, delta);
   print_update(options, fact, delta, scopes, prompts);
   note(options.common, "wrote " + options.out);
+  warn_of_side_effects(delta.why.side_effects);
 }
 
 }  // namespace
@@ -295,6 +257,16 @@ void add_edit_update_command(CLI::App& edit) {
   add_number(*command, "--lambda2", options->lambda2, 0, 1e6,
              "How far they move towards the new one. Default: 8.");
   command->add_flag("--force", options->force, "Also where the model does not answer rightly.");
+  add_integer(*command, "--filter-facts", options->from.filter_facts, 0, 1'000'000'000,
+              "Other facts of the relation to locate, a seeded sample; 0: no filter. Default: 20.");
+  CLI::Option* neurons =
+      add_path(*command, "--neurons", options->from.neurons,
+               "Located neurons of the relation, as `engram locate --out` writes them.")
+          ->type_name("FILE");
+  add_path(*command, "--run", options->from.run,
+           "The same out of a run of `engram reproduce` or `engram locate --run`.")
+      ->type_name("RUN")
+      ->excludes(neurons);
   add_make_options(*command, *options);
   add_common_options(*command, options->common);
   command->callback([options] { run_update(*options); });

@@ -90,6 +90,14 @@ json to_json(const Delta& delta) {
   } else {
     out["mode"] = erase_mode_name(why.mode);
   }
+  json& effects = out["side_effects"] = json::array();
+  for (const SideEffect& one : why.side_effects) {
+    effects.push_back({{"scope", one.scope},
+                       {"facts", one.facts},
+                       {"right_before", one.right_before},
+                       {"right_after", one.right_after},
+                       {"lost", one.lost}});
+  }
   json& layers = out["layers"] = json::array();
   for (const DeltaLayer& layer : delta.layers) {
     layers.push_back({{"layer", layer.layer}, {"neurons", layer.neurons}});
@@ -170,6 +178,30 @@ class Reader {
     return value.get<double>();
   }
 
+  [[nodiscard]] int64_t count(const json& object, const char* name, int64_t most) const {
+    const json& value = field(object, name);
+    if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(most)) {
+      fail("\"" + std::string(name) + "\": expected a whole number from 0 to " +
+           std::to_string(most));
+    }
+    return value.get<int64_t>();
+  }
+
+  [[nodiscard]] std::vector<SideEffect> side_effects(const json& list) const {
+    if (!list.is_array()) fail("\"side_effects\": expected a list");
+    std::vector<SideEffect> found;
+    for (const json& entry : list) {
+      if (!entry.is_object()) fail("\"side_effects\": expected objects");
+      SideEffect& one = found.emplace_back();
+      one.scope = text(entry, "scope");
+      one.facts = count(entry, "facts", INT64_MAX);
+      one.right_before = count(entry, "right_before", one.facts);
+      one.right_after = count(entry, "right_after", one.facts);
+      one.lost = count(entry, "lost", one.right_before);
+    }
+    return found;
+  }
+
   [[nodiscard]] EditReason reason(const json& edit) const {
     EditReason why;
     const std::string kind = text(edit, "kind");
@@ -197,6 +229,8 @@ class Reader {
     } else {
       fail("\"kind\": expected update or erase");
     }
+    // Edits made before they were measured have none.
+    if (edit.contains("side_effects")) why.side_effects = side_effects(edit["side_effects"]);
     return why;
   }
 

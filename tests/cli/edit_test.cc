@@ -86,6 +86,136 @@ TEST_F(EditCommand, UpdateChangesTheAnswerOfItsFact) {
                 made.at("scopes").at(1).at("before").at("prompts").get<size_t>());
 }
 
+/// Other facts that are answered rightly before and no longer after, out of the JSON record.
+int64_t lost(const json& made) {
+  int64_t all = 0;
+  for (const json& one : made.at("side_effects")) all += one.at("lost").get<int64_t>();
+  return all;
+}
+
+TEST_F(EditCommand, SideEffectsAreWarnedOfAndListed) {
+  // Both relations' other facts are looked at; the numbers are those of the scopes.
+  const json made = json::parse(made_.out);
+  ASSERT_EQ(made.at("side_effects").size(), 2U);
+  for (const json& one : made.at("side_effects")) {
+    for (const json& scope : made.at("scopes")) {
+      if (scope.at("scope") != one.at("scope")) continue;
+      EXPECT_EQ(scope.at("before").at("prompts"), one.at("facts"));
+      EXPECT_EQ(scope.at("before").at("top"), one.at("right_before"));
+      EXPECT_EQ(scope.at("after").at("top"), one.at("right_after"));
+    }
+  }
+  // An edit that overwrites everything: lambda2 far above the paper's, no filter.
+  const std::string rude = folder_.file("rude.safetensors");
+  const Outcome made_rudely =
+      edit({"update", shipped_model(), "--facts", facts(), "--relation", "P36", "--subject",
+            subject_, "--to", "Rome", "--lambda2", "500", "--filter-facts", "0", "--quiet", "--out",
+            rude, "--json"});
+  ASSERT_EQ(made_rudely.code, 0) << made_rudely.err;
+  const json record = json::parse(made_rudely.out);
+  EXPECT_GT(lost(record), 0);
+  EXPECT_NE(made_rudely.err.find("warning: other facts change: 3 facts of the relation: "),
+            std::string::npos)
+      << made_rudely.err;
+  ASSERT_EQ(edit({"apply", shipped_model(), rude, "--to", copy_}).code, 0);
+  EXPECT_EQ(json::parse(edit({"list", copy_, "--json"}).out).at("edits").at(0).at("side_effects"),
+            record.at("side_effects"));
+  const std::string list = edit({"list", copy_}).out;
+  EXPECT_NE(list.find("3 facts of the relation: "), std::string::npos) << list;
+  EXPECT_NE(list.find("2 facts of other relations: "), std::string::npos) << list;
+  // Nothing looked at, nothing to warn of.
+  const Outcome blind = edit({"update",
+                              shipped_model(),
+                              "--facts",
+                              facts(),
+                              "--relation",
+                              "P36",
+                              "--subject",
+                              subject_,
+                              "--to",
+                              "Rome",
+                              "--lambda2",
+                              "500",
+                              "--others",
+                              "0",
+                              "--filter-facts",
+                              "0",
+                              "--quiet",
+                              "--out",
+                              folder_.file("blind.safetensors"),
+                              "--json"});
+  ASSERT_EQ(blind.code, 0) << blind.err;
+  EXPECT_EQ(json::parse(blind.out).at("side_effects").size(), 0U);
+  EXPECT_EQ(blind.err, "");
+}
+
+TEST_F(EditCommand, LocatesTheFactAndASampleOfOthersAlone) {
+  const auto update = [&](std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"update", shipped_model(), "--facts", facts(), "--relation", "P36", "--subject",
+                 subject_, "--to", "Rome", "--out", folder_.file("out"), "--json"});
+    return edit(more);
+  };
+  for (const auto& [number, text] : std::map<std::string, std::string>{
+           {"0", "1 fact of"}, {"2", "3 facts of"}, {"50", "4 facts of"}}) {
+    const Outcome made = update({"--filter-facts", number});
+    ASSERT_EQ(made.code, 0) << made.err;
+    const std::string selection = json::parse(made.out).at("selection");
+    EXPECT_NE(selection.find(text), std::string::npos) << selection;
+    EXPECT_NE(
+        made.err.find("locating the fact and " + std::to_string(std::min(3, std::stoi(number))) +
+                      " of the relation's 3 other facts"),
+        std::string::npos)
+        << made.err;
+  }
+}
+
+TEST_F(EditCommand, NeuronsComeOutOfAFileOrARun) {
+  const std::string file = folder_.file("neurons.jsonl");
+  ASSERT_EQ(run_engram({"locate", shipped_model(), "--facts", facts(), "--out", file}).code, 0);
+  const std::string run = folder_.file("run.db");
+  ASSERT_EQ(run_engram({"locate", shipped_model(), "--facts", facts(), "--run", run}).code, 0);
+  const auto update = [&](const std::string& option, const std::string& path) {
+    return edit({"update", shipped_model(), "--facts", facts(), "--relation", "P36", "--subject",
+                 subject_, "--to", "Rome", "--out", folder_.file("out"), "--json", option, path});
+  };
+  const json expected = json::parse(made_.out);
+  for (const auto& [option, path] :
+       {std::pair<std::string, std::string>{"--neurons", file}, {"--run", run}}) {
+    const Outcome made = update(option, path);
+    ASSERT_EQ(made.code, 0) << made.err;
+    EXPECT_EQ(made.err.find("locating"), std::string::npos) << made.err;
+    EXPECT_EQ(json::parse(made.out).at("neurons"), expected.at("neurons"));
+    EXPECT_EQ(json::parse(made.out).at("prompts").size(), expected.at("prompts").size());
+    EXPECT_NE(json::parse(made.out).at("selection").get<std::string>().find(path),
+              std::string::npos);
+  }
+  // Another fact's file, another model's run.
+  const std::string few = folder_.file("few.jsonl");
+  std::string text;
+  for (const std::string& line : lines_of(read_text(file))) {
+    if (line.find("\"" + subject_ + "\"") == std::string::npos) text += line + "\n";
+  }
+  write_text(few, text);
+  EXPECT_EQ(update("--neurons", few).code, 3);
+  EXPECT_NE(update("--neurons", few).err.find(subject_), std::string::npos);
+  EXPECT_EQ(update("--run", file).code, 4);
+}
+
+TEST_F(EditCommand, AModelWithoutFactsNamesTheOption) {
+  for (const char* command : {"update", "erase"}) {
+    std::vector<std::string> arguments = {command, tiny_model("bert-tiny"), "--relation", "P36",
+                                          "--out", folder_.file("out")};
+    if (command == std::string("update")) {
+      arguments.insert(arguments.end(), {"--subject", "France", "--to", "Rome"});
+    }
+    const Outcome outcome = edit(arguments);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find("--facts"), std::string::npos) << outcome.err;
+    EXPECT_EQ(lines_of(outcome.err).size(), 1U) << outcome.err;
+  }
+}
+
 TEST_F(EditCommand, WhatWasMeasuredIsWhatTheCopyAnswers) {
   ASSERT_EQ(edit({"apply", shipped_model(), delta(), "--to", copy_}).code, 0);
   const json made = json::parse(made_.out);

@@ -110,13 +110,14 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
     const Outcome outcome =
         run_engram(reproduce(facts, merge.back(), {"--shard", shard + "/2", "--json"}));
     ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.out.find("merge"), std::string::npos) << outcome.out;  // what is left out
   }
   const Outcome merged = run_engram(merge);
   ASSERT_EQ(merged.code, 0) << merged.err;
-  // What needs all relations is done now, and nothing else.
+  // What needs all relations is done now.
   const Outcome rest = run_engram(reproduce(facts, merge[1], {"--json"}));
   ASSERT_EQ(rest.code, 0) << rest.err;
-  EXPECT_LE(Json::parse(rest.out).at("units_done"), 5);  // unions: one a relation and one; examples
+  EXPECT_GT(Json::parse(rest.out).at("units_done_before"), 3);
   EXPECT_EQ(difference(whole, merge[1]), "");
 
   // A run of another seed is no part of it.

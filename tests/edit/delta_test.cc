@@ -33,6 +33,7 @@ TEST(Delta, ReadsBackAsWritten) {
       delta.why.kind = kind;
       delta.why.mode = EraseMode::kMean;
       delta.why.lambda1 = 0.1;
+      delta.why.side_effects = {{"same relation", 200, 118, 62, 60}};
       delta.why.subject = "C\xC3\xB4te \"d'Ivoire\"\n";
       const fs::path file = scratch.path() / "delta.safetensors";
       write_delta(file, delta);
@@ -44,6 +45,12 @@ TEST(Delta, ReadsBackAsWritten) {
       EXPECT_TRUE(std::ranges::equal(read.layers, delta.layers, same));
       EXPECT_EQ(read.why.kind, kind);
       EXPECT_EQ(read.why.relation, "P36");
+      ASSERT_EQ(read.why.side_effects.size(), 1U);
+      EXPECT_EQ(read.why.side_effects[0].scope, "same relation");
+      EXPECT_EQ(read.why.side_effects[0].facts, 200);
+      EXPECT_EQ(read.why.side_effects[0].right_before, 118);
+      EXPECT_EQ(read.why.side_effects[0].right_after, 62);
+      EXPECT_EQ(read.why.side_effects[0].lost, 60);
       EXPECT_EQ(read.why.score, "ig");
       if (kind == EditKind::kUpdate) {
         EXPECT_EQ(read.why.subject, delta.why.subject);

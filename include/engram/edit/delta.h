@@ -15,15 +15,24 @@ namespace engram {
 enum class EditKind { kUpdate, kErase };
 const char* edit_kind_name(EditKind kind);  ///< "update", "erase"
 
+/// What an edit does to a sample of other facts, one prompt each.
+struct SideEffect {
+  std::string scope;  ///< "same relation", "other relations"
+  int64_t facts = 0;
+  int64_t right_before = 0, right_after = 0;  ///< answered rightly
+  int64_t lost = 0;                           ///< rightly before, no longer after
+};
+
 /// What an edit is for and how its neurons were found. Texts are free of meaning for applying it.
 struct EditReason {
   EditKind kind = EditKind::kUpdate;
   std::string relation;
-  std::string subject, object, target;  ///< update: s, o and o'
-  double lambda1 = 0, lambda2 = 0;      ///< update
-  EraseMode mode = EraseMode::kZero;    ///< erase
-  std::string score, rule, selection;   ///< how the neurons were located and chosen
-  std::string version;                  ///< of the program
+  std::string subject, object, target;   ///< update: s, o and o'
+  double lambda1 = 0, lambda2 = 0;       ///< update
+  EraseMode mode = EraseMode::kZero;     ///< erase
+  std::string score, rule, selection;    ///< how the neurons were located and chosen
+  std::string version;                   ///< of the program
+  std::vector<SideEffect> side_effects;  ///< as measured when it was made; empty: not measured
 };
 
 /// The value vectors that an edit changes in one layer, as they lie in the checkpoint's file.
