@@ -68,6 +68,17 @@ std::string done_text(const RunCommandOptions& options, const RunFacts& facts,
   return text;
 }
 
+/// What an interrupt leaves, for the message.
+std::string interrupted_text(const RunStore& store, const std::string& run) {
+  int64_t units = 0;
+  for (const Unit& unit : store.units()) {
+    if (unit.experiment != kWholeUnit) ++units;
+  }
+  if (units == 0) return "nothing was done yet; the same command begins anew in " + run;
+  return format_count(units) + (units == 1 ? " piece of work is" : " pieces of work are") +
+         " kept in " + run + "; the same command goes on from there";
+}
+
 /// The command line as the system has it, for the ledger; `fallback` where it does not tell.
 std::string typed_command(const std::string& fallback) {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
@@ -141,8 +152,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   how.locate.attribution.threads = options.common.threads;
   how.locate.attribution.bitwise = true;
   how.device = open_device(options.common.device).is_cuda() ? "cuda" : "cpu";
-  const RunIdentity identity =
-      run_identity(how, model_fingerprint(options.model), set.facts, ENGRAM_VERSION);
+  const RunIdentity identity = run_identity(how, model_fingerprint(options.model), set.facts);
   // Before the model is loaded: another run's file is refused at once.
   RunStore store = RunStore::open(options.run, RunStore::Mode::kContinue, identity);
   const LoadedModel loaded = load_model(options.model, options.common);
@@ -169,9 +179,8 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   } catch (const Interrupted&) {
     shown.reset();
     store.flush();
-    store.end_session();
-    throw Interrupted("what is done is kept in " + options.run +
-                      "; the same command goes on from there");
+    store.end_session(/*interrupted=*/true);
+    throw Interrupted(interrupted_text(store, options.run));
   }
   shown.reset();
   store.end_session();

@@ -74,7 +74,7 @@ Status read_status(const std::string& path) {
 
 /// Only the last session can be running.
 const char* state_of(const Status& status, const RunSession& session) {
-  if (!session.ended.empty()) return "ended";
+  if (!session.ended.empty()) return session.interrupted ? "interrupted" : "ended";
   const bool last = session.session == status.sessions.back().session;
   return last && status.writer ? "running" : "killed";
 }

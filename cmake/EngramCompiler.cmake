@@ -48,5 +48,5 @@ endif()
 
 # Loops that sum and compare floats vectorise only when the compiler may reorder sums; NaN and Inf
 # keep their meaning (no -ffinite-math-only), because NaN weights must be reported.
-set(ENGRAM_KERNEL_FLAGS
-    -O3 -fno-math-errno -fno-trapping-math -fassociative-math -fno-signed-zeros)
+set(ENGRAM_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -fno-signed-zeros)
+set(ENGRAM_REORDER_FLAGS -fassociative-math)

@@ -26,11 +26,15 @@ function(_engram_link_parts target scope)
   endforeach()
 endfunction()
 
-# Kernels may reorder sums; they never include torch, so the precompiled header would only get in
-# the way of their flags.
+# Kernels have flags of their own, those without an exponential may reorder sums; they never include
+# torch, so the precompiled header would only get in the way.
 function(_engram_kernel_flags)
   foreach(file IN LISTS ARGN)
     if(file MATCHES "/kernels_cpu\\.cc$")
+      set_source_files_properties("${file}" PROPERTIES
+        COMPILE_OPTIONS "${ENGRAM_KERNEL_FLAGS};${ENGRAM_REORDER_FLAGS}"
+        SKIP_PRECOMPILE_HEADERS ON)
+    elseif(file MATCHES "/kernels_exp\\.cc$")
       set_source_files_properties("${file}" PROPERTIES
         COMPILE_OPTIONS "${ENGRAM_KERNEL_FLAGS}" SKIP_PRECOMPILE_HEADERS ON)
     endif()

@@ -91,6 +91,15 @@ double attribution_flops(const ModelConfig& config, int64_t tokens, int64_t targ
   return sum;
 }
 
+double plain_flops(const ModelConfig& config, int64_t tokens, int64_t targets) {
+  const Cost cost(config, tokens, targets);
+  return cost.plain(0).forward() + cost.head();
+}
+
+double head_flops(const ModelConfig& config, int64_t targets) {
+  return Cost(config, 1, targets).head();
+}
+
 double ablation_flops(const ModelConfig& config, int64_t tokens, int64_t targets) {
   const Cost cost(config, tokens, targets);
   double sum = cost.plain(0).forward() + cost.head();

@@ -1,102 +1,16 @@
 // Loops over float rows, written so that the compiler vectorises them; one copy per instruction set
-// is chosen at load time. Compiled with reordered sums allowed (cmake/EngramCompiler.cmake).
+// is chosen at load time. Compiled with reordered sums allowed (cmake/EngramCompiler.cmake); what
+// takes an exponential is in kernels_exp.cc.
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "engram/error.h"
 #include "kernels.h"
-
-#if !defined(__x86_64__) || defined(ENGRAM_NO_MULTIVERSION)
-#define ENGRAM_CLONES
-#elif !defined(__clang__) && __GNUC__ >= 12
-#define ENGRAM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else  // compilers that dispatch by single features only
-#define ENGRAM_CLONES __attribute__((target_clones("avx512f", "fma", "default")))
-#endif
-
-// Buffers are either the same or apart, never overlapping in part, so loops carry no dependences.
-#if defined(__clang__)
-#define ENGRAM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define ENGRAM_INDEPENDENT _Pragma("GCC ivdep")
-#endif
+#include "kernels_exp.h"
 
 namespace engram::kernels {
 namespace {
-
-// Without a branch: a jump would keep the loops around these functions from being vectorised.
-
-/// exp for x <= 0, to about 1e-7 relative; exp(-87) = 1.6e-38 for what is below, NaN for NaN.
-inline float exp_negative(float x) {
-  const float clamped = x < -87.0F ? -87.0F : x;
-  const float scaled = clamped * 1.44269504F;
-  const auto whole = static_cast<int32_t>(scaled - 0.5F);  // round to nearest, x <= 0
-  const auto n = static_cast<float>(whole);
-  const float r = (clamped - n * 0.693359375F) + n * 2.12194440e-4F;
-  // Taylor to r^7 on |r| <= 0.35: remainder below 1e-8.
-  float p = 1.0F / 5040.0F;
-  p = p * r + 1.0F / 720.0F;
-  p = p * r + 1.0F / 120.0F;
-  p = p * r + 1.0F / 24.0F;
-  p = p * r + 1.0F / 6.0F;
-  p = p * r + 0.5F;
-  p = p * r + 1.0F;
-  p = p * r + 1.0F;
-  const uint32_t bits = static_cast<uint32_t>(whole + 127) << 23;
-  float power = 0;
-  std::memcpy(&power, &bits, sizeof power);
-  return p * power;
-}
-
-/// The standard normal's distribution function and density, absolute error about 1e-7
-/// (Abramowitz and Stegun 1964, 7.1.26, shares the exponential between both).
-inline void normal(float x, float& distribution, float& density) {
-  const float z = std::fabs(x);
-  const float e = exp_negative(-0.5F * z * z);
-  const float t = 1.0F / (1.0F + 0.3275911F * 0.70710678F * z);
-  float p = 1.061405429F;
-  p = p * t - 1.453152027F;
-  p = p * t + 1.421413741F;
-  p = p * t - 0.284496736F;
-  p = p * t + 0.254829592F;
-  const float tail = 0.5F * p * t * e;  // of -|x|
-  distribution = x < 0 ? tail : 1.0F - tail;
-  density = 0.39894228F * e;
-}
-
-/// The logistic function of x.
-inline float logistic(float x) {
-  const float e = exp_negative(-std::fabs(x));
-  const float s = 1.0F / (1.0F + e);
-  return x < 0 ? e * s : s;
-}
-
-ENGRAM_CLONES
-void gelu(const float* u, float* a, float* d, int64_t count) {
-  ENGRAM_INDEPENDENT
-  for (int64_t i = 0; i < count; ++i) {
-    float distribution = 0;
-    float density = 0;
-    const float x = u[i];
-    normal(x, distribution, density);
-    d[i] = distribution + x * density;
-    a[i] = x * distribution;
-  }
-}
-
-ENGRAM_CLONES
-void gelu_tanh(const float* u, float* a, float* d, int64_t count) {
-  ENGRAM_INDEPENDENT
-  for (int64_t i = 0; i < count; ++i) {
-    const float x = u[i];
-    const float inner = 0.79788456F * (x + 0.044715F * x * x * x);
-    const float slope = 0.79788456F * (1.0F + 3.0F * 0.044715F * x * x);
-    const float s = logistic(2.0F * inner);  // (1 + tanh(inner)) / 2
-    d[i] = s + x * 2.0F * s * (1.0F - s) * slope;
-    a[i] = x * s;
-  }
-}
 
 ENGRAM_CLONES
 void relu(const float* u, float* a, float* d, int64_t count) {
@@ -105,17 +19,6 @@ void relu(const float* u, float* a, float* d, int64_t count) {
     const float x = u[i];
     d[i] = x > 0 ? 1.0F : 0.0F;
     a[i] = x > 0 ? x : 0.0F;
-  }
-}
-
-ENGRAM_CLONES
-void silu(const float* u, float* a, float* d, int64_t count) {
-  ENGRAM_INDEPENDENT
-  for (int64_t i = 0; i < count; ++i) {
-    const float x = u[i];
-    const float s = logistic(x);
-    d[i] = s + x * s * (1.0F - s);
-    a[i] = x * s;
   }
 }
 
@@ -182,11 +85,13 @@ void add_row(const float* x, float* y, int64_t width) {
 ENGRAM_CLONES
 double exp_sum(const float* x, float largest, int64_t count) {
   constexpr int64_t kBlock = 512;  // float sums stay short, their total is a double
+  float block[kBlock];
   double total = 0;
   for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t end = begin + kBlock < count ? begin + kBlock : count;
+    const int64_t size = begin + kBlock < count ? kBlock : count - begin;
+    exp_row(x + begin, largest, block, size);
     float sum = 0;
-    for (int64_t i = begin; i < end; ++i) sum += exp_negative(x[i] - largest);
+    for (int64_t i = 0; i < size; ++i) sum += block[i];
     total += static_cast<double>(sum);
   }
   return total;
@@ -197,12 +102,6 @@ float largest_of(const float* x, int64_t count) {
   float largest = x[0];
   for (int64_t i = 1; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
   return largest;
-}
-
-ENGRAM_CLONES
-void minus_softmax(float* x, float largest, float factor, int64_t count) {
-  ENGRAM_INDEPENDENT
-  for (int64_t i = 0; i < count; ++i) x[i] = -factor * exp_negative(x[i] - largest);
 }
 
 /// Where the rows of one item are, for one head.
@@ -228,11 +127,9 @@ void attention_head(const ItemRows& rows, int64_t offset, int64_t width, int64_t
       p[j] = dot * scale;
       largest = p[j] > largest ? p[j] : largest;
     }
+    exp_row(p, largest, p, tokens);
     float sum = 0;
-    for (int64_t j = 0; j < tokens; ++j) {
-      p[j] = exp_negative(p[j] - largest);
-      sum += p[j];
-    }
+    for (int64_t j = 0; j < tokens; ++j) sum += p[j];
     const float norm = 1.0F / sum;
     float* out = mixed + i * width + offset;
     for (int64_t c = 0; c < head_size; ++c) out[c] = 0;

@@ -64,12 +64,16 @@ std::vector<std::string_view> sentences_of(std::string_view line) {
 class TextReader {
  public:
   TextReader(const Tokenizer& tokenizer, int64_t longest, const std::filesystem::path& file,
-             int64_t limit, int workers)
+             const TopTextsOptions& options, int workers)
       : tokenizer_(tokenizer),
         longest_(longest),
         lines_(file, kLongestLine),
-        limit_(limit),
-        workers_(workers) {}
+        first_(options.first),
+        limit_(options.limit),
+        workers_(workers) {
+    for (int64_t line = 0; line < first_ && lines_.next(line_); ++line) {
+    }
+  }
 
   /// About `count` more texts (a cut line gives several); empty at the end.
   std::vector<Text> next(size_t count, TopTexts& seen) {
@@ -82,7 +86,7 @@ class TextReader {
         ++seen.skipped;
         continue;
       }
-      raw.push_back({seen.lines, line_, {}});
+      raw.push_back({first_ + seen.lines, line_, {}});
     }
     std::vector<std::vector<Text>> made(raw.size());
     std::vector<Counts> counts(raw.size());
@@ -155,6 +159,7 @@ class TextReader {
   int64_t longest_;
   LineReader lines_;
   std::string line_;
+  int64_t first_;
   int64_t limit_;
   int workers_;
   bool ended_ = false;
@@ -413,7 +418,7 @@ TopTexts top_texts(const Model& model, const Tokenizer& tokenizer,
   Leaders high(neurons.size(), options.top, false);
   Leaders low(neurons.size(), options.top, true);
   TopTexts result;
-  TextReader reader(tokenizer, model.config().max_tokens(), file, options.limit, workers);
+  TextReader reader(tokenizer, model.config().max_tokens(), file, options, workers);
   for (size_t size = kFirstTexts;; size = std::min(2 * size, kMostTexts)) {
     const std::vector<Text> texts = reader.next(size, result);
     if (reader.ended()) break;
@@ -427,7 +432,7 @@ TopTexts top_texts(const Model& model, const Tokenizer& tokenizer,
     add_all(lows, texts, low);
     if (progress) progress(result.lines, result.words);
   }
-  if (result.texts == 0) {
+  if (result.texts == 0 && options.need_text) {
     throw InputError(file.string() + ": got no text in " + std::to_string(result.lines) +
                      " lines, expected one sentence or paragraph per line");
   }

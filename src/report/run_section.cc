@@ -80,7 +80,7 @@ ReportTable sessions_table(const std::vector<RunSession>& sessions) {
   for (const RunSession& session : sessions) {
     const std::string state =
         !session.ended.empty()
-            ? "ended"
+            ? (session.interrupted ? "interrupted" : "ended")
             : "running or killed" + (session.stage.empty() ? "" : ", at " + session.stage);
     table.rows.push_back({number_cell(static_cast<double>(session.session)),
                           text_cell(session.command.empty() ? "-" : session.command),

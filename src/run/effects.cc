@@ -5,6 +5,7 @@
 #include "engram/run/experiment.h"
 #include "evaluation/effects_sums.h"
 #include "run/parts.h"
+#include "run/seeds.h"
 #include "run/sets.h"
 #include "run/values.h"
 
@@ -30,11 +31,12 @@ class EffectsExperiment : public FactExperiment {
   EffectsExperiment(std::string name, std::vector<Manipulation> manipulations)
       : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
   [[nodiscard]] std::string_view name() const override { return name_; }
+  [[nodiscard]] int version() const override { return 1; }
 
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,
                              int64_t part) override {
     std::vector<int64_t> manipulated;
-    for (const int64_t id : part_of(run.facts.of(relation), part)) {
+    for (const int64_t id : part_of(run, relation, part)) {
       if (!run.facts.copies(id)) manipulated.push_back(id);
     }
     if (manipulated.empty()) return {};
@@ -46,7 +48,12 @@ class EffectsExperiment : public FactExperiment {
     options.sentences = run.options.sentences;
     options.seed = run.options.seed;
     options.measure = run.measure;
-    const std::vector<int64_t> witnesses = witness_pool(run, relation, part, manipulated);
+    const Manipulation& manipulation = manipulations_[static_cast<size_t>(part % steps())];
+    options.manipulation = manipulation;
+    const std::string name = manipulation_name(manipulation);
+    // All manipulations of the same facts see the same witnesses.
+    const std::vector<int64_t> witnesses =
+        witness_pool(run, relation, part / steps(), manipulated);
 
     TableRows effects{"effect", {}};
     TableRows draws{"effect_draw", {}};
@@ -60,17 +67,32 @@ class EffectsExperiment : public FactExperiment {
       }
       context.text = corpus(run);
       const std::vector<EffectFact> facts = prepare(run, manipulated, witnesses, source);
-      for (const Manipulation& manipulation : manipulations_) {
-        options.manipulation = manipulation;
-        const std::string name = manipulation_name(manipulation);
-        const EffectSums sums = measure_effect_sums(run.model, facts, options, context);
-        for (size_t f = 0; f < manipulated.size(); ++f) {
-          add_fact_rows(name, source, manipulated[f], facts[f], sums.facts[f], effects);
-        }
-        if (located) add_draw_rows(name, relation, part, sums, options.draws, draws);
+      const EffectSums sums = measure_effect_sums(run.model, facts, options, context);
+      for (size_t f = 0; f < manipulated.size(); ++f) {
+        add_fact_rows(name, source, manipulated[f], facts[f], sums.facts[f], effects);
       }
+      if (located) add_draw_rows(name, relation, part, sums, options.draws, draws);
     }
     return {std::move(effects), std::move(draws)};
+  }
+
+ protected:
+  /// One manipulation of a fact: its own prompts with all sets, others with fewer draws.
+  [[nodiscard]] double cost(const RunContext& run, int64_t id) const override {
+    const RunOptions& options = run.options;
+    const Fact& fact = run.facts.fact(id);
+    const auto tries = [](int64_t draws) { return static_cast<double>(2 + (kSources - 1) * static_cast<size_t>(draws)); };
+    const auto own = static_cast<double>(fact.prompts.size() + fact.held_out.size());
+    const auto others = static_cast<double>(options.same_relation + options.other_relations);
+    const auto text = static_cast<double>(options.corpus.empty() ? 0 : options.sentences);
+    const int64_t side_draws = std::min(options.side_draws, options.draws);
+    return own * tries(options.draws) * changed_run_flops(run, run.facts.size(id)) +
+           others * tries(side_draws) * changed_run_flops(run, run.facts.mean_size()) +
+           text * tries(side_draws) * changed_run_flops(run, text_size(run));
+  }
+  /// A part holds one of the manipulations.
+  [[nodiscard]] int64_t steps() const override {
+    return static_cast<int64_t>(manipulations_.size());
   }
 
  private:

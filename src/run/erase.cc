@@ -4,13 +4,16 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <utility>
 
+#include "engram/attribution/cost.h"
 #include "engram/edit/values.h"
 #include "engram/evaluation/lens.h"
 #include "engram/neurons/matched.h"
 #include "engram/neurons/statistics.h"
+#include "run/parts.h"
 #include "run/seeds.h"
 #include "run/sets.h"
 #include "run/values.h"
@@ -23,6 +26,7 @@ constexpr std::array<const char*, kEraseScopes> kScopeNames = {"own", "held-out"
 constexpr std::array<size_t, 4> kSizes = {5, 10, 20, 40};
 constexpr size_t kStandard = 20;  // neurons of the paper's erasure
 constexpr ErasePrompts kPrompts = {120, 120, 150, 60};
+constexpr int64_t kMostText = 300;      // positions that a relation sees, however few there are
 constexpr int64_t kErasureDraws = 5;    // random sets of each size and strength
 constexpr uint64_t kLensPrompts = 100;  // own ones, and as many held-out ones
 
@@ -61,109 +65,181 @@ std::vector<NeuronId> frequent_neurons(const RunContext& run, std::string_view r
   return ids;
 }
 
-/// The sizes of a sweep that differ where there are `available` neurons; 0 alone without any.
-std::vector<size_t> sizes_of(size_t available) {
-  std::vector<size_t> sizes;
-  for (const size_t size : kSizes) {
-    const size_t cut = std::min(size, available);
-    if (sizes.empty() || sizes.back() != cut) sizes.push_back(cut);
-  }
-  return sizes;
-}
+/// The least that a part can hold: an erasure on the prompts of one scope, or what the layers say
+/// on the prompts under one. Which neurons it takes is not known before they are located.
+struct ErasePiece {
+  EraseScope scope = kEraseOwn;
+  bool lens = false;
+  std::optional<EraseMode> mode;  ///< nothing: without erasing, for the lens
+  std::optional<MatchStrength> strength;  ///< of a random set; nothing: the relation's neurons
+  size_t size = kStandard;
+  size_t draw = 0;
+};
 
-class EraseExperiment : public Experiment {
+/// A relation's erasures, scope after scope, and its lenses.
+class ErasePieces {
  public:
-  [[nodiscard]] std::string_view name() const override { return "erase"; }
-  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
-  [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
-    return not_all_located(run);
-  }
-  [[nodiscard]] int64_t parts(const RunContext&, std::string_view) const override { return 1; }
-  [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
-                              int64_t) const override {
-    return static_cast<int64_t>(run.facts.of(relation).size());
+  ErasePieces(const RunContext& run, std::string_view relation)
+      : run_(run), prompts_(erase_prompts(run, relation, kPrompts)) {
+    for (const EraseScope scope : {kEraseOwn, kEraseHeldOut, kEraseOther, kEraseText}) {
+      if (erase_flops(run, prompts_, scope) > 0) add_scope(scope);
+    }
+    for (const EraseScope scope : {kEraseOwn, kEraseHeldOut}) {
+      if (erase_flops(run, prompts_, scope) > 0) add_lenses(scope);
+    }
+    ranges_ = cut_parts(costs_, pieces_.size(), run.part_flops);
   }
 
-  std::vector<TableRows> run(const RunContext& run, std::string_view relation, int64_t) override {
-    const std::vector<NeuronId> neurons = frequent_neurons(run, relation);
-    const std::vector<NeuronId> standard(
-        neurons.begin(),
-        neurons.begin() + static_cast<std::ptrdiff_t>(std::min(kStandard, neurons.size())));
-    std::vector<std::pair<EraseMode, ValueEdit>> modes;
-    for (const EraseMode mode : {EraseMode::kZero, EraseMode::kUnknown, EraseMode::kMean}) {
-      // A vocabulary without an unknown token has no such erasure.
-      if (mode == EraseMode::kUnknown && !run.tokenizer.unknown_id()) continue;
-      modes.emplace_back(mode, erase_values(run.model, standard, mode, run.tokenizer.unknown_id()));
-    }
-    EraseMeasurement measurement(run, relation, text_, kPrompts);
-    for (const size_t size : sizes_of(neurons.size())) {
-      const std::span<const NeuronId> part = std::span(neurons).first(size);
-      measurement.add({"relation", 0, erase_mode_name(EraseMode::kZero), static_cast<int64_t>(size),
-                       zero(run, part)});
-    }
-    for (const auto& [mode, edit] : modes) {
-      if (mode == EraseMode::kZero || standard.empty()) continue;
-      measurement.add({"relation", 0, erase_mode_name(mode), static_cast<int64_t>(standard.size()),
-                       output_edit(run.model, edit)});
-    }
-    if (!neurons.empty()) add_random(run, relation, neurons, measurement);
-    std::vector<TableRows> rows = {measurement.rows(), {"lens", {}}};
-    add_lens(run, relation, modes, measurement, rows.back());
-    return rows;
+  [[nodiscard]] int64_t parts() const { return static_cast<int64_t>(ranges_.size()); }
+  [[nodiscard]] std::span<const ErasePiece> of(int64_t part) const {
+    const PartRange range = ranges_.at(static_cast<size_t>(part));
+    return std::span(pieces_).subspan(range.begin, range.end - range.begin);
   }
 
  private:
-  static OutputEdit zero(const RunContext& run, std::span<const NeuronId> neurons) {
-    return output_edit(run.model, erase_values(run.model, neurons, EraseMode::kZero, {}));
+  void add(const ErasePiece& piece, double cost) {
+    pieces_.push_back(piece);
+    costs_.push_back(cost);
   }
 
-  /// Random sets that match the relation's most frequent neurons: of every size by layer, on the
-  /// relation's own prompts; of the standard size in all strengths, on other relations' too, and by
-  /// layer on the text. None holds a neuron located for any fact of the run.
-  static void add_random(const RunContext& run, std::string_view relation,
-                         const std::vector<NeuronId>& neurons, EraseMeasurement& measurement) {
-    const std::vector<Probe> own = measurement.probes(kEraseOwn);
-    ActivationProfile profile;
-    if (!own.empty()) {
-      profile =
-          activation_profiles(run.model, own, std::vector<int64_t>(own.size(), 0), 1, run.measure);
+  /// Random sets of every size match by layer, on the relation's own prompts; of the standard size
+  /// in all strengths, on other relations' too, and by layer on the text.
+  void add_scope(EraseScope scope) {
+    const double cost = erase_flops(run_, prompts_, scope);
+    for (const size_t size : kSizes) add({scope, false, EraseMode::kZero, {}, size, 0}, cost);
+    for (const EraseMode mode : modes()) {
+      if (mode != EraseMode::kZero) add({scope, false, mode, {}, kStandard, 0}, cost);
     }
-    const MatchedSampler sampler(run.model, located_of_run(run));
-    const size_t standard = std::min(kStandard, neurons.size());
-    for (const size_t size : sizes_of(neurons.size())) {
-      for (const MatchStrength strength : kMatchStrengths) {
-        if (strength != MatchStrength::kLayer && (size != standard || own.empty())) continue;
-        const std::string source = std::string("random-") + match_name(strength);
-        const MatchedSets sets = sampler.draw(
-            std::span(neurons).first(size), strength,
-            own.empty() ? at::Tensor() : profile.activation.select(0, 0),
-            own.empty() ? at::Tensor() : profile.gradient.select(0, 0), kErasureDraws,
-            choice_seed(run.options.seed, "erase " + source + std::to_string(size), relation));
-        for (size_t draw = 0; draw < sets.draws.size(); ++draw) {
-          // How many are erased is said as of the matched set, so that the two can be joined.
-          measurement.add({source, static_cast<int64_t>(draw), erase_mode_name(EraseMode::kZero),
-                           static_cast<int64_t>(size), zero(run, sets.draws[draw]),
-                           size == standard,
-                           size == standard && strength == MatchStrength::kLayer});
+    for (const MatchStrength strength : kMatchStrengths) {
+      const bool layer = strength == MatchStrength::kLayer;
+      if (!layer && (scope == kEraseText || prompts_.own == 0)) continue;
+      for (const size_t size : kSizes) {
+        const bool all = layer && (scope == kEraseOwn || scope == kEraseHeldOut);
+        if (size != kStandard && !all) continue;
+        for (size_t draw = 0; draw < static_cast<size_t>(kErasureDraws); ++draw) {
+          add({scope, false, EraseMode::kZero, strength, size, draw}, cost);
         }
       }
     }
   }
 
-  static void add_lens(const RunContext& run, std::string_view relation,
-                       const std::vector<std::pair<EraseMode, ValueEdit>>& modes,
-                       const EraseMeasurement& measurement, TableRows& out) {
-    for (const bool held_out : {false, true}) {
-      std::vector<Probe> probes = measurement.probes(held_out ? kEraseHeldOut : kEraseOwn);
-      if (probes.size() > kLensPrompts) probes.resize(kLensPrompts);
-      if (probes.empty()) continue;
-      add_lens_rows(run, run.model, relation, "none", 0, held_out, probes, out);
-      for (const auto& [mode, edit] : modes) {
-        if (edit.neurons.empty()) continue;
-        add_lens_rows(run, with_values(run.model, edit), relation, erase_mode_name(mode),
-                      static_cast<int64_t>(edit.neurons.size()), held_out, probes, out);
+  void add_lenses(EraseScope scope) {
+    const uint64_t all = scope == kEraseOwn ? prompts_.own : prompts_.held_out;
+    const PromptSize& size = run_.facts.mean_size();
+    const auto layers = static_cast<double>(run_.model.config().layers);
+    const double cost = static_cast<double>(std::min(all, kLensPrompts)) *
+                        (run_flops(run_, size) + layers * head_flops(run_.model.config(), size.masks));
+    add({scope, true, {}, {}, 0, 0}, cost);
+    for (const EraseMode mode : modes()) add({scope, true, mode, {}, kStandard, 0}, cost);
+  }
+
+  [[nodiscard]] std::vector<EraseMode> modes() const {
+    // A vocabulary without an unknown token has no such erasure.
+    if (!run_.tokenizer.unknown_id()) return {EraseMode::kZero, EraseMode::kMean};
+    return {EraseMode::kZero, EraseMode::kUnknown, EraseMode::kMean};
+  }
+
+  const RunContext& run_;
+  ErasePrompts prompts_;
+  std::vector<ErasePiece> pieces_;
+  std::vector<double> costs_;
+  std::vector<PartRange> ranges_;
+};
+
+/// The work of one part.
+class ErasePart {
+ public:
+  ErasePart(const RunContext& run, std::string_view relation, RunText& text)
+      : run_(run),
+        relation_(relation),
+        neurons_(frequent_neurons(run, relation)),
+        measurement_(run, relation, text, kPrompts) {}
+
+  std::vector<TableRows> rows(std::span<const ErasePiece> pieces) {
+    TableRows lens{"lens", {}};
+    for (const ErasePiece& piece : pieces) {
+      if (piece.lens) {
+        add_lens(piece, lens);
+      } else if (is_there(piece)) {
+        add_erasure(piece);
       }
     }
+    return {measurement_.rows(), std::move(lens)};
+  }
+
+ private:
+  [[nodiscard]] size_t cut(size_t size) const { return std::min(size, neurons_.size()); }
+
+  /// Sizes that fewer neurons make alike are one, the standard one. Without neurons nothing but
+  /// that is measured, and nothing changes.
+  [[nodiscard]] bool is_there(const ErasePiece& piece) const {
+    if (neurons_.empty()) {
+      return piece.size == kStandard && !piece.strength && piece.mode == EraseMode::kZero;
+    }
+    return piece.size == kStandard || cut(piece.size) != cut(kStandard);
+  }
+
+  void add_erasure(const ErasePiece& piece) {
+    std::string source = "relation";
+    std::span<const NeuronId> set = std::span(neurons_).first(cut(piece.size));
+    // How many are erased is said as of the matched set, so that the two can be joined.
+    const auto size = static_cast<int64_t>(set.size());
+    if (piece.strength) {
+      source = std::string("random-") + match_name(*piece.strength);
+      set = random_sets(*piece.strength, set, source).draws.at(piece.draw);
+    }
+    std::bitset<kEraseScopes> scopes;
+    scopes.set(piece.scope);
+    measurement_.add({source, static_cast<int64_t>(piece.draw), erase_mode_name(*piece.mode), size,
+                      output_edit(run_.model, values(set, *piece.mode)), scopes});
+  }
+
+  [[nodiscard]] ValueEdit values(std::span<const NeuronId> set, EraseMode mode) const {
+    return erase_values(run_.model, set, mode, run_.tokenizer.unknown_id());
+  }
+
+  /// None holds a neuron located for any fact of the run.
+  const MatchedSets& random_sets(MatchStrength strength, std::span<const NeuronId> matched,
+                                 const std::string& source) {
+    const auto [it, fresh] = random_.try_emplace({strength, matched.size()});
+    if (!fresh) return it->second;
+    if (!sampler_) sampler_.emplace(run_.model, located_of_run(run_));
+    at::Tensor activation;
+    at::Tensor gradient;
+    if (strength != MatchStrength::kLayer) {
+      const ActivationProfile& own = profile();
+      activation = own.activation.select(0, 0);
+      gradient = own.gradient.select(0, 0);
+    }
+    it->second = sampler_->draw(
+        matched, strength, activation, gradient, kErasureDraws,
+        choice_seed(run_.options.seed, "erase " + source + std::to_string(matched.size()),
+                    relation_));
+    return it->second;
+  }
+
+  const ActivationProfile& profile() {
+    if (!profile_) {
+      const std::vector<Probe> own = measurement_.probes(kEraseOwn);
+      profile_ = activation_profiles(run_.model, own, std::vector<int64_t>(own.size(), 0), 1,
+                                     run_.measure);
+    }
+    return *profile_;
+  }
+
+  void add_lens(const ErasePiece& piece, TableRows& out) const {
+    std::vector<Probe> probes = measurement_.probes(piece.scope);
+    if (probes.size() > kLensPrompts) probes.resize(kLensPrompts);
+    const bool held_out = piece.scope == kEraseHeldOut;
+    if (!piece.mode) {
+      add_lens_rows(run_, run_.model, relation_, "none", 0, held_out, probes, out);
+      return;
+    }
+    const std::span<const NeuronId> standard = std::span(neurons_).first(cut(kStandard));
+    if (standard.empty()) return;
+    add_lens_rows(run_, with_values(run_.model, values(standard, *piece.mode)), relation_,
+                  erase_mode_name(*piece.mode), static_cast<int64_t>(standard.size()), held_out,
+                  probes, out);
   }
 
   static void add_lens_rows(const RunContext& run, const Model& model, std::string_view relation,
@@ -180,10 +256,71 @@ class EraseExperiment : public Experiment {
     }
   }
 
+  const RunContext& run_;
+  std::string_view relation_;
+  std::vector<NeuronId> neurons_;  ///< of the relation, the most frequent first
+  EraseMeasurement measurement_;
+  std::optional<MatchedSampler> sampler_;
+  std::map<std::pair<MatchStrength, size_t>, MatchedSets> random_;
+  std::optional<ActivationProfile> profile_;
+};
+
+class EraseExperiment : public Experiment {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "erase"; }
+  [[nodiscard]] int version() const override { return 1; }
+  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
+  [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
+    return not_all_located(run);
+  }
+  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
+    return ErasePieces(run, relation).parts();
+  }
+  [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
+                              int64_t part) const override {
+    const bool last = part + 1 == parts(run, relation);
+    return last ? static_cast<int64_t>(run.facts.of(relation).size()) : 0;
+  }
+  std::vector<TableRows> run(const RunContext& run, std::string_view relation,
+                             int64_t part) override {
+    return ErasePart(run, relation, text_).rows(ErasePieces(run, relation).of(part));
+  }
+
+ private:
   RunText text_;
 };
 
+/// Positions of the text that a relation sees, of `positions`: together the relations see all of
+/// them, where they are not too few for that.
+int64_t text_share(const RunContext& run, int64_t positions, uint64_t least) {
+  if (positions == 0) return 0;
+  const auto relations = static_cast<int64_t>(run.facts.relations().size());
+  return std::clamp((positions + relations - 1) / relations, static_cast<int64_t>(least),
+                    std::max(static_cast<int64_t>(least), kMostText));
+}
+
 }  // namespace
+
+ErasePrompts erase_prompts(const RunContext& run, std::string_view relation, ErasePrompts most) {
+  ErasePrompts all;
+  for (const int64_t id : facts_for_effects(run, relation, true)) {
+    all.own += run.facts.fact(id).prompts.size();
+    all.held_out += run.facts.fact(id).held_out.size();
+  }
+  all.other = facts_for_effects(run, relation, false).size();
+  const int64_t positions = run.options.corpus.empty() ? 0 : run.options.text_positions;
+  const auto text =
+      most.text == 0 ? 0 : static_cast<uint64_t>(text_share(run, positions, most.text));
+  return {std::min(all.own, most.own), std::min(all.held_out, most.held_out),
+          std::min(all.other, most.other), text};
+}
+
+double erase_flops(const RunContext& run, const ErasePrompts& prompts, EraseScope scope) {
+  const std::array<uint64_t, kEraseScopes> count = {prompts.own, prompts.held_out, prompts.other,
+                                                    prompts.text};
+  const PromptSize size = scope == kEraseText ? text_size(run) : run.facts.mean_size();
+  return static_cast<double>(count[scope]) * changed_run_flops(run, size);
+}
 
 EraseMeasurement::EraseMeasurement(const RunContext& run, std::string_view relation, RunText& text,
                                    const ErasePrompts& prompts)
@@ -210,11 +347,8 @@ EraseMeasurement::EraseMeasurement(const RunContext& run, std::string_view relat
   add(kEraseOther, other, prompts.other);
   if (prompts.text == 0) return;
   const auto& relations = run.facts.relations();
-  const auto positions = static_cast<int64_t>(text.positions(run).size());
-  const auto count = static_cast<int64_t>(relations.size());
-  // Together the relations see all positions.
   const int64_t share =
-      std::max((positions + count - 1) / count, static_cast<int64_t>(prompts.text));
+      text_share(run, static_cast<int64_t>(text.positions(run).size()), prompts.text);
   const int64_t turn = std::ranges::find(relations, relation) - relations.begin();
   for (const size_t i : text.turn(run, turn, share)) {
     scopes_[kEraseText].push_back(probes_.add(text.positions(run)[i]));
@@ -231,19 +365,24 @@ TableRows EraseMeasurement::rows() {
   std::vector<OutputEdit> edits;
   std::vector<EditTrial> trials;
   std::vector<std::pair<size_t, size_t>> places;  // erasure and scope
+  std::vector<Probe> probes;                      // those that are looked at
+  std::vector<uint32_t> place(probes_.probes().size(), kNoIndex);
   for (size_t e = 0; e < erasures_.size(); ++e) {
     edits.push_back(std::move(erasures_[e].edit));
     for (size_t scope = 0; scope < kEraseScopes; ++scope) {
-      if (scope == kEraseOther && !erasures_[e].other) continue;
-      if (scope == kEraseText && !erasures_[e].text) continue;
+      if (!erasures_[e].scopes.test(scope)) continue;
       for (const uint32_t probe : scopes_[scope]) {
-        trials.push_back({probe, static_cast<uint32_t>(e), kNoIndex});
+        if (place[probe] == kNoIndex) {
+          place[probe] = static_cast<uint32_t>(probes.size());
+          probes.push_back(probes_.probes()[probe]);
+        }
+        trials.push_back({place[probe], static_cast<uint32_t>(e), kNoIndex});
         places.emplace_back(e, scope);
       }
     }
   }
   const EditMeasured measured =
-      measure_edits(run_.model, probes_.probes(), edits, {}, trials, run_.measure);
+      measure_edits(run_.model, probes, edits, {}, trials, run_.measure);
   std::vector<std::array<EraseSums, kEraseScopes>> sums(erasures_.size());
   for (size_t t = 0; t < trials.size(); ++t) {
     EraseSums& one = sums[places[t].first][places[t].second];

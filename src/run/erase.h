@@ -2,6 +2,7 @@
 
 // What erasing a relation and erasing unions of other relations share.
 
+#include <bitset>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -28,9 +29,14 @@ struct Erasure {
   std::string mode;
   int64_t neurons = 0;
   OutputEdit edit;
-  bool other = true;  ///< on other relations' prompts too
-  bool text = true;   ///< on the text too
+  std::bitset<kEraseScopes> scopes;  ///< whose prompts it is measured on
 };
+
+/// How many prompts of each scope there are for a relation: at most those, `text` of
+/// options.text_positions.
+ErasePrompts erase_prompts(const RunContext& run, std::string_view relation, ErasePrompts most);
+/// Operations of an erasure on the prompts of a scope.
+double erase_flops(const RunContext& run, const ErasePrompts& prompts, EraseScope scope);
 
 /// Seeded samples of a relation's prompts and of others, and erasures measured on them.
 class EraseMeasurement {

@@ -1,19 +1,40 @@
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/run/experiment.h"
 
 namespace engram {
+namespace {
+
+PromptSize longest_prompt(const PreparedFact& fact) {
+  PromptSize size;
+  for (const auto* prompts : {&fact.prompts, &fact.held_out}) {
+    for (const Probe& probe : *prompts) {
+      size.tokens = std::max(size.tokens, static_cast<int64_t>(probe.ids.size()));
+      size.masks = std::max(size.masks, static_cast<int64_t>(probe.positions.size()));
+    }
+  }
+  return size;
+}
+
+}  // namespace
 
 RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config)
     : facts_(std::move(facts)), tokenizer_(&tokenizer), config_(&config) {
   copies_.resize(facts_.size());
+  sizes_.resize(facts_.size());
   std::map<std::string_view, size_t> place;
   for (size_t i = 0; i < facts_.size(); ++i) {
     Interrupt::check();
-    if (!prepare_fact(facts_[i], tokenizer, config, problems_)) continue;
+    const std::optional<PreparedFact> prepared =
+        prepare_fact(facts_[i], tokenizer, config, problems_);
+    if (!prepared) continue;
+    sizes_[i] = longest_prompt(*prepared);
+    mean_size_.tokens += sizes_[i].tokens;
+    mean_size_.masks += sizes_[i].masks;
     const auto id = static_cast<int64_t>(i);
     copies_[i] = subject_holds_object(facts_[i]);
     usable_.push_back(id);
@@ -30,6 +51,8 @@ RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const Mo
                           ? std::string()
                           : ", the first problem is " + problem_text(problems_.front())));
   }
+  const auto count = static_cast<int64_t>(usable_.size());
+  mean_size_ = {(mean_size_.tokens + count - 1) / count, (mean_size_.masks + count - 1) / count};
 }
 
 const std::vector<int64_t>& RunFacts::of(std::string_view relation) const {

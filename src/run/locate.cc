@@ -4,6 +4,7 @@
 #include "engram/error.h"
 #include "engram/run/experiment.h"
 #include "run/parts.h"
+#include "run/seeds.h"
 #include "run/sets.h"
 #include "run/values.h"
 
@@ -13,22 +14,29 @@ namespace {
 constexpr std::array<std::pair<std::string_view, Score>, 2> kMethods = {
     {{"ig", Score::kIntegratedGradients}, {"activation", Score::kActivation}}};
 
-/// Rows of one method for the prompts of some facts.
+constexpr size_t kPartPrompts = 512;   // of a part, however small the model
+constexpr int64_t kAdaptiveNodes = 3;  // of a layer, what the default rule takes on the average
+
+/// A prompt that locates, by its fact.
+struct PromptOfFact {
+  int64_t fact = 0;
+  int64_t prompt = 0;
+};
+
+/// Rows of one method for some prompts.
 class PromptRows {
  public:
   PromptRows(const RunContext& run, std::string_view method) : run_(run), method_(method) {}
 
-  void attribute_all(std::span<const PreparedFact> facts, const AttributionOptions& options) {
+  void attribute_all(std::span<const PromptOfFact> place, const AttributionOptions& options) {
     std::vector<AttributionQuery> queries;
     std::vector<Probe> probes;
-    std::vector<std::pair<int64_t, int64_t>> place;  // (fact, prompt)
-    for (const PreparedFact& fact : facts) {
-      for (size_t i = 0; i < fact.prompts.size(); ++i) {
-        const Probe& probe = fact.prompts[i];
-        queries.push_back({probe.ids, probe.positions, probe.answer, {}});
-        probes.push_back(probe);
-        place.emplace_back(static_cast<int64_t>(fact.index), static_cast<int64_t>(i));
-      }
+    PreparedFact fact;
+    for (size_t i = 0; i < place.size(); ++i) {
+      if (i == 0 || place[i].fact != place[i - 1].fact) fact = run_.facts.prepared(place[i].fact);
+      const Probe& probe = fact.prompts[static_cast<size_t>(place[i].prompt)];
+      queries.push_back({probe.ids, probe.positions, probe.answer, {}});
+      probes.push_back(probe);
     }
     const Measured measured = measure(run_.model, probes, {}, {}, run_.measure);
     const SelectionOptions selection = selection_for(run_.options, method_);
@@ -42,33 +50,17 @@ class PromptRows {
                           options.score == Score::kIntegratedGradients);
       if (!blobs.empty()) blobs[i] = bytes_of(attribution.scores);
     });
-    passing_ = passing;
     for (size_t i = 0; i < queries.size(); ++i) {
       attribution_.rows.push_back(std::move(attributions[i]));
       for (const ScoredNeuron& one : passing[i].neurons) {
-        score_.rows.push_back({std::string(method_), place[i].first, place[i].second,
+        score_.rows.push_back({std::string(method_), place[i].fact, place[i].prompt,
                                count(one.id.layer), count(one.id.neuron), real(one.score)});
       }
       if (!blobs.empty()) {
         blob_.rows.push_back(
-            {std::string(method_), place[i].first, place[i].second, std::move(blobs[i])});
+            {std::string(method_), place[i].fact, place[i].prompt, std::move(blobs[i])});
       }
     }
-  }
-
-  /// What passed, fact by fact as given to attribute_all().
-  [[nodiscard]] std::vector<Bag> bags(std::span<const PreparedFact> facts) const {
-    std::vector<Bag> bags;
-    size_t next = 0;
-    for (const PreparedFact& fact : facts) {
-      bags.push_back(make_bag(std::span(passing_).subspan(next, fact.prompts.size())));
-      next += fact.prompts.size();
-    }
-    return bags;
-  }
-  [[nodiscard]] int64_t negative() const {
-    return std::ranges::count_if(passing_,
-                                 [](const PromptNeurons& prompt) { return !(prompt.largest > 0); });
   }
 
   void move_to(std::vector<TableRows>& out) {
@@ -76,7 +68,7 @@ class PromptRows {
   }
 
  private:
-  [[nodiscard]] Row attribution_row(const std::pair<int64_t, int64_t>& place,
+  [[nodiscard]] Row attribution_row(const PromptOfFact& place,
                                     const Attribution& attribution, float largest, int64_t rank,
                                     bool integrated) const {
     double gap = 0;
@@ -89,8 +81,8 @@ class PromptRows {
     }
     nodes /= static_cast<double>(attribution.layers.size());
     return {std::string(method_),
-            place.first,
-            place.second,
+            place.fact,
+            place.prompt,
             real(attribution.p),
             count(rank),
             real(largest),
@@ -108,51 +100,100 @@ class PromptRows {
 
   const RunContext& run_;
   std::string_view method_;
-  std::vector<PromptNeurons> passing_;
   TableRows attribution_{"attribution", {}};
   TableRows score_{"score", {}};
   TableRows blob_{"score_blob", {}};
 };
 
-std::vector<PreparedFact> prepared_part(const RunContext& run, std::string_view relation,
-                                        int64_t part) {
-  std::vector<PreparedFact> facts;
-  for (const int64_t id : part_of(run.facts.of(relation), part)) {
-    facts.push_back(run.facts.prepared(id));
+/// The prompts of some facts, cut into parts by what integrated gradients take.
+class PromptParts {
+ public:
+  PromptParts(const RunContext& run, std::span<const int64_t> facts,
+              const AttributionOptions& options) {
+    std::vector<double> costs;
+    for (const int64_t fact : facts) {
+      const double cost = attribution_flops(run, run.facts.size(fact),
+                                            options.steps ? *options.steps : kAdaptiveNodes);
+      for (size_t i = 0; i < run.facts.fact(fact).prompts.size(); ++i) {
+        prompts_.push_back({fact, static_cast<int64_t>(i)});
+        costs.push_back(cost);
+      }
+    }
+    ranges_ = cut_parts(costs, kPartPrompts, run.part_flops);
   }
-  return facts;
+
+  [[nodiscard]] int64_t parts() const { return static_cast<int64_t>(ranges_.size()); }
+  [[nodiscard]] std::span<const PromptOfFact> of(int64_t part) const {
+    const PartRange range = ranges_.at(static_cast<size_t>(part));
+    return std::span(prompts_).subspan(range.begin, range.end - range.begin);
+  }
+  /// Facts whose last prompt the part has.
+  [[nodiscard]] int64_t facts(int64_t part) const {
+    const PartRange range = ranges_.at(static_cast<size_t>(part));
+    int64_t count = 0;
+    for (size_t i = range.begin; i < range.end; ++i) {
+      if (i + 1 == prompts_.size() || prompts_[i + 1].fact != prompts_[i].fact) ++count;
+    }
+    return count;
+  }
+
+ private:
+  std::vector<PromptOfFact> prompts_;
+  std::vector<PartRange> ranges_;
+};
+
+/// What passed on the prompts of some facts, and on how many nothing was positive.
+struct StoredBags {
+  std::vector<Bag> bags;
+  int64_t negative = 0;
+};
+StoredBags stored_bags(const RunContext& run, std::string_view method,
+                       std::span<const int64_t> facts) {
+  StoredBags stored;
+  for (const int64_t fact : facts) {
+    const std::vector<PromptNeurons> prompts = stored_prompts(run.store, method, fact);
+    stored.negative += std::ranges::count_if(
+        prompts, [](const PromptNeurons& prompt) { return !(prompt.largest > 0); });
+    stored.bags.push_back(make_bag(prompts));
+  }
+  return stored;
 }
 
-/// The facts of a relation with their prompts; both scores of all prompts, part by part; then the
-/// selection, which needs all of them.
+/// Part 0: the facts of a relation with their prompts; then both scores of all prompts, part by
+/// part; the last one is the selection, which needs all of them.
 class LocateExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "locate"; }
+  [[nodiscard]] int version() const override { return 1; }
   [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
-    return fact_parts(run, relation) + 2;
+    return prompts(run, relation).parts() + 2;
   }
   [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
                               int64_t part) const override {
-    if (part == 0 || part == fact_parts(run, relation) + 1) return 0;
-    return static_cast<int64_t>(part_of(run.facts.of(relation), part - 1).size());
+    const PromptParts parts = prompts(run, relation);
+    return part == 0 || part > parts.parts() ? 0 : parts.facts(part - 1);
   }
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,
                              int64_t part) override {
     if (part == 0) return fact_rows(run, relation);
-    if (part == fact_parts(run, relation) + 1) return select(run, relation);
-    const std::vector<PreparedFact> facts = prepared_part(run, relation, part - 1);
+    const PromptParts parts = prompts(run, relation);
+    if (part > parts.parts()) return select(run, relation);
     std::vector<TableRows> out;
     for (const auto& [method, score] : kMethods) {
       AttributionOptions options = run.options.locate.attribution;
       options.score = score;
       PromptRows rows(run, method);
-      rows.attribute_all(facts, options);
+      rows.attribute_all(parts.of(part - 1), options);
       rows.move_to(out);
     }
     return out;
   }
 
  private:
+  static PromptParts prompts(const RunContext& run, std::string_view relation) {
+    return {run, run.facts.of(relation), run.options.locate.attribution};
+  }
+
   static std::vector<TableRows> fact_rows(const RunContext& run, std::string_view relation) {
     TableRows facts{"fact", {}};
     TableRows prompts{"prompt", {}};
@@ -184,16 +225,11 @@ class LocateExperiment : public Experiment {
     std::vector<TableRows> out;
     const std::vector<int64_t>& facts = run.facts.of(relation);
     for (const auto& [method, score] : kMethods) {
-      std::vector<Bag> bags;
-      int64_t negative = 0;
-      for (const int64_t fact : facts) {
-        const std::vector<PromptNeurons> prompts = stored_prompts(run.store, method, fact);
-        negative += std::ranges::count_if(
-            prompts, [](const PromptNeurons& prompt) { return !(prompt.largest > 0); });
-        bags.push_back(make_bag(prompts));
-      }
-      const RelationSelection selection = select_neurons(bags, selection_for(run.options, method));
-      for (TableRows& rows : selection_rows(run, method, relation, facts, selection, negative)) {
+      const StoredBags stored = stored_bags(run, method, facts);
+      const RelationSelection selection =
+          select_neurons(stored.bags, selection_for(run.options, method));
+      for (TableRows& rows :
+           selection_rows(run, method, relation, facts, selection, stored.negative)) {
         out.push_back(std::move(rows));
       }
     }
@@ -206,19 +242,31 @@ constexpr int64_t kReleasedSteps = 20;
 constexpr std::string_view kOtherRule = "ig-riemann-left";
 
 /// How much of a fact's set depends on the prompts and on the rule: part 0 chooses sets from two
-/// disjoint halves of the prompts, part 1 attributes a seeded sample of facts by another rule.
+/// disjoint halves of the prompts; the next ones attribute the prompts of a seeded sample of facts
+/// by another rule, and the last one chooses sets from those.
 class StabilityExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "stability"; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
-  [[nodiscard]] int64_t parts(const RunContext&, std::string_view) const override { return 2; }
+  [[nodiscard]] int version() const override { return 1; }
+  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
+    return prompts(run, relation).parts() + 2;
+  }
   [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
                               int64_t part) const override {
-    return part == 0 ? 0 : static_cast<int64_t>(sample(run, relation).size());
+    const PromptParts parts = prompts(run, relation);
+    return part == 0 || part > parts.parts() ? 0 : parts.facts(part - 1);
   }
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,
                              int64_t part) override {
-    return part == 0 ? halves(run, relation) : other_rule(run, relation);
+    if (part == 0) return halves(run, relation);
+    const PromptParts parts = prompts(run, relation);
+    if (part > parts.parts()) return select(run, relation);
+    PromptRows rows(run, kOtherRule);
+    rows.attribute_all(parts.of(part - 1), other_rule(run));
+    std::vector<TableRows> out;
+    rows.move_to(out);
+    return out;
   }
 
  private:
@@ -273,17 +321,21 @@ class StabilityExperiment : public Experiment {
     return chosen;
   }
 
-  static std::vector<TableRows> other_rule(const RunContext& run, std::string_view relation) {
-    std::vector<PreparedFact> facts;
-    const std::vector<int64_t> chosen = sample(run, relation);
-    for (const int64_t id : chosen) facts.push_back(run.facts.prepared(id));
+  static AttributionOptions other_rule(const RunContext& run) {
     AttributionOptions options = run.options.locate.attribution;
     options.score = Score::kIntegratedGradients;
     options.rule = Rule::kRiemannLeft;
     options.steps = kReleasedSteps;
-    PromptRows rows(run, kOtherRule);
-    rows.attribute_all(facts, options);
-    const std::vector<Bag> bags = rows.bags(facts);
+    return options;
+  }
+
+  static PromptParts prompts(const RunContext& run, std::string_view relation) {
+    return {run, sample(run, relation), other_rule(run)};
+  }
+
+  static std::vector<TableRows> select(const RunContext& run, std::string_view relation) {
+    const std::vector<int64_t> chosen = sample(run, relation);
+    const StoredBags stored = stored_bags(run, kOtherRule, chosen);
     // The share of prompts is that of the sets which these are compared with: it belongs to the
     // whole relation.
     SelectionOptions selection = selection_for(run.options, kOtherRule);
@@ -292,14 +344,8 @@ class StabilityExperiment : public Experiment {
     if (stands.empty()) throw InternalError("stability before locate");
     selection.share = real_of(stands.front()[run_table("selection").column("share")]);
     selection.adapt = false;
-    std::vector<TableRows> out;
-    const RelationSelection selected = select_neurons(bags, selection);
-    for (TableRows& one :
-         selection_rows(run, kOtherRule, relation, chosen, selected, rows.negative())) {
-      out.push_back(std::move(one));
-    }
-    rows.move_to(out);
-    return out;
+    return selection_rows(run, kOtherRule, relation, chosen,
+                          select_neurons(stored.bags, selection), stored.negative);
   }
 };
 

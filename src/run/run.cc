@@ -113,7 +113,7 @@ class Runner {
  private:
   /// What belongs to the run as a whole: every shard holds the same.
   void write_whole() {
-    const Unit unit{"problems", "", 0};
+    const Unit unit{std::string(kWholeUnit), "", 0};
     if (run_.store.done(unit)) return;
     TableRows rows{"problem", {}};
     for (const FactProblem& problem : run_.facts.problems()) {
@@ -181,12 +181,15 @@ class Runner {
 }  // namespace
 
 RunIdentity run_identity(const RunOptions& options, const std::string& fingerprint,
-                         const std::vector<Fact>& facts, std::string_view version) {
+                         const std::vector<Fact>& facts) {
   RunIdentity identity;
   Sha256 hash;
   for (const Fact& fact : facts) hash.update(fact_to_json(fact) + "\n");
   const AttributionOptions& a = options.locate.attribution;
-  identity["version"] = std::string(version);
+  for (const auto& experiment : make_experiments()) {
+    identity[std::string(kAlgorithmPrefix) + std::string(experiment->name())] =
+        number(static_cast<int64_t>(experiment->version()));
+  }
   identity["model"] = fingerprint;
   identity["facts"] = "sha256:" + hash.hex();
   identity["seed"] = std::to_string(options.seed);

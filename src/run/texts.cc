@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <unordered_set>
 
 #include "engram/evaluation/texts.h"
@@ -10,6 +11,7 @@
 #include "engram/neurons/matched.h"
 #include "engram/run/experiment.h"
 #include "run/parts.h"
+#include "run/seeds.h"
 #include "run/sets.h"
 #include "run/values.h"
 
@@ -38,6 +40,7 @@ struct TextFact {
 class TextsExperiment : public FactExperiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "texts"; }
+  [[nodiscard]] int version() const override { return 1; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     if (run.options.texts.empty()) return "no folder of texts was given (--texts)";
     return not_all_located(run);
@@ -48,7 +51,7 @@ class TextsExperiment : public FactExperiment {
     open(run, relation);
     std::vector<TextFact> facts;
     std::vector<TextProbes> probes;
-    for (const int64_t id : part_of(run.facts.of(relation), part)) {
+    for (const int64_t id : part_of(run, relation, part)) {
       const Fact& fact = run.facts.fact(id);
       const auto found = texts_.find({fact.subject, fact.object});
       if (found == texts_.end() || run.facts.copies(id)) continue;
@@ -64,6 +67,18 @@ class TextsExperiment : public FactExperiment {
     std::vector<TableRows> rows = rows_of(facts, probes, sums);
     if (part == 0) rows.push_back(problem_rows(relation));
     return rows;
+  }
+
+ protected:
+  /// Every text under every mask that applies to its kind.
+  [[nodiscard]] double cost(const RunContext& run, int64_t /*fact*/) const override {
+    int64_t texts = 0;
+    for (const TextKind kind : kTextKinds) {
+      for (const TextMask mask : kTextMasks) {
+        if (text_mask_applies(kind, mask)) texts += kTextsPerKind;
+      }
+    }
+    return static_cast<double>(texts) * run_flops(run, text_size(run));
   }
 
  private:
@@ -146,19 +161,20 @@ class TextsExperiment : public FactExperiment {
   std::optional<MatchedSampler> sampler_;
 };
 
-/// Extreme texts of the relations' most frequent neurons in the first lines of the corpus.
+/// Extreme texts of the relations' most frequent neurons in the first lines of the corpus: every
+/// part but the last looks at a stretch of lines, the last one chooses among what they have found.
 class ExamplesExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "examples"; }
+  [[nodiscard]] int version() const override { return 1; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     if (run.options.corpus.empty()) return "no file of ordinary text was given (--corpus)";
     return {};
   }
   [[nodiscard]] bool across() const override { return true; }
-  [[nodiscard]] int64_t parts(const RunContext& /*run*/,
-                              std::string_view /*relation*/) const override {
-    return 1;
+  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view /*relation*/) const override {
+    return static_cast<int64_t>(stretches(run).size()) + 1;
   }
   [[nodiscard]] int64_t facts(const RunContext& /*run*/, std::string_view /*relation*/,
                               int64_t /*part*/) const override {
@@ -166,31 +182,95 @@ class ExamplesExperiment : public Experiment {
   }
 
   std::vector<TableRows> run(const RunContext& run, std::string_view /*relation*/,
-                             int64_t /*part*/) override {
-    std::map<NeuronId, std::vector<std::string>> relations_of;
-    for (const std::string& relation : run.facts.relations()) {
-      for (const NeuronId id : hubs(run, relation)) relations_of[id].push_back(relation);
-    }
-    TableRows rows{"text_example", {}};
-    if (relations_of.empty()) return {std::move(rows)};
-    std::vector<NeuronId> neurons;
-    for (const auto& [id, relations] : relations_of) neurons.push_back(id);
-    TopTextsOptions options;
-    options.top = kExamples;
-    options.limit = kCorpusLines;
-    options.measure = run.measure;
-    const TopTexts found =
-        top_texts(run.model, run.tokenizer, run.options.corpus, neurons, options);
-    for (const NeuronTexts& one : found.neurons) {
-      for (const std::string& relation : relations_of.at(one.neuron)) {
-        add(relation, one.neuron, false, one.highest, rows);
-        add(relation, one.neuron, true, one.lowest, rows);
-      }
-    }
-    return {std::move(rows)};
+                             int64_t part) override {
+    const std::vector<PartRange> lines = stretches(run);
+    if (part == static_cast<int64_t>(lines.size())) return {choose(run, part)};
+    return {look(run, part, lines.at(static_cast<size_t>(part)))};
   }
 
  private:
+  static std::vector<PartRange> stretches(const RunContext& run) {
+    const std::vector<double> costs(kCorpusLines, run_flops(run, text_size(run)));
+    return cut_parts(costs, kCorpusLines, run.part_flops);
+  }
+
+  /// Rows of the table behind the key's place: activation, text and tokens.
+  struct Example {
+    double activation = 0;
+    std::string text;
+    std::string tokens;
+  };
+
+  static TableRows look(const RunContext& run, int64_t part, PartRange lines) {
+    std::set<NeuronId> neurons;
+    for (const std::string& relation : run.facts.relations()) {
+      for (const NeuronId id : hubs(run, relation)) neurons.insert(id);
+    }
+    TableRows rows{"text_candidate", {}};
+    if (neurons.empty()) return rows;
+    TopTextsOptions options;
+    options.top = kExamples;
+    options.first = static_cast<int64_t>(lines.begin);
+    options.limit = static_cast<int64_t>(lines.end - lines.begin);
+    options.need_text = false;
+    options.measure = run.measure;
+    const std::vector<NeuronId> wanted(neurons.begin(), neurons.end());
+    const TopTexts found = top_texts(run.model, run.tokenizer, run.options.corpus, wanted, options);
+    for (const NeuronTexts& one : found.neurons) {
+      for (const bool lowest : {false, true}) {
+        int64_t place = 0;
+        for (const TextExample& example : lowest ? one.lowest : one.highest) {
+          rows.rows.push_back({count(part), count(one.neuron.layer), count(one.neuron.neuron),
+                               flag(lowest), count(place++), real(example.activation), example.text,
+                               tokens_json(example)});
+        }
+      }
+    }
+    return rows;
+  }
+
+  static TableRows choose(const RunContext& run, int64_t parts) {
+    const Table& table = run_table("text_candidate");
+    std::map<std::pair<NeuronId, bool>, std::vector<Example>> candidates;  // in the file's order
+    for (int64_t part = 0; part < parts; ++part) {
+      for (const Row& row : run.store.read("text_candidate", {{"part", part}})) {
+        const NeuronId id{static_cast<int32_t>(integer_of(row[table.column("layer")])),
+                          static_cast<int32_t>(integer_of(row[table.column("neuron")]))};
+        candidates[{id, integer_of(row[table.column("lowest")]) != 0}].push_back(
+            {real_of(row[table.column("activation")]), text_of(row[table.column("text")]),
+             text_of(row[table.column("tokens")])});
+      }
+    }
+    TableRows rows{"text_example", {}};
+    for (const std::string& relation : run.facts.relations()) {
+      for (const NeuronId id : hubs(run, relation)) {
+        for (const bool lowest : {false, true}) {
+          int64_t place = 0;
+          for (const Example& one : best(candidates[{id, lowest}], lowest)) {
+            rows.rows.push_back({relation, count(id.layer), count(id.neuron), flag(lowest),
+                                 count(place++), real(one.activation), one.text, one.tokens});
+          }
+        }
+      }
+    }
+    return rows;
+  }
+
+  /// The extreme ones, each text once.
+  static std::vector<Example> best(std::vector<Example> all, bool lowest) {
+    std::ranges::stable_sort(all, [&](const Example& a, const Example& b) {
+      return lowest ? a.activation < b.activation : a.activation > b.activation;
+    });
+    std::vector<Example> chosen;
+    for (Example& one : all) {
+      if (static_cast<int64_t>(chosen.size()) == kExamples) break;
+      if (std::ranges::find(chosen, one.text, &Example::text) == chosen.end()) {
+        chosen.push_back(std::move(one));
+      }
+    }
+    return chosen;
+  }
+
   static std::vector<NeuronId> hubs(const RunContext& run, const std::string& relation) {
     const Table& table = run_table("relation_neuron");
     const size_t place = table.column("place");
@@ -206,18 +286,12 @@ class ExamplesExperiment : public Experiment {
     return found;
   }
 
-  static void add(const std::string& relation, NeuronId id, bool lowest,
-                  const std::vector<TextExample>& examples, TableRows& rows) {
-    for (size_t place = 0; place < examples.size(); ++place) {
-      const TextExample& example = examples[place];
-      nlohmann::json tokens = nlohmann::json::array();
-      for (const auto& [token, value] : example.tokens) {
-        tokens.push_back({token, std::round(static_cast<double>(value) * 1e4) / 1e4});
-      }
-      rows.rows.push_back({relation, count(id.layer), count(id.neuron), flag(lowest),
-                           count(static_cast<int64_t>(place)), real(example.activation),
-                           example.text, tokens.dump()});
+  static std::string tokens_json(const TextExample& example) {
+    nlohmann::json tokens = nlohmann::json::array();
+    for (const auto& [token, value] : example.tokens) {
+      tokens.push_back({token, std::round(static_cast<double>(value) * 1e4) / 1e4});
     }
+    return tokens.dump();
   }
 };
 

@@ -40,12 +40,23 @@ int version_of(Database& database) {
   return static_cast<int>(database.integer("PRAGMA user_version"));
 }
 
+/// Are there steps from one version to the other?
+bool leads_to(std::span<const Migration> migrations, int from, int to) {
+  for (; from < to; ++from) {
+    if (std::ranges::find(migrations, from, &Migration::from) == migrations.end()) return false;
+  }
+  return from == to;
+}
+
 std::string version_error(const Database& database, int got, int expected) {
   const std::string file = database.path().string();
   const std::string have =
       ": got a run of schema " + std::to_string(got) + ", expected " + std::to_string(expected);
   if (got > expected) return file + have + "; a newer version of this program made it";
-  return file + have + "; going on with the run brings it up to date";
+  if (leads_to(run_migrations(), got, expected)) {
+    return file + have + "; going on with the run brings it up to date";
+  }
+  return file + have + "; an older version of this program made it, and can read it";
 }
 
 void check_application(Database& database) {
@@ -125,21 +136,23 @@ void check_run(Database& database) {
   for (const View& view : run_views()) check_columns(database, view.name, view.columns, false);
 }
 
-void migrate_run(Database& database, std::span<const Migration> migrations, int version) {
+void check_migratable(Database& database, std::span<const Migration> migrations, int version) {
   check_application(database);
+  const int got = version_of(database);
+  if (!leads_to(migrations, got, version)) {
+    throw InputError(version_error(database, got, version));
+  }
+}
+
+void migrate_run(Database& database, std::span<const Migration> migrations, int version) {
+  check_migratable(database, migrations, version);
   if (version_of(database) == version) return;
   // Another writer cannot come in between; references are looked at when all is in place.
   database.execute("PRAGMA foreign_keys = OFF");
   Transaction transaction(database, /*writing=*/true);
   for (int at = version_of(database); at != version; ++at) {
     const auto step = std::ranges::find(migrations, at, &Migration::from);
-    if (at > version || step == migrations.end()) {
-      throw InputError(database.path().string() + ": got a run of schema " +
-                       std::to_string(version_of(database)) + ", expected " +
-                       std::to_string(version) +
-                       (at > version ? "; a newer version of this program made it"
-                                     : ", to which there is no way from it"));
-    }
+    if (step == migrations.end()) throw InternalError("the run was migrated by another writer");
     database.execute(step->sql);
   }
   Statement broken(database, "PRAGMA foreign_key_check");

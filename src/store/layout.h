@@ -35,6 +35,9 @@ bool is_empty(Database& database);
 /// newer schema, of an older one, or with other columns than its schema has.
 void check_run(Database& database);
 
+/// What migrate_run() does before it writes: throws where it would not reach `version`.
+void check_migratable(Database& database, std::span<const Migration> migrations, int version);
+
 /// Brings an older run to `version`. Throws InputError where a step is missing, or the file is
 /// newer; then, and after any other error, nothing is changed.
 void migrate_run(Database& database, std::span<const Migration> migrations, int version);

@@ -80,12 +80,26 @@ void use_log(Database& database) {
   }
 }
 
+RunIdentity without_algorithms(RunIdentity identity) {
+  // "version" of the whole program stood there before experiments had versions of their own.
+  std::erase_if(identity, [](const auto& one) {
+    return one.first.starts_with(kAlgorithmPrefix) || one.first == "version";
+  });
+  return identity;
+}
+
 void check_identity(Database& database, const RunIdentity& wanted) {
-  const std::string difference =
-      identity_difference(read_identity(database), wanted, "in the run", "asked for");
-  if (!difference.empty()) {
-    throw InputError(database.path().string() + ": is another run; " + difference);
+  const RunIdentity written = read_identity(database);
+  const std::string difference = identity_difference(written, wanted, "in the run", "asked for");
+  if (difference.empty()) return;
+  const std::string file = database.path().string();
+  if (without_algorithms(written) == without_algorithms(wanted)) {
+    throw InputError(file +
+                     ": another version of this program made it, which computes some results "
+                     "otherwise: go on with that version, or begin a new file; " +
+                     difference);
   }
+  throw InputError(file + ": is another run; " + difference);
 }
 
 /// SELECT of a table, ordered by its key, or of a view. Throws InternalError for unknown names.
@@ -140,9 +154,11 @@ struct RunStore::Impl {
       create_run(database, wanted);
       transaction.commit();
     } else {
+      // Refused before it is written to.
+      check_migratable(database, run_migrations(), kSchemaVersion);
+      check_identity(database, wanted);
       migrate_run(database, run_migrations(), kSchemaVersion);
       check_run(database);
-      check_identity(database, wanted);
       use_log(database);
     }
     identity = wanted;
@@ -295,7 +311,7 @@ void RunStore::skip(const std::string& experiment, const std::string& reason) {
   impl_->writing().skip(experiment, reason);
 }
 
-void RunStore::end_session() { impl_->writing().end_session(); }
+void RunStore::end_session(bool interrupted) { impl_->writing().end_session(interrupted); }
 
 std::vector<RunSession> RunStore::sessions() {
   const Table& table = run_table("session");
@@ -310,6 +326,7 @@ std::vector<RunSession> RunStore::sessions() {
     session.started = text_of(at("started"));
     session.last = text_of(at("last"));
     session.ended = text_of(at("ended"));
+    session.interrupted = integer_of(at("interrupted")) != 0;
     session.stage = text_of(at("stage"));
     session.done = integer_of(at("done"));
     session.total = integer_of(at("total"));

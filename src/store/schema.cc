@@ -230,6 +230,15 @@ std::vector<Table> make_tables() {
       {{"relation", kText, "that the file is named by", "relation"},
        {"line", kInt, "of the file"},
        {"message", kText, "got and expected"}});
+  add("text_candidate", 5, "the same for every stretch of the corpus; text_example is chosen from it",
+      {{"part", kInt, "stretch of lines, from 0"},
+       {"layer", kInt, ""},
+       {"neuron", kInt, ""},
+       {"lowest", kInt, "0: the most active ones, 1: the least active ones"},
+       {"place", kInt, "from 0, the extreme one first"},
+       {"activation", kReal, "the extreme one over the text's tokens"},
+       {"text", kText, ""},
+       {"tokens", kText, "JSON: [[token, activation], ...], four decimals"}});
   add("text_example", 5, "texts on which a relation's frequent neuron is most and least active",
       {{"relation", kText, "", "relation"},
        {"layer", kInt, ""},
@@ -252,6 +261,7 @@ std::vector<Table> make_tables() {
        {"started", kText, "UTC"},
        {"last", kText, "last write, UTC"},
        {"ended", kText, "UTC; NULL: running, or killed"},
+       {"interrupted", kInt, "1: ended by Ctrl-C or SIGTERM before all was done"},
        {"stage", kText, "experiment at work"},
        {"done", kInt, "facts of the stage that are done"},
        {"total", kInt, "facts of the stage"},

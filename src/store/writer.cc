@@ -156,7 +156,7 @@ void RunWriter::loop() {
     } else if (stop_) {
       return;
     } else if (stage_changed_ && error_ == nullptr && Clock::now() >= next_progress_) {
-      work_on(lock, [this] { write_session(/*ended=*/false); });
+      work_on(lock, [this] { write_session(State::kRunning); });
       less_.notify_all();
     }
   }
@@ -208,7 +208,7 @@ void RunWriter::write_unit(const Unit& unit, std::vector<TableRows>& rows) {
     for (const Row& row : found->second) insert_of_unit(unit, table, row);
   }
   insert(run_table("unit"), {unit.experiment, unit.relation, unit.part, count, hash.hex()});
-  write_session(/*ended=*/false);
+  write_session(State::kRunning);
   transaction.commit();
 }
 
@@ -231,8 +231,8 @@ void RunWriter::begin_session(const std::string& command, const std::string& ver
     session_start_ = Clock::now();
     const std::string now = utc_now();
     insert(run_table("session"),
-           {session_, command, version, this_process(), now, now, std::monostate(), std::string(),
-            int64_t{0}, int64_t{0}, int64_t{0}, 0.0, 0.0});
+           {session_, command, version, this_process(), now, now, std::monostate(), int64_t{0},
+            std::string(), int64_t{0}, int64_t{0}, int64_t{0}, 0.0, 0.0});
     transaction.commit();
   }});
   flush();
@@ -262,12 +262,14 @@ void RunWriter::progress(std::string_view stage, int64_t done, int64_t total) {
   more_.notify_one();
 }
 
-void RunWriter::end_session() {
-  enqueue({[this] { write_session(/*ended=*/true); }});
+void RunWriter::end_session(bool interrupted) {
+  enqueue({[this, interrupted] {
+    write_session(interrupted ? State::kInterrupted : State::kEnded);
+  }});
   flush();
 }
 
-void RunWriter::write_session(bool ended) {
+void RunWriter::write_session(State state) {
   if (session_ == 0) return;
   Stage stage;
   {
@@ -280,10 +282,11 @@ void RunWriter::write_session(bool ended) {
   const std::chrono::duration<double> in_stage = stage.last - stage.start;
   const std::string now = utc_now();
   Statement update(database_,
-                   "UPDATE session SET last = ?, ended = ?, stage = ?, done = ?, total = ?, "
-                   "stage_from = ?, stage_seconds = ?, seconds = ? WHERE session = ?");
+                   "UPDATE session SET last = ?, ended = ?, interrupted = ?, stage = ?, done = ?, "
+                   "total = ?, stage_from = ?, stage_seconds = ?, seconds = ? WHERE session = ?");
   const Row values = {now,
-                      ended ? Value(now) : Value(),
+                      state == State::kRunning ? Value() : Value(now),
+                      static_cast<int64_t>(state == State::kInterrupted ? 1 : 0),
                       stage.name,
                       stage.done,
                       stage.total,
@@ -293,7 +296,7 @@ void RunWriter::write_session(bool ended) {
                       session_};
   for (size_t i = 0; i < values.size(); ++i) update.bind(static_cast<int>(i) + 1, values[i]);
   update.run();
-  if (ended) session_ = 0;
+  if (state != State::kRunning) session_ = 0;
 }
 
 }  // namespace engram

@@ -34,7 +34,7 @@ class RunWriter {
   void begin_session(const std::string& command, const std::string& version);
   void skip(const std::string& experiment, const std::string& reason);
   void progress(std::string_view stage, int64_t done, int64_t total);
-  void end_session();
+  void end_session(bool interrupted);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -59,7 +59,8 @@ class RunWriter {
   void write_unit(const Unit& unit, std::vector<TableRows>& rows);
   void insert(const Table& table, const Row& row);
   void insert_of_unit(const Unit& unit, const Table& table, const Row& row);
-  void write_session(bool ended);
+  enum class State { kRunning, kEnded, kInterrupted };
+  void write_session(State state);
 
   Database database_;
   std::map<std::string, Statement> inserts_;  ///< by table

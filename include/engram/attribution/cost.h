@@ -14,6 +14,12 @@ namespace engram {
 double attribution_flops(const ModelConfig& config, int64_t tokens, int64_t targets,
                          std::span<const LayerReport> reports);
 
+/// The same for one plain run of the prompt.
+double plain_flops(const ModelConfig& config, int64_t tokens, int64_t targets);
+
+/// The same for the LM head at the targets.
+double head_flops(const ModelConfig& config, int64_t targets);
+
 /// The same for exact ablation of every neuron of one prompt.
 double ablation_flops(const ModelConfig& config, int64_t tokens, int64_t targets);
 

@@ -34,14 +34,16 @@ struct NeuronTexts {
 
 struct TopTextsOptions {
   int64_t top = 10;        ///< texts kept for each neuron and end
+  int64_t first = 0;       ///< lines to leave out at the start
   int64_t limit = 0;       ///< lines to read; 0: all
+  bool need_text = true;   ///< no text in those lines is an error
   MeasureOptions measure;  ///< threads and memory
 };
 
 /// What was read, and what was found.
 struct TopTexts {
   std::vector<NeuronTexts> neurons;  ///< as asked for
-  int64_t lines = 0;                 ///< of the file, blank ones included
+  int64_t lines = 0;                 ///< read, blank ones included
   int64_t texts = 0;                 ///< run through the model
   int64_t words = 0;                 ///< of those, between spaces
   int64_t tokens = 0;                ///< of those, special ones included

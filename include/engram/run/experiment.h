@@ -43,6 +43,12 @@ struct RunOptions {
   std::string corpus;             ///< file of ordinary text; empty: none
 };
 
+/// Size of a prompt.
+struct PromptSize {
+  int64_t tokens = 0;
+  int64_t masks = 0;
+};
+
 /// The facts of a run. Fact ids are places in the whole fact set, so that every shard has the same
 /// ones. Texts are kept, token ids are made when asked for.
 class RunFacts {
@@ -60,6 +66,12 @@ class RunFacts {
   [[nodiscard]] PreparedFact prepared(int64_t id) const;
   /// The subject holds the object: left out of all effects.
   [[nodiscard]] bool copies(int64_t id) const;
+  /// Size of a usable fact's longest prompt.
+  [[nodiscard]] const PromptSize& size(int64_t id) const {
+    return sizes_[static_cast<size_t>(id)];
+  }
+  /// The mean of it over all usable facts.
+  [[nodiscard]] const PromptSize& mean_size() const { return mean_size_; }
   [[nodiscard]] const std::vector<FactProblem>& problems() const { return problems_; }
 
  private:
@@ -70,6 +82,8 @@ class RunFacts {
   std::vector<std::vector<int64_t>> by_relation_;
   std::vector<int64_t> usable_;
   std::vector<bool> copies_;
+  std::vector<PromptSize> sizes_;
+  PromptSize mean_size_;
   std::vector<FactProblem> problems_;
 };
 
@@ -78,6 +92,10 @@ struct RunSets {
   /// Source -> neurons that are in a fact's set.
   std::map<std::string, std::unordered_set<NeuronId>, std::less<>> located;
 };
+
+/// Floating-point operations of a part: 15 s at 100 GFLOP/s, which two cores without AVX-512 do.
+/// What a kill can cost at most, but for a piece that cannot be cut.
+constexpr double kPartFlops = 1.5e12;
 
 /// What an experiment works with. `store` is read for the results of earlier experiments; rows go
 /// back to the driver, which writes them.
@@ -88,6 +106,7 @@ struct RunContext {
   const RunOptions& options;
   RunStore& store;
   MeasureOptions measure;  ///< threads and memory
+  double part_flops = kPartFlops;  ///< parts are cut by it: the same throughout a run
   std::shared_ptr<RunSets> sets = std::make_shared<RunSets>();
 };
 
@@ -98,6 +117,9 @@ class Experiment {
  public:
   virtual ~Experiment() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
+  /// Version of the algorithm, part of a run's identity: raised by every change after which other
+  /// numbers come out or parts are cut elsewhere, so that no run mixes both.
+  [[nodiscard]] virtual int version() const = 0;
   /// Names of the experiments whose results it reads.
   [[nodiscard]] virtual std::vector<std::string_view> needs() const { return {}; }
   /// Why it cannot run (an input that is missing), for the report; nothing: it can.

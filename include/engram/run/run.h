@@ -10,6 +10,9 @@
 
 namespace engram {
 
+/// Experiment of the unit that holds what belongs to a run as a whole: no experiment's result.
+constexpr std::string_view kWholeUnit = "problems";
+
 /// Which part of the work this process does.
 struct RunScope {
   std::vector<std::string> only;  ///< experiments; empty: all. What they need is run too.
@@ -34,9 +37,10 @@ struct RunSummary {
 };
 
 /// The identity of a run: options, model and data as RunIdentity; `model_fingerprint` as
-/// model_fingerprint() gives it. Reads the texts and the corpus to hash them. Throws FileError.
+/// model_fingerprint() gives it; and the algorithm version of every experiment, "algorithm.NAME".
+/// Reads the texts and the corpus to hash them. Throws FileError.
 RunIdentity run_identity(const RunOptions& options, const std::string& fingerprint,
-                         const std::vector<Fact>& facts, std::string_view version);
+                         const std::vector<Fact>& facts);
 
 /// Does what is not done yet: experiment after experiment, relation after relation, part after
 /// part; each part is written whole. Experiments across relations run last and not in a shard.

@@ -28,6 +28,10 @@ struct Unit {
 /// fingerprint, "seed" = "0", ...). Two runs with the same identity have the same content.
 using RunIdentity = std::map<std::string, std::string>;
 
+/// Names of an identity that begin so say how results are computed, by which version of this
+/// program's algorithms, not of what.
+constexpr std::string_view kAlgorithmPrefix = "algorithm.";
+
 /// Conditions `column = value` on a read, all of which must hold.
 using Where = std::vector<std::pair<std::string_view, Value>>;
 
@@ -40,6 +44,7 @@ struct RunSession {
   std::string started;  ///< UTC, "2026-01-31T12:00:00Z"
   std::string last;     ///< last write
   std::string ended;    ///< empty: still running, or killed
+  bool interrupted = false;  ///< ended before all was done, by Ctrl-C or SIGTERM
   std::string stage;    ///< what it is or was at, "locate"
   int64_t done = 0;     ///< of the stage's `total`
   int64_t total = 0;
@@ -59,7 +64,8 @@ struct RunSession {
 ///
 /// Errors: FileError for a file that is no run, is being written or locked by another process, is
 /// full, damaged or cannot be written; InputError for a run of another schema, or of another
-/// identity (the message lists what differs: name, value of the run, value asked for). The writer's
+/// identity (the message lists what differs: name, value of the run, value asked for); what is
+/// refused is left as it is. The writer's
 /// errors are thrown by whichever of write(), flush(), read() and the ledger's functions comes
 /// next, and by every one after it.
 class RunStore {
@@ -114,7 +120,7 @@ class RunStore {
   void progress(std::string_view stage, int64_t done, int64_t total);
   /// Says why an experiment did not run: a row of the table `skipped`. The last reason stands.
   void skip(const std::string& experiment, const std::string& reason);
-  void end_session();
+  void end_session(bool interrupted = false);
   [[nodiscard]] std::vector<RunSession> sessions();
 
  private:
