@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/intervene_facts.h"
+#include "cli/fact_options.h"
 #include "cli/paths.h"
 #include "cli/reproduce.h"
 #include "engram/base/file.h"
@@ -69,19 +70,20 @@ Json report_json(const InterveneCommandOptions& options, const Selection& select
   const std::string reference = reference_text(options, report);
   out["reference"] = reference.empty() ? Json(nullptr) : Json(reference);
   out["text"] = options.text.empty() ? Json(nullptr) : Json(options.text);
-  out["options"] = {{"limit", options.limit},
-                    {"held_out_share", selection.from_file ? Json(nullptr) : Json(held_out_share)},
-                    {"seed", options.common.seed},
-                    {"draws", e.draws},
-                    {"side_draws", std::min(e.side_draws, e.draws)},
-                    {"same_relation", e.same_relation},
-                    {"other_relations", e.other_relations},
-                    {"text_lines", options.text_lines.value_or(kTextLines)},
-                    {"sentences", e.sentences},
-                    {"known_p", e.known_p},
-                    {"known_rank", e.known_rank},
-                    {"bootstrap_draws", e.bootstrap.draws},
-                    {"level", e.bootstrap.level}};
+  Json& how = out["options"] = Json::object();
+  add_choice(options.choice, how);
+  how.update({{"held_out_share", selection.from_file ? Json(nullptr) : Json(held_out_share)},
+              {"seed", options.common.seed},
+              {"draws", e.draws},
+              {"side_draws", std::min(e.side_draws, e.draws)},
+              {"same_relation", e.same_relation},
+              {"other_relations", e.other_relations},
+              {"text_lines", options.text_lines.value_or(kTextLines)},
+              {"sentences", e.sentences},
+              {"known_p", e.known_p},
+              {"known_rank", e.known_rank},
+              {"bootstrap_draws", e.bootstrap.draws},
+              {"level", e.bootstrap.level}});
   out["left_out"] = {{"subject_holds_object", selection.copies},
                      {"not_in_neurons", selection.without},
                      {"not_in_facts", selection.missing},
@@ -176,7 +178,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
   run.model = options.model;
   run.facts = options.facts;
   run.run = options.run;
-  run.options.limit = options.limit;
+  run.options.choice = options.choice;
   if (options.held_out_share) run.options.held_out_share = *options.held_out_share;
   run.options.locate.selection = selection_preset("dai2022", Score::kIntegratedGradients);
   run.options.baseline = selection_preset("dai2022", Score::kActivation);
@@ -195,7 +197,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
   run.command = "engram intervene " + options.model + " --do " + operation;
   run.outputs = {{"--out", options.out}};
   perform_run(std::move(run), [&](const RunContext& context, const RunSummary&,
-                                  const FactSet& set) {
+                                  const FactSet&) {
     const EffectReport report = replay_effects(context, operation, e.bootstrap);
     Json out = {{"schema", "engram.intervene/1"}, {"version", ENGRAM_VERSION}};
     out["model"] = options.model;
@@ -212,8 +214,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
       print_json(out);
       return;
     }
-    std::vector<FactProblem> problems = context.facts.problems();
-    problems.insert(problems.end(), set.problems.begin(), set.problems.end());
+    const std::vector<FactProblem>& problems = context.facts.problems();
     print(
         operation + " on " + format_count(report.facts) + " facts (" + format_count(report.empty) +
         " without neurons) of " + options.run + "\n\n" + effect_tables(report, e) +
@@ -317,10 +318,7 @@ void add_intervene_command(CLI::App& app) {
   CLI::App* command = add_command(
       app, "intervene", "what changes when neurons are switched off or doubled", kInterveneHelp);
   add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
-  add_path(*command, "--facts", options->facts,
-           "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")
-      ->type_name("FILE|DIR")
-      ->required();
+  add_facts_option(*command, options->facts);
   add_path(*command, "--neurons", options->neurons,
            "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required without "
            "--run.")
@@ -361,9 +359,7 @@ void add_intervene_command(CLI::App& app) {
               "And the answer's rank at most this. Default: 1.");
   add_integer(*command, "--bootstrap", e.bootstrap.draws, 1, 1'000'000,
               "Draws of the bootstrap. Default: 2000.");
-  add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
-              "Manipulate N facts: whole relations in seeded order and a sample of the next; all "
-              "show side effects.");
+  add_choice_options(*command, options->choice, "Manipulate");
   add_number(*command, "--held-out-share", options->held_out_share, 0, 1,
              "ParaRel with a list of neurons: share of a relation's patterns held out, in whole "
              "groups; 0: none. Default: 0.3.");

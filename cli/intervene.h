@@ -23,7 +23,7 @@ struct InterveneCommandOptions {
   std::optional<int64_t> text_lines;
   std::optional<double> held_out_share;  ///< of a ParaRel folder, with a list of neurons
   EffectOptions effects;
-  int64_t limit = 0;  ///< facts to manipulate
+  FactChoice choice;  ///< of the facts to manipulate
   bool strict = false;
   std::string out;  ///< JSON file, empty: none
 };

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/attribute.h"
+#include "cli/fact_options.h"
 #include "cli/paths.h"
 #include "cli/reproduce.h"
 #include "cli/score_file.h"
@@ -73,7 +74,7 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
   line["layers"] = config.layers;
   line["d_ff"] = config.d_ff;
   line["facts"] = options.facts;
-  line["limit"] = options.limit;
+  add_choice(options.choice, line);
   line["seed"] = options.common.seed;
   line["held_out_share"] = options.held_out_share;
   line["unsplit_relations"] = unsplit;
@@ -345,7 +346,7 @@ void locate_in_run(const LocateCommandOptions& options, const LocateOptions& how
   run.model = options.model;
   run.facts = options.facts;
   run.run = options.run;
-  run.options.limit = options.limit;
+  run.options.choice = options.choice;
   run.options.held_out_share = options.held_out_share;
   run.options.locate = how;
   run.options.baseline = selection_preset(options.preset, Score::kActivation);
@@ -369,7 +370,7 @@ void locate_at_once(const LocateCommandOptions& options, const LocateOptions& ho
   check_outputs({{"--out", options.out}, {"--scores", options.scores}}, inputs);
   FactSetOptions reading;
   reading.strict = options.strict;
-  reading.limit = options.limit;
+  reading.choice = options.choice;
   reading.seed = options.common.seed;
   reading.held_out_share = options.held_out_share;
   const FactSet set = read_facts(options.facts, reading);
@@ -434,10 +435,7 @@ void add_locate_command(CLI::App& app) {
   auto options = std::make_shared<LocateCommandOptions>();
   CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kLocateHelp);
   add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
-  add_path(*command, "--facts", options->facts,
-           "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")
-      ->type_name("FILE|DIR")
-      ->required();
+  add_facts_option(*command, options->facts);
   command
       ->add_option("--preset", options->preset,
                    "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
@@ -472,8 +470,7 @@ void add_locate_command(CLI::App& app) {
              "Wanted mean number of neurons, to. Default: 5.");
   add_integer(*command, "--passes", options->passes, 1, 1000,
               "Selections per relation, at most; the last one's sets stand. Default: 6.");
-  add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
-              "Take N facts: whole relations in seeded order and a sample of the next.");
+  add_choice_options(*command, options->choice, "Take");
   add_number(*command, "--held-out-share", options->held_out_share, 0, 1,
              "ParaRel: share of a relation's patterns held out, in whole groups; 0: none. "
              "Default: 0.3.");

@@ -21,7 +21,7 @@ struct LocateCommandOptions {
   std::optional<double> ratio, share, step, fewest, most;
   std::optional<bool> above_ratio, above_share, adapt;
   std::optional<int64_t> min_prompts, min_bag, passes;
-  int64_t limit = 0;
+  FactChoice choice;
   double held_out_share = FactSetOptions().held_out_share;  ///< of a ParaRel folder
   bool strict = false;
   std::string run;       ///< file of a run, empty: none

@@ -9,6 +9,7 @@
 #include "cli/terminal.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
+#include "engram/text/facts.h"
 
 namespace engram::cli {
 namespace {
@@ -66,10 +67,9 @@ CLI::Option* add_path(CLI::App& command, const std::string& name,
 }
 
 std::vector<NamedPath> fact_inputs(const std::string& facts) {
-  const fs::path folder(facts);
-  return {{"--facts", facts},
-          {"--facts", (folder / "facts").string()},
-          {"--facts", (folder / "patterns").string()}};
+  std::vector<NamedPath> inputs = {{"--facts", facts}};
+  for (const fs::path& place : fact_places(facts)) inputs.push_back({"--facts", place.string()});
+  return inputs;
 }
 
 void check_outputs(const std::vector<NamedPath>& outputs, const std::vector<NamedPath>& inputs) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/attribute.h"
+#include "cli/fact_options.h"
 #include "cli/paths.h"
 #include "engram/model/device.h"
 #include "engram/model/fingerprint.h"
@@ -144,7 +145,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   outputs.push_back({"--run", options.run});
   check_outputs(outputs, inputs);
   FactSetOptions reading;
-  reading.limit = how.limit;
+  reading.choice = how.choice;
   reading.seed = options.common.seed;
   reading.held_out_share = how.held_out_share;
   FactSet set = read_facts(options.facts, reading);
@@ -156,8 +157,9 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   // Before the model is loaded: another run's file is refused at once.
   RunStore store = RunStore::open(options.run, RunStore::Mode::kContinue, identity);
   const LoadedModel loaded = load_model(options.model, options.common);
-  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config());
-  const int64_t unusable = static_cast<int64_t>(set.problems.size() + facts.problems().size());
+  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(),
+                       set.problems);
+  const auto unusable = static_cast<int64_t>(facts.problems().size());
   if (unusable > 0) {
     note(options.common, format_count(unusable) + " facts or lines of " + options.facts +
                              " cannot be used: table \"problem\" of the run");
@@ -195,10 +197,7 @@ void add_reproduce_command(CLI::App& app) {
   CLI::App* command = add_command(
       app, "reproduce", "every experiment of the paper, in one resumable run", kReproduceHelp);
   add_path(*command, "MODEL", options->model, "Hugging Face folder.")->required();
-  add_path(*command, "--facts", options->facts,
-           "Fact set: a JSON Lines file, or a ParaRel folder with facts/ and patterns/. Required.")
-      ->type_name("FILE|DIR")
-      ->required();
+  add_facts_option(*command, options->facts);
   add_path(*command, "--run", options->run, "The run's file; made when it is not there. Required.")
       ->type_name("RUN.db")
       ->required();
@@ -216,8 +215,7 @@ void add_reproduce_command(CLI::App& app) {
       ->add_option("--preset", *preset,
                    "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
       ->type_name("NAME");
-  add_integer(*command, "--limit", how.limit, 1, 1'000'000'000,
-              "Take N facts: whole relations in seeded order and a sample of the next.");
+  add_choice_options(*command, how.choice, "Take");
   add_number(*command, "--held-out-share", how.held_out_share, 0, 1,
              "ParaRel: share of a relation's patterns held out. Default: 0.3.");
   add_number(*command, "--tolerance", how.locate.attribution.tolerance, Range{0, 1, true, true},

@@ -25,7 +25,7 @@ a text counts by its extreme activation over the tokens, and every token shows h
 active the neuron is on it: by colour on a terminal, else in brackets: [so] for at
 least half of the extreme one, [this 3.21] for the extreme one itself.
 
-The file holds one sentence or paragraph per line, plain or .xz, and is streamed:
+The file holds one sentence or paragraph per line, plain or .xz, .gz, .zst, and is streamed:
 it may be of any size. Lines too long for the model are cut between sentences.
 
 Examples:
@@ -221,7 +221,7 @@ void add_texts_command(CLI::App& app) {
       ->type_name("LIST")
       ->required();
   add_path(*command, "--corpus", options->corpus,
-           "Text, one sentence or paragraph per line, plain or .xz. Default: corpus.txt of MODEL.")
+           "Text, one sentence or paragraph per line, plain or packed. Default: corpus.txt of MODEL.")
       ->type_name("FILE");
   add_integer(*command, "--top", options->top, 1, 10'000,
               "Texts to keep for each neuron and end. Default: 10.");

@@ -13,7 +13,7 @@ struct TextsOptions {
   CommonOptions common;
   std::string model;
   std::string neurons;  ///< "3:17,5:201"
-  std::string corpus;   ///< text file, plain or .xz; empty: corpus.txt of the model's folder
+  std::string corpus;   ///< text file, plain or packed; empty: corpus.txt of the model's folder
   int64_t top = 10;
   int64_t limit = 0;  ///< lines, 0: all
 };

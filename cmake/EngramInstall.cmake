@@ -23,4 +23,5 @@ write_basic_package_version_file("${CMAKE_BINARY_DIR}/engramConfigVersion.cmake"
   COMPATIBILITY SameMinorVersion)
 install(FILES "${CMAKE_BINARY_DIR}/engramConfig.cmake" "${CMAKE_BINARY_DIR}/engramConfigVersion.cmake"
               "${PROJECT_SOURCE_DIR}/cmake/EngramTorch.cmake"
+              "${PROJECT_SOURCE_DIR}/cmake/FindEngramZstd.cmake"
         DESTINATION "${_package_dir}")

@@ -222,9 +222,9 @@ inline void facts(const uint8_t* data, size_t size) {
     require(fact_to_json(again->facts[i]) == fact_to_json(set->facts[i]), "facts are kept");
   }
   FactSetOptions limited;
-  limited.limit = 1 + static_cast<int64_t>(size % 7);
+  limited.choice.limit = 1 + static_cast<int64_t>(size % 7);
   const auto few = try_facts(copy.path(), limited);
-  require(few && std::cmp_less_equal(few->facts.size(), limited.limit), "a limit holds");
+  require(few && std::cmp_less_equal(few->facts.size(), limited.choice.limit), "a limit holds");
 }
 
 /// ParaRel's files of one relation: the input is the facts, a byte 0xFF, the patterns.

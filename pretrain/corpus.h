@@ -9,8 +9,8 @@
 
 namespace engram::pretrain {
 
-/// Calls `line` for every line (without its newline) of a text file or an .xz file, until it
-/// returns false. Throws FileError (unreadable), InputError (damaged .xz).
+/// Calls `line` for every line (without its newline) of a text file, plain or packed, until it
+/// returns false. Throws FileError (unreadable), InputError (a damaged packed file).
 void for_each_line(const std::filesystem::path& file,
                    const std::function<bool(std::string_view)>& line);
 

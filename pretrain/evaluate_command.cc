@@ -57,7 +57,7 @@ void evaluate(const EvaluateOptions& o) {
   at::set_num_threads(1);  // the workers share out the prompts
   const fs::path facts_file = o.facts.empty() ? o.model / "facts.jsonl" : o.facts;
   FactSetOptions fact_options;
-  fact_options.limit = o.limit;
+  fact_options.choice.limit = o.limit;
   fact_options.seed = o.seed;
   const FactSet set = read_facts(facts_file, fact_options);
   const Model model = Model::load(o.model, open_device(o.device));
@@ -153,7 +153,7 @@ void add_evaluate(CLI::App& app) {
   cli::add_path(*command, "--wikitext", o->wikitext,
                 "WikiText-2's folder, with valid.txt, test.txt");
   count("--limit", o->limit, 0, kMost,
-        "At most so many facts: whole relations, then a part of one more; 0: all");
+        "At most so many facts, spread over the relations; 0: all");
   count("--window", o->window, 8, 4096, "Tokens of a window of WikiText-2");
   count("--perplexity-tokens", o->perplexity_tokens, 0, kMost,
         "Tokens of a file to be masked, a seeded sample; 0: all");

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
-#include "engram/base/file.h"
+#include "engram/base/lines.h"
 #include "engram/error.h"
 
 namespace engram {
@@ -175,14 +177,11 @@ std::string located_summary_line(const LocateSummary& summary) {
 }
 
 LocatedFile read_located(const std::filesystem::path& path) {
-  const std::string text = read_file(path, std::uintmax_t{8} << 30);
+  LineReader lines(path);
   LocatedFile file;
-  int64_t number = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view bytes(text.data() + begin, end - begin);
-    begin = end + 1;
-    ++number;
+  std::map<std::tuple<std::string, std::string, std::string>, int64_t> seen;
+  std::string bytes;
+  for (int64_t number = 1; lines.next(bytes); ++number) {
     if (bytes.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string where = path.string() + ":" + std::to_string(number);
     const Json line = Json::parse(bytes, nullptr, /*allow_exceptions=*/false);
@@ -193,7 +192,16 @@ LocatedFile read_located(const std::filesystem::path& path) {
       malformed(where, "has the schema \"" + schema + "\", expected \"" + kSchema + "\"");
     }
     const std::string kind = string_of(line, "record", where);
-    if (kind == "fact") file.facts.push_back(parse_fact(line, where));
+    if (kind == "fact") {
+      LocatedSet set = parse_fact(line, where);
+      const auto [first, added] =
+          seen.try_emplace(std::tuple(set.relation, set.subject, set.object), number);
+      if (!added) {
+        malformed(where, "has the fact of line " + std::to_string(first->second) +
+                             " again, expected each fact once");
+      }
+      file.facts.push_back(std::move(set));
+    }
     if (kind == "run") {
       file.model = line.value("model", "");
       for (const auto& [key, to] :

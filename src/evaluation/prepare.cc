@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <fstream>
 #include <utility>
 
 #include "engram/base/interrupt.h"
+#include "engram/base/lines.h"
 #include "engram/error.h"
 #include "engram/text/prompt.h"
 #include "neurons/random.h"
@@ -78,22 +78,18 @@ std::vector<Word> maskable_words(const std::string& line) {
   return words;
 }
 
-std::ifstream open_corpus(const std::filesystem::path& path) {
-  if (!std::filesystem::is_regular_file(path)) {
-    throw FileError(path.string() + ": is no regular file, expected lines of plain text");
-  }
-  std::ifstream file(path);
-  if (!file) throw FileError(path.string() + ": cannot be read");
-  return file;
+/// No model takes a line as long as this.
+constexpr size_t kLongestCorpusLine = size_t{1} << 20U;
+
+/// What can be masked in the line just read; nothing in one of which only the start is at hand.
+std::vector<Word> words_of_line(const LineReader& file, const std::string& line) {
+  return file.length() > line.size() ? std::vector<Word>() : maskable_words(line);
 }
 
-void finish_corpus(const std::filesystem::path& path, const std::ifstream& file,
-                   const CorpusPrompts& corpus) {
-  if (file.bad()) throw FileError(path.string() + ": cannot be read to its end");
-  if (corpus.prompts.empty()) {
-    throw InputError(path.string() + ": has no line with a word that can be masked (" +
-                     std::to_string(corpus.lines) + " lines read), expected one sentence per line");
-  }
+void check_corpus(const std::filesystem::path& path, const CorpusPrompts& corpus) {
+  if (!corpus.prompts.empty()) return;
+  throw InputError(path.string() + ": has no line with a word that can be masked (" +
+                   std::to_string(corpus.lines) + " lines read), expected one sentence per line");
 }
 
 /// `line` with a random word masked that is one token; none: no such word, or too long.
@@ -166,14 +162,14 @@ bool subject_holds_object(const Fact& fact) {
 
 CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
                           const ModelConfig& config, int64_t limit, uint64_t seed) {
-  std::ifstream file = open_corpus(path);
+  LineReader file(path, kLongestCorpusLine);
   CorpusPrompts corpus;
   Random random(seed);
   std::string line;
-  while (corpus.lines < limit && std::getline(file, line)) {
+  while (corpus.lines < limit && file.next(line)) {
     Interrupt::check();
     ++corpus.lines;
-    const std::vector<Word> words = maskable_words(line);
+    const std::vector<Word> words = words_of_line(file, line);
     if (words.empty()) {
       ++corpus.skipped;
       continue;
@@ -190,23 +186,23 @@ CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& to
       ++corpus.skipped;
     }
   }
-  finish_corpus(path, file, corpus);
+  check_corpus(path, corpus);
   return corpus;
 }
 
 CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
                             const ModelConfig& config, int64_t limit, uint64_t seed) {
-  std::ifstream file = open_corpus(path);
+  LineReader file(path, kLongestCorpusLine);
   CorpusPrompts corpus;
   Random random(seed);
   std::vector<std::pair<int64_t, Probe>> kept;
   uint64_t usable = 0;
   std::string line;
-  while (std::getline(file, line)) {
+  while (file.next(line)) {
     Interrupt::check();
     ++corpus.lines;
     // Reservoir sampling: of all lines with a word only those that are drawn are encoded.
-    if (maskable_words(line).empty()) {
+    if (words_of_line(file, line).empty()) {
       ++corpus.skipped;
       continue;
     }
@@ -227,7 +223,7 @@ CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& 
   }
   std::ranges::sort(kept, {}, &std::pair<int64_t, Probe>::first);
   for (auto& [number, probe] : kept) corpus.prompts.push_back(std::move(probe));
-  finish_corpus(path, file, corpus);
+  check_corpus(path, corpus);
   return corpus;
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 
@@ -22,7 +23,8 @@ PromptSize longest_prompt(const PreparedFact& fact) {
 
 }  // namespace
 
-RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config)
+RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config,
+                   std::vector<FactProblem> unread)
     : facts_(std::move(facts)), tokenizer_(&tokenizer), config_(&config) {
   copies_.resize(facts_.size());
   sizes_.resize(facts_.size());
@@ -53,6 +55,8 @@ RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const Mo
   }
   const auto count = static_cast<int64_t>(usable_.size());
   mean_size_ = {(mean_size_.tokens + count - 1) / count, (mean_size_.masks + count - 1) / count};
+  of_facts_ = problems_.size();
+  std::ranges::move(unread, std::back_inserter(problems_));
 }
 
 const std::vector<int64_t>& RunFacts::of(std::string_view relation) const {

@@ -148,7 +148,8 @@ class StoredSums {
 
 LocateSummary replay_located(const RunContext& run, const LocateSink& sink) {
   LocateSummary summary;
-  summary.problems = run.facts.problems();
+  const std::span<const FactProblem> problems = run.facts.fact_problems();
+  summary.problems.assign(problems.begin(), problems.end());
   std::vector<FactNeurons> sets;
   for (const std::string& relation : run.facts.relations()) {
     std::vector<LocatedFact> facts;

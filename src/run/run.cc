@@ -193,7 +193,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   identity["model"] = fingerprint;
   identity["facts"] = "sha256:" + hash.hex();
   identity["seed"] = std::to_string(options.seed);
-  identity["limit"] = number(options.limit);
+  identity["limit"] = number(options.choice.limit);
   identity["held_out_share"] = number(options.held_out_share);
   identity["rule"] = rule_name(a.rule);
   identity["steps"] = a.steps ? number(*a.steps) : "adaptive";

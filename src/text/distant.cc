@@ -1,12 +1,12 @@
 #include "engram/text/distant.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <utility>
 
 #include "engram/error.h"
 #include "text/jsonl.h"
+#include "text/pararel_folders.h"
 
 namespace engram {
 namespace {
@@ -45,28 +45,11 @@ DistantFact parse_line(const json& object, const std::string& relation) {
 }  // namespace
 
 std::vector<DistantFile> distant_files(const fs::path& folder) {
-  std::error_code failed;
-  fs::directory_iterator entries(folder, failed);
-  if (failed) throw FileError(folder.string() + ": cannot open: " + failed.message());
   std::vector<DistantFile> files;
-  for (; entries != fs::directory_iterator(); entries.increment(failed)) {
-    const std::string name = entries->path().filename().string();
-    for (const std::string_view ending : {".jsonl", ".jsonl.xz"}) {
-      if (name.size() > ending.size() && name.ends_with(ending)) {
-        files.push_back({name.substr(0, name.size() - ending.size()), entries->path()});
-      }
-    }
-  }
-  if (failed) throw FileError(folder.string() + ": cannot read: " + failed.message());
-  std::ranges::sort(files, {}, [](const DistantFile& file) { return file.path.filename(); });
-  std::ranges::stable_sort(files, {}, &DistantFile::relation);
+  for (auto& [relation, path] : relation_files(folder)) files.push_back({relation, path});
   if (files.empty()) {
-    throw InputError(folder.string() + ": got no file, expected RELATION.jsonl or .jsonl.xz");
-  }
-  const auto twice = std::ranges::adjacent_find(files, {}, &DistantFile::relation);
-  if (twice != files.end()) {
-    throw InputError(folder.string() + ": got " + twice->path.filename().string() + " and " +
-                     std::next(twice)->path.filename().string() + ", expected one of them");
+    throw InputError(folder.string() +
+                     ": got no file, expected RELATION.jsonl, plain or as .xz, .gz or .zst");
   }
   return files;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -41,6 +42,19 @@ std::vector<std::string> prompts_field(const json& object, const char* key) {
   return prompts;
 }
 
+/// A line of ParaRel's in a file that stands alone: without its other half no line is a fact.
+void refuse_half(const json& object, const std::string& where) {
+  if (object.contains("relation")) return;
+  const bool fact = object.contains("sub_label") && object.contains("obj_label");
+  if (!fact && !(object.contains("pattern") && object.contains("lemma"))) return;
+  throw InputError(where + ": got ParaRel's " +
+                   (fact ? "facts without their patterns, expected a file of the same name in "
+                           "patterns/ beside its folder facts/"
+                         : "patterns without their facts, expected a file of the same name in "
+                           "facts/ beside its folder patterns/") +
+                   ", or a checkout of ParaRel or of the paper's code");
+}
+
 Fact fact_of(const json& object) {
   Fact fact;
   fact.relation = text_field(object, "relation");
@@ -72,6 +86,7 @@ class Collector {
   Collector(std::string source, ProblemSink& sink, FactSet& set)
       : source_(std::move(source)), sink_(sink), set_(set) {}
   void operator()(const json& object, int64_t line) {
+    refuse_half(object, source_ + ":" + std::to_string(line));
     Fact fact = fact_of(object);
     fact.origin = source_ + ":" + std::to_string(line);
     const auto [first, added] =
@@ -112,8 +127,9 @@ void group_by_relation(std::vector<Fact>& facts) {
 }
 
 void check(const FactSetOptions& options) {
-  if (options.limit < 0) {
-    throw UsageError("got a limit of " + std::to_string(options.limit) +
+  for (const int64_t limit : {options.choice.limit, options.choice.per_relation}) {
+    if (limit >= 0) continue;
+    throw UsageError("got a limit of " + std::to_string(limit) +
                      " facts, expected 0 (all) or more");
   }
   if (!(options.held_out_share >= 0.0 && options.held_out_share <= 1.0)) {
@@ -125,8 +141,29 @@ void check(const FactSetOptions& options) {
 void finish(FactSet& set, const std::string& source, const FactSetOptions& options) {
   if (set.facts.empty()) refuse_empty(source, set);
   group_by_relation(set.facts);
-  if (options.limit > 0) set.facts = limit_facts(std::move(set.facts), options.limit, options.seed);
+  set.facts = choose_facts(std::move(set.facts), options.choice, options.seed, source);
   set.unsplit_relations = unsplit_relations(set.facts);
+}
+
+/// Where ParaRel's halves lie when `path` means ParaRel; nothing for a file of our own format.
+std::optional<PararelPlace> pararel_place(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return pararel_folder(path);
+  std::optional<PararelPlace> place = pararel_file(path);
+  if (!place) return std::nullopt;
+  // A file of our own may lie in such a folder, too: its first object tells.
+  std::vector<FactProblem> problems;
+  ProblemSink sink(problems, false);
+  bool ours = false;
+  read_json_lines(
+      path, sink,
+      [&](const json& object, int64_t) {
+        ours = object.contains("relation");
+        throw LineError{"the first is enough"};
+      },
+      [] { return true; });
+  if (ours) place.reset();
+  return place;
 }
 
 }  // namespace
@@ -140,9 +177,8 @@ FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& opti
   check(options);
   FactSet set;
   ProblemSink sink(set.problems, options.strict);
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    read_pararel(path, options, sink, set);
+  if (const auto place = pararel_place(path)) {
+    read_pararel(*place, options, sink, set);
   } else {
     // So many bad lines and not one fact: some other kind of file, of whatever size.
     constexpr size_t kHopeless = 100'000;
@@ -165,39 +201,10 @@ FactSet parse_facts(std::string_view text, const std::string& source,
   return set;
 }
 
-std::vector<Fact> limit_facts(std::vector<Fact> facts, int64_t limit, uint64_t seed) {
-  if (limit <= 0 || std::cmp_less_equal(facts.size(), limit)) return facts;
-  std::unordered_map<std::string, int64_t> sizes;
-  for (const Fact& fact : facts) ++sizes[fact.relation];
-  std::vector<std::pair<uint64_t, std::string>> order;  // ties, if ever, by name
-  for (const auto& [relation, size] : sizes) {
-    order.emplace_back(seeded_number(seed, relation), relation);
-  }
-  std::ranges::sort(order);
-
-  std::unordered_set<std::string> whole;
-  int64_t left = limit;
-  auto next = order.begin();
-  for (; next != order.end() && sizes.at(next->second) <= left; ++next) {
-    left -= sizes.at(next->second);
-    whole.insert(next->second);
-  }
-  // Facts fewer than the limit were given back above, so there is a next relation.
-  const std::string& last = next->second;
-  std::vector<std::pair<uint64_t, size_t>> sample;
-  for (size_t i = 0; i < facts.size(); ++i) {
-    const Fact& fact = facts[i];
-    if (fact.relation != last) continue;
-    sample.emplace_back(seeded_number(seed, fact_key(fact.relation, fact.subject, fact.object)), i);
-  }
-  std::ranges::sort(sample);
-  std::vector<bool> sampled(facts.size(), false);
-  for (int64_t i = 0; i < left; ++i) sampled[sample[static_cast<size_t>(i)].second] = true;
-  std::vector<Fact> taken;
-  for (size_t i = 0; i < facts.size(); ++i) {
-    if (sampled[i] || whole.contains(facts[i].relation)) taken.push_back(std::move(facts[i]));
-  }
-  return taken;
+std::vector<std::filesystem::path> fact_places(const std::filesystem::path& path) {
+  const std::optional<PararelPlace> place = pararel_place(path);
+  if (!place) return {path};
+  return {place->facts, place->patterns};
 }
 
 std::vector<std::string> unsplit_relations(std::span<const Fact> facts) {

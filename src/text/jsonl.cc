@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engram/base/lines.h"
 #include "engram/error.h"
@@ -11,6 +12,20 @@ namespace {
 
 using nlohmann::json;
 
+/// A name that comes twice in `line`'s object would overwrite the first one's value.
+json parse_once(std::string_view line) {
+  std::set<std::string> names;
+  return json::parse(line, [&](int depth, json::parse_event_t event, const json& parsed) {
+    if (depth == 1 && event == json::parse_event_t::key) {
+      const auto& name = parsed.get_ref<const std::string&>();
+      if (!names.insert(name).second) {
+        throw LineError{"got " + in_quotes(name) + " twice, expected each name once"};
+      }
+    }
+    return true;
+  });
+}
+
 json parse_object(std::string_view line) {
   const size_t bad = invalid_utf8(line);
   if (bad != std::string_view::npos) {
@@ -18,7 +33,7 @@ json parse_object(std::string_view line) {
                     ", expected UTF-8"};
   }
   try {
-    json object = json::parse(line);
+    json object = parse_once(line);
     if (object.is_object()) return object;
     throw LineError{"got a JSON " + std::string(object.type_name()) + ", expected a JSON object"};
   } catch (const json::parse_error& error) {
@@ -27,6 +42,14 @@ json parse_object(std::string_view line) {
   } catch (const json::exception&) {  // a number that no double holds
     throw LineError{"not usable JSON, expected a JSON object"};
   }
+}
+
+/// "{...}," stands in the middle of a list, whose last object alone would be a line of its own.
+bool is_piece_of_list(std::string_view line) {
+  const size_t end = line.find_last_not_of(" \t\r\n");
+  const size_t begin = line.find_first_not_of(" \t");
+  if (end == std::string_view::npos || line[end] != ',' || line[begin] != '{') return false;
+  return json::accept(line.substr(begin, end - begin));
 }
 
 }  // namespace
@@ -42,37 +65,148 @@ void ProblemSink::skipped(const std::string& file, int64_t line, const std::stri
 
 namespace {
 
-void use_lines(LineReader& lines, const std::string& source, ProblemSink& sink,
-               const UseObject& use, const std::function<bool()>& stop) {
-  std::string line;
-  for (int64_t number = 1; lines.next(line); ++number) {
-    std::string_view text = line;
-    if (number == 1 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // byte order mark
-    try {
-      if (lines.length() > kLongestLine) {
-        throw LineError{"got a line of " + std::to_string(lines.length()) +
-                        " bytes, expected at most " + std::to_string(kLongestLine)};
+constexpr std::string_view kBlanks = " \t\r\n\v\f";
+
+/// Takes the objects of one source, line by line or out of one array.
+class ObjectReader {
+ public:
+  ObjectReader(LineReader& lines, const std::string& source, ProblemSink& sink,
+               const UseObject& use, const std::function<bool()>& stop)
+      : lines_(lines), source_(source), sink_(sink), use_(use), stop_(stop) {}
+
+  void read() {
+    if (lines_.rest().starts_with("\xEF\xBB\xBF")) lines_.take(3);  // byte order mark
+    if (next_byte() == '[') read_array();
+    read_lines();
+  }
+
+ private:
+  /// The first byte that is no blank, counting lines; 0 at the end.
+  char next_byte() {
+    for (std::string_view rest = lines_.rest(); !rest.empty(); rest = lines_.rest()) {
+      const size_t blanks = std::min(rest.find_first_not_of(kBlanks), rest.size());
+      pass(rest.substr(0, blanks));
+      if (blanks < rest.size()) return rest[blanks];
+    }
+    return 0;
+  }
+  void pass(std::string_view text) {
+    number_ += std::ranges::count(text, '\n');
+    lines_.take(text.size());
+  }
+
+  void read_lines() {
+    std::string line;
+    for (; !stopped_ && lines_.next(line); ++number_) {
+      if (is_piece_of_list(line)) {
+        throw InputError(where(number_) +
+                         ": got an object with a comma behind it, a piece of a JSON array; "
+                         "expected one object a line, or a file that is one array of objects");
       }
-      if (!is_blank(text)) use(parse_object(text), number);
-    } catch (const LineError& error) {
-      sink.malformed(source, number, error.message);
-      if (stop && stop()) return;
+      use(line, lines_.length(), number_);
     }
   }
-}
+
+  /// One array of objects, over however many lines: what stands between its commas is an object
+  /// each. Only one of them is held in memory.
+  void read_array() {
+    const int64_t first = number_;
+    pass(lines_.rest().substr(0, 1));
+    if (next_byte() == ']') return pass(lines_.rest().substr(0, 1));
+    while (!stopped_) {
+      if (next_byte() == 0) throw_unended(first);
+      const int64_t start = number_;
+      const char end = read_element();
+      if (end == 0) throw_unended(first);
+      if (is_blank(element_)) {
+        report(start, "got nothing between two commas of an array, expected a JSON object");
+      } else {
+        use(element_, length_, start);
+      }
+      if (end == ']') return;
+    }
+  }
+  [[noreturn]] void throw_unended(int64_t first) const {
+    throw InputError(where(number_) + ": got the end of the file inside the JSON array of line " +
+                     std::to_string(first) + ", expected its ]");
+  }
+
+  /// Into element_, up to a comma or bracket of the array itself, which is passed and returned; 0:
+  /// the file ends before.
+  char read_element() {
+    element_.clear();
+    length_ = 0;
+    int64_t depth = 0;
+    bool quoted = false;
+    bool escaped = false;
+    for (std::string_view rest = lines_.rest(); !rest.empty(); rest = lines_.rest()) {
+      size_t at = 0;
+      bool ended = false;
+      for (; at < rest.size(); ++at) {
+        const char c = rest[at];
+        if (quoted) {
+          quoted = escaped || c != '"';
+          escaped = !escaped && c == '\\';
+          continue;
+        }
+        ended = depth == 0 && (c == ',' || c == ']');
+        if (ended) break;
+        if (c == '"') quoted = true;
+        if (c == '{' || c == '[') ++depth;
+        if (c == '}' || c == ']') --depth;
+      }
+      element_ += rest.substr(0, std::min(at, kLongestLine - element_.size()));
+      length_ += at;
+      const char end = ended ? rest[at] : '\0';
+      pass(rest.substr(0, at + (ended ? 1 : 0)));
+      if (ended) return end;
+    }
+    return 0;
+  }
+
+  void use(std::string_view text, size_t length, int64_t number) {
+    try {
+      if (length > kLongestLine) {
+        throw LineError{"got a line of " + std::to_string(length) + " bytes, expected at most " +
+                        std::to_string(kLongestLine)};
+      }
+      if (!is_blank(text)) use_(parse_object(text), number);
+    } catch (const LineError& error) {
+      report(number, error.message);
+    }
+  }
+  void report(int64_t number, const std::string& message) {
+    sink_.malformed(source_, number, message);
+    stopped_ = stop_ && stop_();
+  }
+  [[nodiscard]] std::string where(int64_t number) const {
+    return source_ + ":" + std::to_string(number);
+  }
+
+  LineReader& lines_;
+  const std::string& source_;
+  ProblemSink& sink_;
+  const UseObject& use_;
+  const std::function<bool()>& stop_;
+  int64_t number_ = 1;  ///< of the line that is read
+  bool stopped_ = false;
+  std::string element_;
+  size_t length_ = 0;
+};
 
 }  // namespace
 
 void read_json_lines(const std::filesystem::path& path, ProblemSink& sink, const UseObject& use,
                      const std::function<bool()>& stop) {
   LineReader lines(path, kLongestLine);
-  use_lines(lines, path.string(), sink, use, stop);
+  const std::string source = path.string();
+  ObjectReader(lines, source, sink, use, stop).read();
 }
 
 void parse_json_lines(std::string_view text, const std::string& source, ProblemSink& sink,
                       const UseObject& use) {
   LineReader lines = LineReader::of_text(text, kLongestLine);
-  use_lines(lines, source, sink, use, {});
+  ObjectReader(lines, source, sink, use, {}).read();
 }
 
 std::string text_value(const json& value, const std::string& what) {

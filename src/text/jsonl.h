@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engram/text/facts.h"
+#include "text/pararel_folders.h"
 
 namespace engram {
 
@@ -41,7 +42,8 @@ class ProblemSink {
 /// Takes a line's JSON object and its number from 1. May throw LineError.
 using UseObject = std::function<void(const nlohmann::json&, int64_t)>;
 
-/// Calls `use` with every line's object; blank lines are passed over. Lines that are no object, and
+/// Calls `use` with every line's object, or with the objects of one JSON array, whose line is the
+/// one where they begin; blank lines are passed over. Lines that are no object, and
 /// LineErrors that `use` throws, go to `sink`. Holds one line at a time. Ends early when `stop`
 /// says so (asked after every bad line). Throws FileError, Interrupted, and what the sink throws.
 void read_json_lines(const std::filesystem::path& path, ProblemSink& sink, const UseObject& use,
@@ -77,8 +79,12 @@ std::string fact_key(const std::string& relation, const std::string& subject,
 /// in which one text's place does not hang on which others there are.
 uint64_t seeded_number(uint64_t seed, std::string_view text);
 
-/// The ParaRel folder's facts with their prompts, into `set` (src/text/pararel.cc).
-void read_pararel(const std::filesystem::path& folder, const FactSetOptions& options,
-                  ProblemSink& sink, FactSet& set);
+/// Throws InputError unless each of `wanted` is one of `known`, the relations of `source`.
+void check_relations(const std::vector<std::string>& wanted,
+                     const std::vector<std::string>& known, const std::string& source);
+
+/// ParaRel's facts with their prompts, into `set` (src/text/pararel.cc).
+void read_pararel(const PararelPlace& place, const FactSetOptions& options, ProblemSink& sink,
+                  FactSet& set);
 
 }  // namespace engram

@@ -194,10 +194,9 @@ std::vector<Pattern> read_patterns(const fs::path& path, ProblemSink& sink) {
   return patterns;
 }
 
-void read_relation(const fs::path& folder, const std::string& relation,
-                   const FactSetOptions& options, ProblemSink& sink, FactSet& set) {
-  const fs::path facts_path = folder / "facts" / (relation + ".jsonl");
-  const fs::path patterns_path = folder / "patterns" / (relation + ".jsonl");
+void read_relation(const fs::path& facts_path, const fs::path& patterns_path,
+                   const std::string& relation, const FactSetOptions& options, ProblemSink& sink,
+                   FactSet& set) {
   const bool has_patterns = fs::exists(patterns_path);
   std::vector<Pattern> patterns;
   if (has_patterns) patterns = read_patterns(patterns_path, sink);
@@ -277,28 +276,36 @@ bool numeric_less(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-void read_pararel(const fs::path& folder, const FactSetOptions& options, ProblemSink& sink,
+void read_pararel(const PararelPlace& place, const FactSetOptions& options, ProblemSink& sink,
                   FactSet& set) {
-  std::error_code error;
-  for (const char* part : {"facts", "patterns"}) {
-    if (!fs::is_directory(folder / part, error)) {
-      throw InputError(folder.string() + ": got a folder without " + part +
-                       "/, expected a ParaRel folder with facts/ and patterns/, or a .jsonl file");
-    }
-  }
+  const std::map<std::string, fs::path> facts = relation_files(place.facts);
+  const std::map<std::string, fs::path> patterns = relation_files(place.patterns);
   std::vector<std::string> relations;
-  auto entries = fs::directory_iterator(folder / "facts", error);
-  if (error) {
-    throw FileError((folder / "facts").string() + ": cannot read the folder: " + error.message());
-  }
-  for (const fs::directory_entry& entry : entries) {
-    if (entry.path().extension() == ".jsonl" && !entry.is_directory(error)) {
-      relations.push_back(entry.path().stem().string());
-    }
-  }
+  for (const auto& [relation, path] : facts) relations.push_back(relation);
   std::ranges::sort(relations, numeric_less);
+  const std::vector<std::string>& wanted = options.choice.relations;
+  if (place.relation.empty()) {
+    check_relations(wanted, relations, place.facts.string());
+  } else if (!facts.contains(place.relation)) {
+    throw InputError((patterns.at(place.relation)).string() +
+                     ": got patterns without their facts, expected these in " +
+                     (place.facts / (place.relation + ".jsonl")).string());
+  } else {
+    relations = {place.relation};
+    check_relations(wanted, relations, facts.at(place.relation).string());
+  }
   for (const std::string& relation : relations) {
-    read_relation(folder, relation, options, sink, set);
+    if (!wanted.empty() && std::ranges::find(wanted, relation) == wanted.end()) continue;
+    const auto found = patterns.find(relation);
+    read_relation(facts.at(relation),
+                  found == patterns.end() ? place.patterns / (relation + ".jsonl") : found->second,
+                  relation, options, sink, set);
+  }
+  if (!place.relation.empty() || !wanted.empty()) return;
+  for (const auto& [relation, path] : patterns) {
+    if (facts.contains(relation)) continue;
+    sink.skipped(path.string(), 0, "got patterns without facts, expected facts of " + relation +
+                                       " in " + place.facts.string());
   }
 }
 

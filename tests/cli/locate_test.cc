@@ -151,14 +151,14 @@ TEST_F(LocateCommand, ProblemsOfTheFactsAskedForComeFirst) {
     }
   }
   write_text(facts_, text);
-  const Outcome outcome = locate({"--limit", "2"});
+  const Outcome outcome = locate({"--limit", "2", "--limit-order", "whole"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const size_t heading =
       outcome.out.find("1 fact skipped, 30 lines of the fact set not usable:\n  ");
   ASSERT_NE(heading, std::string::npos) << outcome.out;
   const size_t fact = outcome.out.find("zebra", heading);
   EXPECT_LT(fact, outcome.out.find("not valid JSON", heading)) << outcome.out;
-  const Outcome machine = locate({"--limit", "2", "--json"});
+  const Outcome machine = locate({"--limit", "2", "--limit-order", "whole", "--json"});
   EXPECT_NE(machine.err.find("1 fact skipped, 30 lines"), std::string::npos) << machine.err;
   std::vector<json> problems;
   for (const std::string& line : lines_of(machine.out)) {

@@ -1,6 +1,7 @@
 // Runs in one file, as a user has them: killed, interrupted, resumed, sharded, merged, refused.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <map>
@@ -9,6 +10,7 @@
 #include "cli/program.h"
 #include "engram/store/run_store.h"
 #include "neurons/random.h"
+#include "support/packed.h"
 
 namespace engram::testing {
 namespace {
@@ -66,10 +68,15 @@ std::vector<std::string> with(std::vector<std::string> arguments,
 /// Every experiment on the tiny model, with the shipped model's texts.
 std::vector<std::string> reproduce(const std::string& facts, const std::string& run,
                                    const std::vector<std::string>& more = {}) {
-  return with({"reproduce", tiny_model(), "--facts", facts, "--run", run, "--draws", "2",
-               "--stability-facts", "1", "--update-facts", "2", "--text-positions", "20", "--texts",
-               kModel + "/texts", "--corpus", kModel + "/corpus.txt"},
-              more);
+  std::vector<std::string> all =
+      with({"reproduce", tiny_model(), "--facts", facts, "--run", run, "--draws", "2",
+            "--stability-facts", "1", "--update-facts", "2", "--text-positions", "20", "--texts",
+            kModel + "/texts"},
+           more);
+  if (std::ranges::find(more, "--corpus") == more.end()) {
+    all.insert(all.end(), {"--corpus", kModel + "/corpus.txt"});
+  }
+  return all;
 }
 
 std::string difference(const std::string& a, const std::string& b) {
@@ -250,6 +257,61 @@ TEST_F(Reproduce, LocateWithARunFindsTheSameNeurons) {
   // Read again from the file, bit for bit.
   const Outcome again = run_engram(kept);
   EXPECT_EQ(stored.out, again.out);
+}
+
+TEST_F(Reproduce, EveryProblemThatIsCountedStandsInTheTable) {
+  // The message used to count broken lines, too, which the table and the report did not have.
+  const std::string facts = tiny_facts(folder_, 2, 3);
+  const std::string unknown =
+      R"({"relation":"P0","subject":"France","object":"\u6f22zebra","prompts":["The [MASK]."]})";
+  write_text(facts, read_text(facts) + "not json\n" + unknown + "\n{\"relation\":\"P0\"}\n");
+  const std::string run = folder_.file("run.db");
+  const Outcome outcome =
+      run_engram(reproduce(facts, run, {"--only", "locate", "--relations", "P0,P1", "--json"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("3 facts or lines of "), std::string::npos) << outcome.err;
+  EXPECT_EQ(Json::parse(outcome.out).at("problems"), 3);
+  RunStore store = RunStore::open(run, RunStore::Mode::kRead);
+  const std::vector<Row> rows = store.read("problem");
+  ASSERT_EQ(rows.size(), 3U);
+  std::vector<std::string> messages;
+  for (const Row& row : rows) messages.push_back(std::get<std::string>(row.at(2)));
+  EXPECT_NE(messages[0].find("zebra"), std::string::npos) << messages[0];
+  EXPECT_NE(messages[1].find("not valid JSON"), std::string::npos) << messages[1];
+  EXPECT_NE(messages[2].find("got no \"subject\""), std::string::npos) << messages[2];
+  const std::string page = folder_.file("page.html");
+  const std::string tables = folder_.file("page.md");
+  ASSERT_EQ(run_engram({"report", run, "-o", page, "--markdown", tables}).code, 0);
+  EXPECT_NE(read_text(tables).find("facts and lines that could not be used | 3 |"),
+            std::string::npos)
+      << read_text(tables);
+}
+
+TEST_F(Reproduce, APackedCorpusGivesTheSameContent) {
+  // sample_corpus() used to read the packed bytes as text.
+  const std::string facts = tiny_facts(folder_, 2, 3);
+  const std::string corpus = folder_.file("corpus.txt");
+  const std::string text = read_text(kModel + "/corpus.txt");
+  write_text(corpus, text);
+  const std::vector<std::string> more = {"--only", "effects", "--corpus"};
+  ASSERT_EQ(run_engram(reproduce(facts, folder_.file("plain.db"), with(more, {corpus}))).code, 0);
+  for (const auto& [name, pack] :
+       std::map<std::string, std::string (*)(const std::string&)>{{"a.xz", xz_packed},
+                                                                  {"a.gz", gz_packed},
+                                                                  {"a.zst", zst_packed}}) {
+    write_text(folder_.file(name), pack(text));
+    const std::string run = folder_.file(name + ".db");
+    const Outcome outcome =
+        run_engram(reproduce(facts, run, with(more, {folder_.file(name)})));
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(difference(folder_.file("plain.db"), run), "") << name;
+  }
+  write_text(folder_.file("cut.gz"), gz_packed(text).substr(0, 1000));
+  const Outcome cut =
+      run_engram(reproduce(facts, folder_.file("cut.db"), with(more, {folder_.file("cut.gz")})));
+  EXPECT_EQ(cut.code, 3);
+  EXPECT_EQ(lines_of(cut.err).size(), 1U) << cut.err;
+  EXPECT_NE(cut.err.find("damaged or truncated .gz file"), std::string::npos) << cut.err;
 }
 
 TEST_F(Reproduce, InterveneWithARun) {

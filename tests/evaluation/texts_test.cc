@@ -14,7 +14,7 @@
 #include "engram/error.h"
 #include "engram/evaluation/top_texts.h"
 #include "neurons/random.h"
-#include "support/xz.h"
+#include "support/packed.h"
 
 namespace engram {
 namespace {

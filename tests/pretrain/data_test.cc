@@ -11,7 +11,7 @@
 #include "pretrain/corpus.h"
 #include "pretrain/random.h"
 #include "pretrain/sampler.h"
-#include "support/xz.h"
+#include "support/packed.h"
 #include "tiny_data.h"
 
 namespace engram::pretrain {

@@ -8,7 +8,7 @@
 
 #include "engram/base/lines.h"
 #include "engram/error.h"
-#include "support/xz.h"
+#include "support/packed.h"
 
 namespace engram {
 namespace {
@@ -101,6 +101,12 @@ TEST_F(Distant, FoldersWithoutAFilePerRelationAreRefused) {
   EXPECT_EQ(distant_files(folder_)[0].relation, "P36");
   write("P36.jsonl.xz", testing::xz_packed(kGood));
   EXPECT_THROW(distant_files(folder_), InputError);
+  fs::remove(folder_ / "P36.jsonl.xz");
+  write("P37.jsonl.gz", testing::gz_packed(kGood));
+  write("P38.jsonl.zst", testing::zst_packed(kGood));
+  EXPECT_EQ(distant_files(folder_).size(), 4U);
+  write("P39.jsonl.bz2", "BZh9");  // not passed over: refused when it is read
+  EXPECT_EQ(distant_files(folder_).size(), 5U);
 }
 
 TEST_F(Distant, LinesAreCutAtTheBoundAndToldByTheirLength) {

@@ -162,9 +162,74 @@ TEST(Facts, ASetWithoutAFactIsRefused) {
   EXPECT_TRUE(contains(message, "facts.jsonl:1")) << message;
 }
 
+TEST(Facts, AnArrayIsReadObjectByObject) {
+  // One object a line inside brackets used to give the last one alone.
+  const std::vector<std::string> arrays = {
+      "[\n" + kParis + ",\n" + kMadrid + ",\n" + kFrench + "\n]\n",
+      "\xEF\xBB\xBF[" + kParis + "," + kMadrid + "," + kFrench + "]",
+      "\n [\n" + kParis + "\n,\n" + kMadrid + "\r\n, " + kFrench + " ]"};
+  const std::vector<std::vector<std::string>> lines = {{"2", "3", "4"}, {"1", "1", "1"},
+                                                       {"3", "5", "6"}};
+  for (size_t a = 0; a < arrays.size(); ++a) {
+    const FactSet set = parse_facts(arrays[a], "f.json");
+    EXPECT_TRUE(set.problems.empty());
+    ASSERT_EQ(set.facts.size(), 3U) << a;
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(set.facts[i].origin, "f.json:" + lines[a][i]);
+    EXPECT_EQ(fact_to_json(set.facts[0]), fact_to_json(parse_facts(kParis, "x").facts[0]));
+  }
+  // Brackets, commas and quotes in texts, and an object over several lines.
+  const std::string spread =
+      "[{\"relation\": \"P1\",\n \"subject\": \"a \\\"]},{ b\",\n \"object\": \"o\",\n"
+      " \"prompts\": [\"one, [MASK]\",\n  \"two: [MASK]\"]},\n" +
+      kParis + "]";
+  const FactSet set = parse_facts(spread, "f.json");
+  ASSERT_EQ(set.facts.size(), 2U);
+  EXPECT_EQ(set.facts[0].subject, "a \"]},{ b");
+  EXPECT_EQ(set.facts[0].prompts.size(), 2U);
+  EXPECT_EQ(set.facts[1].origin, "f.json:6");
+}
+
+TEST(Facts, NothingInOrBehindAnArrayIsLostSilently) {
+  const auto problems = [](const std::string& text) {
+    std::vector<std::pair<int64_t, std::string>> found;
+    for (const FactProblem& problem : parse_facts(text, "f.json").problems) {
+      found.emplace_back(problem.line, problem.message);
+    }
+    return found;
+  };
+  EXPECT_EQ(problems("[\n" + kParis + ",\n7,\n]").size(), 2U) << "a number, and nothing";
+  EXPECT_EQ(problems("[" + kParis + "]\n" + kMadrid).size(), 0U) << "lines behind are read, too";
+  EXPECT_EQ(problems("[" + kParis + "] junk\n").size(), 1U);
+  EXPECT_EQ(parse_facts("[" + kParis + "]\n" + kMadrid, "f").facts.size(), 2U);
+  EXPECT_EQ(message_of("[\n" + kParis + ",\n" + kMadrid + ","),
+            "facts.jsonl:3: got the end of the file inside the JSON array of line 1, expected its "
+            "]");
+  EXPECT_TRUE(contains(message_of("[]"), "no usable fact"));
+  // A piece of an array, or an object that holds one: its last object alone would be a line.
+  for (const std::string& start : {std::string("{\"facts\": [\n"), std::string()}) {
+    const std::string message = message_of(start + kParis + ",\n" + kMadrid + "\n");
+    EXPECT_TRUE(contains(message, "a piece of a JSON array")) << message;
+  }
+  // One element is bounded like a line.
+  const std::string huge = "[" + kParis + ",\"" + std::string(2 << 20, 'x') + "\"," + kMadrid + "]";
+  EXPECT_EQ(problems(huge).size(), 1U);
+  EXPECT_EQ(parse_facts(huge, "f").facts.size(), 2U);
+}
+
+TEST(Facts, ANameThatComesTwiceInALineIsRefused) {
+  const std::string twice =
+      R"({"relation":"P1","subject":"a","object":"o","prompts":["[MASK]"],"subject":"b"})";
+  FactSetOptions strict;
+  strict.strict = true;
+  EXPECT_TRUE(contains(message_of(twice, strict), "got \"subject\" twice")) << message_of(twice);
+}
+
 TEST(Facts, OptionsThatCannotBeMeantAreRefused) {
   FactSetOptions options;
-  options.limit = -1;
+  options.choice.limit = -1;
+  EXPECT_THROW((void)parse_facts(kParis, "a", options), UsageError);
+  options = {};
+  options.choice.per_relation = -1;
   EXPECT_THROW((void)parse_facts(kParis, "a", options), UsageError);
   for (const double share : {-0.1, 1.1, std::numeric_limits<double>::quiet_NaN()}) {
     options = {};
@@ -205,6 +270,75 @@ TEST(Facts, RepeatedPromptsNameThePrompt) {
       << message_of(text, strict);
 }
 
+std::vector<Fact> whole(const std::vector<Fact>& facts, int64_t limit, uint64_t seed) {
+  return choose_facts(facts, {.limit = limit, .order = LimitOrder::kWhole}, seed, "facts");
+}
+
+std::map<std::string, int> sizes_of(const std::vector<Fact>& facts) {
+  std::map<std::string, int> sizes;
+  for (const Fact& fact : facts) ++sizes[fact.relation];
+  return sizes;
+}
+
+TEST(ChooseFacts, ALimitGivesOneToEachRelationInTurn) {
+  const std::vector<Fact> all = staircase(4);  // P1, P2, P2, P3, P3, P3, P4, ...
+  using Sizes = std::map<std::string, int>;
+  const auto spread = [&](int64_t limit, uint64_t seed) {
+    return choose_facts(all, {.limit = limit}, seed, "facts");
+  };
+  EXPECT_EQ(sizes_of(spread(3, 0)), (Sizes{{"P1", 1}, {"P2", 1}, {"P3", 1}}));
+  EXPECT_EQ(sizes_of(spread(6, 0)), (Sizes{{"P1", 1}, {"P2", 2}, {"P3", 2}, {"P4", 1}}));
+  EXPECT_EQ(sizes_of(spread(9, 0)), (Sizes{{"P1", 1}, {"P2", 2}, {"P3", 3}, {"P4", 3}}));
+  EXPECT_EQ(spread(10, 0).size(), 10U);
+  EXPECT_EQ(spread(11, 0).size(), 10U);
+  const std::vector<std::string> every = keys(all);
+  std::set<std::vector<std::string>> choices;
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    for (int64_t limit = 1; limit < 10; ++limit) {
+      const std::vector<std::string> chosen = keys(spread(limit, seed));
+      EXPECT_EQ(chosen, keys(spread(limit, seed)));
+      EXPECT_TRUE(std::ranges::is_sorted(chosen, {}, [&](const std::string& key) {
+        return std::ranges::find(every, key) - every.begin();
+      })) << "the order of the file is kept";
+      std::vector<std::string> more = keys(spread(limit + 1, seed));
+      std::vector<std::string> fewer = chosen;
+      std::ranges::sort(more);
+      std::ranges::sort(fewer);
+      EXPECT_TRUE(std::ranges::includes(more, fewer));
+    }
+    choices.insert(keys(spread(6, seed)));
+  }
+  EXPECT_GT(choices.size(), 1U) << "which facts of a relation are taken is a seeded choice";
+}
+
+TEST(ChooseFacts, RelationsAndAShareOfEach) {
+  const std::vector<Fact> all = staircase(5);
+  using Sizes = std::map<std::string, int>;
+  EXPECT_EQ(sizes_of(choose_facts(all, {.relations = {"P5", "P2"}}, 0, "f")),
+            (Sizes{{"P2", 2}, {"P5", 5}}));
+  EXPECT_EQ(sizes_of(choose_facts(all, {.per_relation = 2}, 0, "f")),
+            (Sizes{{"P1", 1}, {"P2", 2}, {"P3", 2}, {"P4", 2}, {"P5", 2}}));
+  EXPECT_EQ(sizes_of(choose_facts(
+                all, {.relations = {"P4", "P5"}, .per_relation = 3, .limit = 5}, 0, "f")),
+            (Sizes{{"P4", 3}, {"P5", 2}}));
+  try {
+    (void)choose_facts(all, {.relations = {"P2", "P36"}}, 0, "facts.jsonl");
+    FAIL() << "expected an InputError";
+  } catch (const InputError& error) {
+    EXPECT_STREQ(error.what(),
+                 "facts.jsonl: got no fact of the relation \"P36\", expected one of P1, P2, P3, P4, "
+                 "P5");
+  }
+  FactSetOptions options;
+  options.choice.relations = {"P37"};
+  const FactSet set = parse_facts(kParis + "\n" + kFrench, "facts.jsonl", options);
+  ASSERT_EQ(set.facts.size(), 1U);
+  EXPECT_EQ(set.facts[0].relation, "P37");
+  EXPECT_EQ(parse_limit_order("whole"), LimitOrder::kWhole);
+  EXPECT_EQ(parse_limit_order("spread"), LimitOrder::kSpread);
+  EXPECT_THROW((void)parse_limit_order("file"), UsageError);
+}
+
 TEST(LimitFacts, TakesWholeRelationsAndASampleOfTheNext) {
   const std::vector<Fact> all = staircase(12);
   const std::vector<std::string> every = keys(all);
@@ -212,7 +346,7 @@ TEST(LimitFacts, TakesWholeRelationsAndASampleOfTheNext) {
   std::set<std::string> sampled;
   for (int64_t limit = 1; limit < static_cast<int64_t>(all.size()) + 3; ++limit) {
     for (uint64_t seed = 0; seed < 5; ++seed) {
-      const std::vector<Fact> some = limit_facts(all, limit, seed);
+      const std::vector<Fact> some = whole(all, limit, seed);
       ASSERT_EQ(some.size(), std::min(all.size(), static_cast<size_t>(limit)));
       std::map<std::string, size_t> sizes;
       for (const Fact& fact : some) ++sizes[fact.relation];
@@ -228,11 +362,11 @@ TEST(LimitFacts, TakesWholeRelationsAndASampleOfTheNext) {
         ASSERT_NE(at, every.end());
         ++at;
       }
-      EXPECT_EQ(keys(limit_facts(all, limit, seed)), chosen) << "the same seed, the same choice";
+      EXPECT_EQ(keys(whole(all, limit, seed)), chosen) << "the same seed, the same choice";
       if (limit == 20) choices.insert(chosen);
       if (limit == 1) sampled.insert(chosen.front());
       // A smaller limit takes a part of what a larger one takes.
-      std::vector<std::string> more = keys(limit_facts(all, limit + 1, seed));
+      std::vector<std::string> more = keys(whole(all, limit + 1, seed));
       std::vector<std::string> fewer = chosen;
       std::ranges::sort(more);
       std::ranges::sort(fewer);
@@ -241,7 +375,7 @@ TEST(LimitFacts, TakesWholeRelationsAndASampleOfTheNext) {
   }
   EXPECT_GT(choices.size(), 1U) << "other seeds, other choices";
   EXPECT_GT(sampled.size(), 1U);
-  EXPECT_EQ(keys(limit_facts(all, 0, 1)), every);
+  EXPECT_EQ(keys(whole(all, 0, 1)), every);
 }
 
 TEST(UnsplitRelations, AreThoseWithoutAHeldOutPrompt) {
@@ -256,8 +390,8 @@ TEST(LimitFacts, TheOrderOfTheRelationsDoesNotMatter) {
   std::vector<Fact> facts = staircase(8);
   std::vector<Fact> reversed(facts.rbegin(), facts.rend());
   for (uint64_t seed = 0; seed < 8; ++seed) {
-    std::vector<std::string> a = keys(limit_facts(facts, 10, seed));
-    std::vector<std::string> b = keys(limit_facts(reversed, 10, seed));
+    std::vector<std::string> a = keys(whole(facts, 10, seed));
+    std::vector<std::string> b = keys(whole(reversed, 10, seed));
     std::ranges::sort(a);
     std::ranges::sort(b);
     EXPECT_EQ(a, b);

@@ -206,6 +206,111 @@ TEST_F(PararelTest, MissingHalfOrNoFactIsRefused) {
   }
 }
 
+/// Facts and patterns of P9 and P36, as the folders of a published checkout.
+class PararelCheckout : public PararelTest {
+ protected:
+  void move_to(const std::string& facts, const std::string& patterns) {
+    for (const char* relation : {"P9", "P36"}) {
+      add_fact(relation, "A", "b");
+      add_pattern(relation, "[X] lies in [Y].", "lie", "lie-in");
+    }
+    for (const auto& [from, to] : {std::pair<std::string, std::string>{"facts", facts},
+                                   std::pair<std::string, std::string>{"patterns", patterns}}) {
+      fs::create_directories((folder_ / to).parent_path());
+      fs::rename(folder_ / from, folder_ / to);
+    }
+  }
+  static std::string refusal(const fs::path& path) {
+    try {
+      (void)read_facts(path);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  static std::vector<std::string> relations(const fs::path& path) {
+    std::vector<std::string> names;
+    for (const Fact& fact : read_facts(path).facts) names.push_back(fact.relation);
+    return names;
+  }
+};
+
+const std::vector<std::pair<std::string, std::string>> kPublished = {
+    {"data/trex_lms_vocab", "data/pattern_data/graphs_json"},
+    {"data/LAMA/raw_data/TREx", "data/PARAREL/raw_data/patterns"}};
+
+TEST_F(PararelCheckout, AnyFolderOfItLeadsToBothHalves) {
+  for (const auto& [facts, patterns] : kPublished) {
+    move_to(facts, patterns);
+    std::set<fs::path> places = {folder_, folder_ / ""};
+    for (const std::string& half : {facts, patterns}) {
+      for (fs::path part = half; !part.empty(); part = part.parent_path()) {
+        places.insert(folder_ / part);
+      }
+    }
+    for (const fs::path& place : places) {
+      EXPECT_EQ(relations(place), (std::vector<std::string>{"P9", "P36"})) << place;
+    }
+    for (const std::string& half : {facts, patterns}) {
+      EXPECT_EQ(relations(folder_ / half / "P36.jsonl"), std::vector<std::string>{"P36"}) << half;
+    }
+    const fs::path before = fs::current_path();
+    fs::current_path(folder_ / facts);
+    EXPECT_EQ(relations("P9.jsonl"), std::vector<std::string>{"P9"});
+    EXPECT_EQ(relations("."), (std::vector<std::string>{"P9", "P36"}));
+    fs::current_path(before);
+    TearDown();
+    SetUp();
+  }
+}
+
+TEST_F(PararelCheckout, AMissingHalfIsNamed) {
+  for (const auto& [facts, patterns] : kPublished) {
+    for (const bool without_facts : {true, false}) {
+      move_to(facts, patterns);
+      fs::remove_all(folder_ / (without_facts ? facts : patterns));
+      const std::string there = without_facts ? patterns : facts;
+      const std::string missing = (folder_ / (without_facts ? facts : patterns)).string();
+      for (const fs::path& place : {folder_, folder_ / there}) {
+        EXPECT_NE(refusal(place).find("expected these in " + missing), std::string::npos)
+            << refusal(place);
+      }
+      TearDown();
+      SetUp();
+    }
+  }
+  EXPECT_NE(refusal(fs::path(::testing::TempDir())).find("ParaRel folder"), std::string::npos);
+}
+
+TEST_F(PararelCheckout, AFileAloneSaysWhatIsMissing) {
+  move_to("facts", "patterns");
+  EXPECT_EQ(relations(folder_ / "facts" / "P36.jsonl"), std::vector<std::string>{"P36"});
+  fs::copy(folder_ / "facts" / "P36.jsonl", folder_ / "P36.jsonl");
+  const std::string fact = refusal(folder_ / "P36.jsonl");
+  EXPECT_NE(fact.find("P36.jsonl:1: got ParaRel's facts without their patterns"),
+            std::string::npos)
+      << fact;
+  fs::copy(folder_ / "patterns" / "P9.jsonl", folder_ / "P9.jsonl");
+  EXPECT_NE(refusal(folder_ / "P9.jsonl").find("patterns without their facts"), std::string::npos);
+  // A file of our own among them is no ParaRel.
+  std::ofstream(folder_ / "facts" / "own.jsonl")
+      << R"({"relation":"P1","subject":"s","object":"o","prompts":["[MASK]"]})" << "\n";
+  EXPECT_EQ(relations(folder_ / "facts" / "own.jsonl"), std::vector<std::string>{"P1"});
+}
+
+TEST_F(PararelCheckout, RelationsAloneAreReadAndPatternsWithoutFactsAreListed) {
+  move_to("facts", "patterns");
+  add_pattern("P7", "[X] sings [Y].", "sing", "sing");
+  FactSet set = read_facts(folder_);
+  ASSERT_EQ(set.problems.size(), 1U);
+  EXPECT_EQ(fs::path(set.problems[0].file).filename(), "P7.jsonl");
+  EXPECT_EQ(set.problems[0].message.substr(0, 26), "got patterns without facts");
+  set = read_facts(folder_, {.choice = {.relations = {"P36"}}});
+  ASSERT_EQ(set.facts.size(), 1U);
+  EXPECT_EQ(set.facts[0].relation, "P36");
+  EXPECT_THROW((void)read_facts(folder_, {.choice = {.relations = {"P7"}}}), InputError);
+}
+
 fs::path real_pararel() {
   const char* shared = std::getenv("ENGRAM_SHARED");  // NOLINT(concurrency-mt-unsafe)
   const fs::path root =

@@ -16,7 +16,7 @@ struct TextPositionOptions {
   uint64_t seed = 0;
 };
 
-/// Positions of ordinary text (plain or .xz) for masked pseudo-perplexity, exp(mean -log P):
+/// Positions of ordinary text (plain or packed) for masked pseudo-perplexity, exp(mean -log P):
 /// prompts with one token masked, which is the answer. Lines are drawn by their length in bytes and
 /// then a token of the line, so that all tokens, pieces of words and punctuation too, have about
 /// the same chance; special and unknown ones are left out, and no position comes twice. A line that

@@ -54,7 +54,7 @@ struct TopTexts {
 /// Called now and then from the calling thread with the lines and words done so far.
 using TopTextsProgress = std::function<void(int64_t lines, int64_t words)>;
 
-/// Streams through a text file, plain or .xz, one sentence or paragraph per line, and keeps the
+/// Streams through a text file, plain or packed, one sentence or paragraph per line, and keeps the
 /// texts on which each neuron's activation at any token (nothing is masked) is largest and
 /// smallest. A line that is too long for the model is cut between sentences. A text that stands
 /// there several times counts once as long as it is among those kept. Memory does not grow with

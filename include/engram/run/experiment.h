@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -24,7 +25,7 @@ namespace engram {
 /// Everything about a run that changes what it contains; all of it is part of the identity.
 struct RunOptions {
   uint64_t seed = 0;
-  int64_t limit = 0;            ///< of the fact set, 0: all; and as FactSetOptions
+  FactChoice choice;            ///< of the fact set; and as FactSetOptions
   double held_out_share = 0.3;  ///< as FactSetOptions
   std::string device = "cpu";   ///< type of the device
   SelectionOptions baseline;    ///< selection of the activation baseline
@@ -53,7 +54,9 @@ struct PromptSize {
 /// ones. Texts are kept, token ids are made when asked for.
 class RunFacts {
  public:
-  RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config);
+  /// `unread`: what was left out when the facts were read.
+  RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config,
+           std::vector<FactProblem> unread = {});
 
   /// Relations that have a usable fact, in the order of the fact set.
   [[nodiscard]] const std::vector<std::string>& relations() const { return relations_; }
@@ -72,7 +75,12 @@ class RunFacts {
   }
   /// The mean of it over all usable facts.
   [[nodiscard]] const PromptSize& mean_size() const { return mean_size_; }
+  /// Facts that cannot be used, then lines that could not be read as facts.
   [[nodiscard]] const std::vector<FactProblem>& problems() const { return problems_; }
+  /// The first of them, those of facts.
+  [[nodiscard]] std::span<const FactProblem> fact_problems() const {
+    return std::span(problems_).first(of_facts_);
+  }
 
  private:
   std::vector<Fact> facts_;
@@ -85,6 +93,7 @@ class RunFacts {
   std::vector<PromptSize> sizes_;
   PromptSize mean_size_;
   std::vector<FactProblem> problems_;
+  size_t of_facts_ = 0;
 };
 
 /// Neuron sets of a whole run, read from its store once (src/run/sets.h).

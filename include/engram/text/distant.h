@@ -24,8 +24,8 @@ struct DistantFile {
   std::filesystem::path path;
 };
 
-/// The files RELATION.jsonl and RELATION.jsonl.xz of a folder, by relation. Throws FileError (no
-/// folder), InputError (a relation that has both, or no such file at all).
+/// The files RELATION.jsonl of a folder, plain or packed (RELATION.jsonl.xz), by relation. Throws
+/// FileError (no folder), InputError (a relation that has two, or no such file at all).
 std::vector<DistantFile> distant_files(const std::filesystem::path& folder);
 
 /// Reads such a file line by line and holds one line at a time. Lines that cannot be used, and a

@@ -30,10 +30,24 @@ struct FactProblem {
 /// "FILE:LINE: MESSAGE"; without the line where the file as a whole is meant.
 std::string problem_text(const FactProblem& problem);
 
+/// How a limit shares itself out over the relations.
+enum class LimitOrder {
+  kSpread,  ///< "spread": the same number of every relation, as far as they have so many
+  kWhole,   ///< "whole": relations in seeded order, whole while they fit, then a part of the next
+};
+
+/// Which facts of a set are taken.
+struct FactChoice {
+  std::vector<std::string> relations = {};  ///< these alone; empty: all
+  int64_t per_relation = 0;            ///< at most so many of each relation; 0: all
+  int64_t limit = 0;                   ///< and so many in all; 0: all
+  LimitOrder order = LimitOrder::kSpread;
+};
+
 struct FactSetOptions {
   bool strict = false;  ///< throw InputError at the first malformed line instead of listing it
-  int64_t limit = 0;    ///< so many facts, as limit_facts() takes them; 0: all
-  uint64_t seed = 0;    ///< of the choices that `limit` and the ParaRel split make
+  FactChoice choice = {};  ///< as choose_facts() makes it
+  uint64_t seed = 0;    ///< of the choice and of the ParaRel split
   /// ParaRel: share of the patterns held out at most, in whole groups of one extended_lemma and its
   /// near-copies, as long as kLocatingPrompts remain; 0: none.
   double held_out_share = 0.3;
@@ -50,20 +64,32 @@ struct FactSet {
   std::vector<std::string> unsplit_relations;
 };
 
-/// Reads a .jsonl file of facts (docs/formats.md) or a ParaRel folder with facts/ and patterns/.
-/// Lines of any length are read one at a time; one above 1 MiB is malformed. Repeated facts and
-/// ParaRel relations without patterns are listed, never thrown. Throws FileError; InputError when
-/// there is not a single fact, or with `strict` at the first malformed line; UsageError for a
-/// negative limit or a share outside 0..1; Interrupted.
+/// Reads a file of facts (docs/formats.md), one a line or in one JSON array, packed or not; or
+/// ParaRel: its folder with facts/ and patterns/, a checkout of it or of the paper's code, a folder
+/// in one of these, or one relation's file, which finds its other half. Lines of any length are
+/// read one at a time; one above 1 MiB is malformed. Repeated facts and ParaRel relations without
+/// patterns are listed, never thrown. Throws FileError; InputError when there is not a single fact,
+/// for a relation that is not there, for a piece of another format, or with `strict` at the first
+/// malformed line; UsageError for a negative limit or a share outside 0..1; Interrupted.
 FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& options = {});
 
 /// The same for the text of a .jsonl file; `source` is named in messages.
 FactSet parse_facts(std::string_view text, const std::string& source,
                     const FactSetOptions& options = {});
 
-/// `limit` of `facts` (all if there are fewer, or if it is 0): relations in seeded order, whole
-/// while they fit, then a seeded sample of the next one. The order of `facts` is kept.
-std::vector<Fact> limit_facts(std::vector<Fact> facts, int64_t limit, uint64_t seed);
+/// The facts of `choice`, in the order of `facts`. Which facts of a relation are taken is a seeded
+/// choice of each relation for itself that does not hang on their order; more are always the fewer
+/// and others. `spread` gives one to each relation in turn, in the order of their first facts.
+/// Throws InputError for a relation that `facts`, which come from `source`, do not have.
+std::vector<Fact> choose_facts(std::vector<Fact> facts, const FactChoice& choice, uint64_t seed,
+                               const std::string& source);
+
+/// "spread" or "whole"; UsageError otherwise.
+LimitOrder parse_limit_order(std::string_view name);
+std::string_view limit_order_name(LimitOrder order);
+
+/// Where read_facts() reads: the file, or the two folders of ParaRel. Nothing is read yet.
+std::vector<std::filesystem::path> fact_places(const std::filesystem::path& path);
 
 /// The relations of `facts`, by first appearance, none of whose facts has a held-out prompt.
 std::vector<std::string> unsplit_relations(std::span<const Fact> facts);

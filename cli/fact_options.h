@@ -1,0 +1,21 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "engram/text/facts.h"
+
+namespace engram::cli {
+
+/// Adds --facts, required.
+void add_facts_option(CLI::App& command, std::string& facts);
+
+/// Adds --relations, --per-relation, --limit and --limit-order; `verb` is what is done with the
+/// facts chosen ("Take"). `choice` must outlive `command`.
+void add_choice_options(CLI::App& command, FactChoice& choice, const std::string& verb);
+
+/// The choice as members of a JSON report.
+void add_choice(const FactChoice& choice, nlohmann::ordered_json& out);
+
+}  // namespace engram::cli
