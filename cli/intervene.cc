@@ -5,8 +5,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/intervene_facts.h"
 #include "cli/fact_options.h"
+#include "cli/intervene_facts.h"
 #include "cli/paths.h"
 #include "cli/reproduce.h"
 #include "engram/base/file.h"
@@ -196,8 +196,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
   }
   run.command = "engram intervene " + options.model + " --do " + operation;
   run.outputs = {{"--out", options.out}};
-  perform_run(std::move(run), [&](const RunContext& context, const RunSummary&,
-                                  const FactSet&) {
+  perform_run(std::move(run), [&](const RunContext& context, const RunSummary&, const FactSet&) {
     const EffectReport report = replay_effects(context, operation, e.bootstrap);
     Json out = {{"schema", "engram.intervene/1"}, {"version", ENGRAM_VERSION}};
     out["model"] = options.model;

@@ -123,8 +123,8 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
                      " usable facts of " + options.facts + " is in " + options.neurons);
   }
   std::set<FactKey> chosen;
-  for (const Fact& fact : choose_facts(std::move(candidates), options.choice, options.common.seed,
-                                       options.neurons)) {
+  for (const Fact& fact :
+       choose_facts(std::move(candidates), options.choice, options.common.seed, options.neurons)) {
     chosen.insert(key_of(fact));
   }
   std::vector<Fact> manipulated;

@@ -157,8 +157,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   // Before the model is loaded: another run's file is refused at once.
   RunStore store = RunStore::open(options.run, RunStore::Mode::kContinue, identity);
   const LoadedModel loaded = load_model(options.model, options.common);
-  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(),
-                       set.problems);
+  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(), set.problems);
   const auto unusable = static_cast<int64_t>(facts.problems().size());
   if (unusable > 0) {
     note(options.common, format_count(unusable) + " facts or lines of " + options.facts +

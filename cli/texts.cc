@@ -220,8 +220,9 @@ void add_texts_command(CLI::App& app) {
   command->add_option("--neurons", options->neurons, "LAYER:NEURON,... (both from 0). Required.")
       ->type_name("LIST")
       ->required();
-  add_path(*command, "--corpus", options->corpus,
-           "Text, one sentence or paragraph per line, plain or packed. Default: corpus.txt of MODEL.")
+  add_path(
+      *command, "--corpus", options->corpus,
+      "Text, one sentence or paragraph per line, plain or packed. Default: corpus.txt of MODEL.")
       ->type_name("FILE");
   add_integer(*command, "--top", options->top, 1, 10'000,
               "Texts to keep for each neuron and end. Default: 10.");

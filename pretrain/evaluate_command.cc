@@ -152,8 +152,7 @@ void add_evaluate(CLI::App& app) {
   cli::add_path(*command, "--patterns", o->patterns, "ParaRel's folder patterns/");
   cli::add_path(*command, "--wikitext", o->wikitext,
                 "WikiText-2's folder, with valid.txt, test.txt");
-  count("--limit", o->limit, 0, kMost,
-        "At most so many facts, spread over the relations; 0: all");
+  count("--limit", o->limit, 0, kMost, "At most so many facts, spread over the relations; 0: all");
   count("--window", o->window, 8, 4096, "Tokens of a window of WikiText-2");
   count("--perplexity-tokens", o->perplexity_tokens, 0, kMost,
         "Tokens of a file to be masked, a seeded sample; 0: all");

@@ -104,9 +104,7 @@ class Packed : public TextBytes {
 
  protected:
   /// More packed bytes; none: the file ends here.
-  std::string_view fill() {
-    return std::string_view(packed_).substr(0, from_->read(packed_));
-  }
+  std::string_view fill() { return std::string_view(packed_).substr(0, from_->read(packed_)); }
   [[noreturn]] void damaged(const std::string& why) const {
     throw InputError(from_->path().string() + ": got a damaged or truncated " + ending_ +
                      " file (" + why + ")");
@@ -228,8 +226,8 @@ class ZstdFile : public Packed {
  public:
   explicit ZstdFile(std::unique_ptr<Stream> from)
       : Packed(std::move(from), ".zst"), stream_(ZSTD_createDStream()) {
-    if (stream_ == nullptr || ZSTD_isError(ZSTD_DCtx_setParameter(
-                                  stream_, ZSTD_d_windowLogMax, kMostWindowLog)) != 0U) {
+    if (stream_ == nullptr ||
+        ZSTD_isError(ZSTD_DCtx_setParameter(stream_, ZSTD_d_windowLogMax, kMostWindowLog)) != 0U) {
       throw InternalError("libzstd cannot be set up");
     }
   }

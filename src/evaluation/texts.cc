@@ -152,15 +152,28 @@ bool masks_object(TextKind kind, TextMask mask) {
   return mask == TextMask::kObject || (mask == TextMask::kReleased && kind == TextKind::kBoth);
 }
 
+/// The object's token for one mask; nothing for an object of several tokens or none.
+std::optional<int64_t> object_token(const MaskedText& masked, const FactTexts& texts,
+                                    const Tokenizer& tokenizer) {
+  try {
+    const std::vector<int64_t> ids = answer_ids(tokenizer, masked.text, texts.object, "text");
+    if (ids.size() == 1) return ids.front();
+  } catch (const InputError&) {  // the vocabulary cannot write it
+  }
+  return std::nullopt;
+}
+
 /// The masked text as token ids; nothing where the vocabulary cannot write it.
 std::optional<Probe> encode(const MaskedText& masked, bool object, const FactTexts& texts,
                             const Tokenizer& tokenizer) {
   constexpr int64_t kAnyLength = std::numeric_limits<int32_t>::max();
   try {
     Probe probe;
-    // Only the activations count: any other word has one mask, whatever tokens it has.
-    probe.answer = object ? answer_ids(tokenizer, masked.text, texts.object, "text")
-                          : std::vector<int64_t>{tokenizer.mask_id()};
+    // Any other word has one mask, whatever tokens it has; what is asked for there is the object.
+    probe.answer = object
+                       ? answer_ids(tokenizer, masked.text, texts.object, "text")
+                       : std::vector<int64_t>{
+                             object_token(masked, texts, tokenizer).value_or(tokenizer.mask_id())};
     TokenizedPrompt encoded = encode_prompt(
         tokenizer, masked.text, static_cast<int64_t>(probe.answer.size()), kAnyLength, "text");
     probe.ids = std::move(encoded.ids);
@@ -358,6 +371,7 @@ TextProbes text_probes(const FactTexts& texts, std::span<const std::string> name
           ++count.too_long;
         } else {
           ++count.texts;
+          result.asked.push_back(probe->answer.front() != tokenizer.mask_id());
           result.probes.push_back(std::move(*probe));
         }
       }
@@ -366,25 +380,32 @@ TextProbes text_probes(const FactTexts& texts, std::span<const std::string> name
   return result;
 }
 
-ActivationSums text_activations(const Model& model, std::span<const TextProbes> facts,
-                                std::span<const std::vector<std::vector<NeuronId>>> sets,
-                                const MeasureOptions& options) {
+TextActivations text_activations(const Model& model, std::span<const TextProbes> facts,
+                                 std::span<const std::vector<std::vector<NeuronId>>> sets,
+                                 const MeasureOptions& options) {
   constexpr size_t kProbes = 256;  // of one call: bounds the activations that are held
+  // Batches of measure() are cut by its budget: one of our own keeps the last bit.
+  const MeasureOptions fixed{options.threads, int64_t{1} << 30U};
   struct Owner {
     const Probe* probe;
     size_t fact, count;
+    bool asked;
   };
   std::vector<Owner> owners;
-  ActivationSums sums(facts.size());
+  TextActivations result;
+  result.sums.resize(facts.size());
+  result.odds.resize(facts.size());
   for (size_t fact = 0; fact < facts.size(); ++fact) {
     for (const auto& set : sets[fact]) {
       check_exist(model.config(), set);
-      sums[fact].emplace_back(facts[fact].counts.size(), set.empty() ? std::nan("") : 0.0);
+      result.sums[fact].emplace_back(facts[fact].counts.size(), set.empty() ? std::nan("") : 0.0);
+      result.odds[fact].emplace_back(facts[fact].counts.size());
     }
     size_t probe = 0;
     for (size_t count = 0; count < facts[fact].counts.size(); ++count) {
       for (int64_t i = 0; i < facts[fact].counts[count].texts; ++i) {
-        owners.push_back({&facts[fact].probes[probe++], fact, count});
+        owners.push_back({&facts[fact].probes[probe], fact, count, facts[fact].asked[probe]});
+        ++probe;
       }
     }
   }
@@ -396,6 +417,7 @@ ActivationSums text_activations(const Model& model, std::span<const TextProbes> 
     std::vector<Probe> probes;
     for (const Owner& owner : part) probes.push_back(*owner.probe);
     const at::Tensor all = mask_activations(model, probes, options);
+    const std::vector<Answered> answers = measure(model, probes, {}, {}, fixed).before;
     for (size_t i = 0; i < part.size(); ++i) {
       const float* a =
           all.const_data_ptr<float>() + static_cast<int64_t>(i) * model.config().neurons();
@@ -404,11 +426,19 @@ ActivationSums text_activations(const Model& model, std::span<const TextProbes> 
         double sum = 0;
         const std::vector<NeuronId>& set = sets[owner.fact][s];
         for (const NeuronId id : set) sum += a[id.layer * d_ff + id.neuron];
-        sums[owner.fact][s][owner.count] += sum / static_cast<double>(set.size());
+        const double mean = sum / static_cast<double>(set.size());
+        result.sums[owner.fact][s][owner.count] += mean;
+        if (!owner.asked || set.empty() || !std::isfinite(answers[i].log_odds)) continue;
+        OddsSums& odds = result.odds[owner.fact][s][owner.count];
+        odds.texts += 1;
+        odds.x += answers[i].log_odds;
+        odds.y += mean;
+        odds.xx += answers[i].log_odds * answers[i].log_odds;
+        odds.xy += answers[i].log_odds * mean;
       }
     }
   }
-  return sums;
+  return result;
 }
 
 }  // namespace engram

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 
 #include "engram/error.h"
 #include "report/published.h"
@@ -124,8 +125,9 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
 ReportTable contrast_table(const ReportInput& input, const Activations& all) {
   ReportTable table = make_table(
       "texts-contrast", "Does the neuron respond to the fact?",
-      "Head and tail together against either alone. If a matched mask closes the gap, the neuron "
-      "responds to the kind of masked word.",
+      "Head and tail together against either alone. The fair comparison masks the tail in both; "
+      "where "
+      "another word is masked in a text with head and tail, the fact is not asked.",
       "Mean activation on texts with head and tail minus that on the others, over facts that have "
       "both, in the same draws of the bootstrap.",
       {{"head and tail minus", CellFormat::kText},
@@ -185,6 +187,133 @@ ReportTable contrast_table(const ReportInput& input, const Activations& all) {
                           number_cell(pair.paper)});
   }
   if (table.rows.empty()) table.skipped = "no fact has texts of two kinds";
+  return table;
+}
+
+/// Of a fact's texts of two kinds: sums of squares and products of the activation y, the kind k (1:
+/// head and tail) and the log-odds x around the fact's means.
+struct Within {
+  double kk = 0, xx = 0, kx = 0, ky = 0, xy = 0;
+};
+struct OfTexts {
+  double texts = 0, x = 0, y = 0, xx = 0, xy = 0;
+};
+Within within(const OfTexts& both, const OfTexts& other) {
+  const double n = both.texts + other.texts;
+  const double x = both.x + other.x;
+  const double y = both.y + other.y;
+  return {both.texts * other.texts / n, both.xx + other.xx - x * x / n, both.x - both.texts * x / n,
+          both.y - both.texts * y / n, both.xy + other.xy - x * y / n};
+}
+
+using Odds =
+    std::map<std::pair<std::string, std::string>, std::map<int64_t, std::array<OfTexts, 3>>>;
+
+/// Sums of the run's table; random draws are averaged, so that they count as one set.
+Odds read_odds(const ReportInput& input) {
+  Odds all;
+  std::map<std::tuple<std::string, std::string, int64_t>, double> draws;
+  const Table& table = run_table("text_odds");
+  const size_t fact = table.column("fact"), source = table.column("source"),
+               kind = table.column("kind"), mask = table.column("mask"),
+               texts = table.column("texts"), x = table.column("log_odds"),
+               y = table.column("activation"), xx = table.column("log_odds_squared"),
+               xy = table.column("product");
+  for_rows(input.run, "text_odds", {}, [&](const Cells& row) {
+    const auto* found = std::ranges::find(kSources, row.text(source));
+    if (found == kSources.end()) return;
+    const auto s = static_cast<size_t>(found - kSources.begin());
+    const std::pair<std::string, std::string> place{row.text(kind), row.text(mask)};
+    OfTexts& of = all[place][row.integer(fact)][s];
+    double& before =
+        draws[{place.first + " " + place.second, std::string(row.text(source)), row.integer(fact)}];
+    const auto average = [&](double& mean, double value) { mean += (value - mean) / (before + 1); };
+    average(of.texts, row.real(texts));
+    average(of.x, row.real(x));
+    average(of.y, row.real(y));
+    average(of.xx, row.real(xx));
+    average(of.xy, row.real(xy));
+    before += 1;
+  });
+  return all;
+}
+
+/// Does the kind of text say anything about the activation beyond the answer's log-odds?
+ReportTable regression_table(const ReportInput& input) {
+  ReportTable table = make_table(
+      "texts-regression", "Beyond the answer's log-odds",
+      "Texts with head and tail also make the answer more probable at the mask. Does their kind "
+      "still predict the activation at equal log-odds of the answer?",
+      "Least squares over texts within facts: activation = the fact's mean + b [head and tail] + c "
+      "log-odds of the answer at the mask. Difference: b without the log-odds; at equal log-odds: "
+      "b with them. Intervals resample relations, then facts with the same object together. Only "
+      "texts with as many masks as the answer has tokens.",
+      {{"head and tail minus", CellFormat::kText},
+       {"masked", CellFormat::kText},
+       {"facts", CellFormat::kCount}});
+  for (const char* title : kSourceTitles) {
+    table.columns.push_back({std::string(title) + ": difference", CellFormat::kSigned});
+    table.columns.push_back({std::string(title) + ": at equal log-odds", CellFormat::kSigned});
+    table.columns.push_back({std::string(title) + ": per unit of log-odds", CellFormat::kSigned});
+  }
+  struct Pair {
+    const char* mask;
+    const char* other_kind;
+    const char* other_mask;
+    const char* title;
+    const char* masked;
+  };
+  constexpr std::array<Pair, 4> kPairs = {
+      Pair{"released", "tail", "object", "tail only", "the tail in both"},
+      {"released", "head", "released", "head only", "as released"},
+      {"name", "head", "name", "head only", "a name in both"},
+      {"word", "head", "released", "head only", "a random word in both"}};
+  constexpr size_t kSumsOfOne = 5;
+  const Odds all = read_odds(input);
+  for (const Pair& pair : kPairs) {
+    const auto both = all.find({"both", pair.mask});
+    const auto other = all.find({pair.other_kind, pair.other_mask});
+    if (both == all.end() || other == all.end()) continue;
+    FactSums sums(input.facts, kSources.size() * kSumsOfOne);
+    double facts = 0;
+    for (const auto& [id, a] : both->second) {
+      const auto b = other->second.find(id);
+      if (b == other->second.end()) continue;
+      for (size_t s = 0; s < kSources.size(); ++s) {
+        if (a[s].texts == 0 || b->second[s].texts == 0) continue;
+        const Within w = within(a[s], b->second[s]);
+        const std::span<double> of = sums.of(id).subspan(s * kSumsOfOne, kSumsOfOne);
+        of[0] += w.kk;
+        of[1] += w.xx;
+        of[2] += w.kx;
+        of[3] += w.ky;
+        of[4] += w.xy;
+        facts += s == 0 ? 1 : 0;
+      }
+    }
+    if (facts == 0) continue;
+    const std::vector<Interval> found = bootstrap(
+        sums.sums(), kSources.size() * 3,
+        [](std::span<const std::vector<double>> drawn, std::span<double> out) {
+          constexpr double kCollinear = 1e-9;
+          const std::vector<double> total = total_of(drawn);
+          for (size_t s = 0; s < kSources.size(); ++s) {
+            const double* t = total.data() + s * kSumsOfOne;
+            const double full = t[0] * t[1];
+            const double rest = full - t[2] * t[2];
+            const double scale = rest > kCollinear * full ? rest : 0;
+            out[s * 3] = ratio(t[3], t[0]);
+            out[s * 3 + 1] = ratio(t[1] * t[3] - t[2] * t[4], scale);
+            out[s * 3 + 2] = ratio(t[0] * t[4] - t[2] * t[3], scale);
+          }
+        },
+        input.options.bootstrap);
+    std::vector<ReportCell> row = {text_cell(pair.title), text_cell(pair.masked),
+                                   number_cell(facts)};
+    for (const Interval& one : found) row.push_back(interval_cell(one));
+    table.rows.push_back(std::move(row));
+  }
+  if (table.rows.empty()) table.skipped = "no fact has texts of two kinds that ask for its object";
   return table;
 }
 
@@ -294,6 +423,7 @@ ReportSection texts_section(const ReportInput& input) {
     section.blocks.emplace_back(std::move(table));
     if (!chart.categories.empty()) section.blocks.emplace_back(std::move(chart));
     section.blocks.emplace_back(contrast_table(input, all));
+    section.blocks.emplace_back(regression_table(input));
   }
   ReportExamples found = examples(input);
   if (found.examples.empty()) {

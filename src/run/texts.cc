@@ -63,8 +63,8 @@ class TextsExperiment : public FactExperiment {
     }
     std::vector<std::vector<std::vector<NeuronId>>> sets;
     for (const TextFact& fact : facts) sets.push_back(fact.sets);
-    const ActivationSums sums = text_activations(run.model, probes, sets, run.measure);
-    std::vector<TableRows> rows = rows_of(facts, probes, sums);
+    const TextActivations found = text_activations(run.model, probes, sets, run.measure);
+    std::vector<TableRows> rows = rows_of(facts, probes, found);
     if (part == 0) rows.push_back(problem_rows(relation));
     return rows;
   }
@@ -126,8 +126,9 @@ class TextsExperiment : public FactExperiment {
 
   static std::vector<TableRows> rows_of(const std::vector<TextFact>& facts,
                                         const std::vector<TextProbes>& probes,
-                                        const ActivationSums& sums) {
+                                        const TextActivations& found) {
     TableRows activations{"text_activation", {}};
+    TableRows odds{"text_odds", {}};
     TableRows counts{"text_count", {}};
     for (size_t f = 0; f < facts.size(); ++f) {
       for (size_t c = 0; c < probes[f].counts.size(); ++c) {
@@ -139,11 +140,16 @@ class TextsExperiment : public FactExperiment {
         for (size_t s = 0; s < facts[f].sets.size() && one.texts > 0; ++s) {
           activations.rows.push_back({facts[f].id, facts[f].names[s].source, kind, mask,
                                       count(facts[f].names[s].draw), count(one.texts),
-                                      real(sums[f][s][c])});
+                                      real(found.sums[f][s][c])});
+          const OddsSums& o = found.odds[f][s][c];
+          if (o.texts == 0) continue;
+          odds.rows.push_back({facts[f].id, facts[f].names[s].source, kind, mask,
+                               count(facts[f].names[s].draw), count(o.texts), real(o.x), real(o.y),
+                               real(o.xx), real(o.xy)});
         }
       }
     }
-    return {std::move(activations), std::move(counts)};
+    return {std::move(activations), std::move(odds), std::move(counts)};
   }
 
   [[nodiscard]] TableRows problem_rows(std::string_view relation) const {

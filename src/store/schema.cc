@@ -219,6 +219,19 @@ std::vector<Table> make_tables() {
        {"draw", kInt, "of random sets, from 0"},
        {"texts", kInt, ""},
        {"sum", kReal, "of the mean activation of the set's neurons"}});
+  add("text_odds", 5,
+      "sums over the texts of text_activation that ask for the object, for the regression of the "
+      "activation on the object's log-odds at the mask",
+      {{"fact", kInt, "", "fact"},
+       {"source", kText, "as in text_activation"},
+       {"kind", kText, ""},
+       {"mask", kText, ""},
+       {"draw", kInt, ""},
+       {"texts", kInt, "with as many masks as the object has tokens"},
+       {"log_odds", kReal, "sum"},
+       {"activation", kReal, "sum of the mean over the set's neurons"},
+       {"log_odds_squared", kReal, "sum"},
+       {"product", kReal, "sum of log-odds times activation"}});
   add("text_count", 3, "what became of the texts of facts that have texts of both and of head",
       {{"fact", kInt, "", "fact"},
        {"kind", kText, "as in text_activation"},

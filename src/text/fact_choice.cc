@@ -78,8 +78,8 @@ std::vector<Fact> keep(std::vector<Fact> facts, const std::vector<bool>& taken) 
 
 }  // namespace
 
-void check_relations(const std::vector<std::string>& wanted,
-                     const std::vector<std::string>& known, const std::string& source) {
+void check_relations(const std::vector<std::string>& wanted, const std::vector<std::string>& known,
+                     const std::string& source) {
   constexpr size_t kMostNames = 60;
   for (const std::string& relation : wanted) {
     if (std::ranges::find(known, relation) != known.end()) continue;

@@ -80,8 +80,8 @@ std::string fact_key(const std::string& relation, const std::string& subject,
 uint64_t seeded_number(uint64_t seed, std::string_view text);
 
 /// Throws InputError unless each of `wanted` is one of `known`, the relations of `source`.
-void check_relations(const std::vector<std::string>& wanted,
-                     const std::vector<std::string>& known, const std::string& source);
+void check_relations(const std::vector<std::string>& wanted, const std::vector<std::string>& known,
+                     const std::string& source);
 
 /// ParaRel's facts with their prompts, into `set` (src/text/pararel.cc).
 void read_pararel(const PararelPlace& place, const FactSetOptions& options, ProblemSink& sink,

@@ -304,8 +304,9 @@ void read_pararel(const PararelPlace& place, const FactSetOptions& options, Prob
   if (!place.relation.empty() || !wanted.empty()) return;
   for (const auto& [relation, path] : patterns) {
     if (facts.contains(relation)) continue;
-    sink.skipped(path.string(), 0, "got patterns without facts, expected facts of " + relation +
-                                       " in " + place.facts.string());
+    sink.skipped(path.string(), 0,
+                 "got patterns without facts, expected facts of " + relation + " in " +
+                     place.facts.string());
   }
 }
 

@@ -79,8 +79,8 @@ TEST_F(Lines, WhatBreaksOffOrIsDamagedIsSaidInOneMessage) {
     for (const size_t size : {size_t{12}, whole.size() / 2, whole.size() - 1}) {
       const fs::path file = write("cut", whole.substr(0, size));
       const std::string message = refusal(file);
-      EXPECT_EQ(message, file.string() + ": got a damaged or truncated " + ending +
-                             " file (it breaks off)")
+      EXPECT_EQ(message,
+                file.string() + ": got a damaged or truncated " + ending + " file (it breaks off)")
           << size;
     }
     std::string flipped = whole;

@@ -68,11 +68,10 @@ std::vector<std::string> with(std::vector<std::string> arguments,
 /// Every experiment on the tiny model, with the shipped model's texts.
 std::vector<std::string> reproduce(const std::string& facts, const std::string& run,
                                    const std::vector<std::string>& more = {}) {
-  std::vector<std::string> all =
-      with({"reproduce", tiny_model(), "--facts", facts, "--run", run, "--draws", "2",
-            "--stability-facts", "1", "--update-facts", "2", "--text-positions", "20", "--texts",
-            kModel + "/texts"},
-           more);
+  std::vector<std::string> all = with({"reproduce", tiny_model(), "--facts", facts, "--run", run,
+                                       "--draws", "2", "--stability-facts", "1", "--update-facts",
+                                       "2", "--text-positions", "20", "--texts", kModel + "/texts"},
+                                      more);
   if (std::ranges::find(more, "--corpus") == more.end()) {
     all.insert(all.end(), {"--corpus", kModel + "/corpus.txt"});
   }
@@ -295,14 +294,11 @@ TEST_F(Reproduce, APackedCorpusGivesTheSameContent) {
   write_text(corpus, text);
   const std::vector<std::string> more = {"--only", "effects", "--corpus"};
   ASSERT_EQ(run_engram(reproduce(facts, folder_.file("plain.db"), with(more, {corpus}))).code, 0);
-  for (const auto& [name, pack] :
-       std::map<std::string, std::string (*)(const std::string&)>{{"a.xz", xz_packed},
-                                                                  {"a.gz", gz_packed},
-                                                                  {"a.zst", zst_packed}}) {
+  for (const auto& [name, pack] : std::map<std::string, std::string (*)(const std::string&)>{
+           {"a.xz", xz_packed}, {"a.gz", gz_packed}, {"a.zst", zst_packed}}) {
     write_text(folder_.file(name), pack(text));
     const std::string run = folder_.file(name + ".db");
-    const Outcome outcome =
-        run_engram(reproduce(facts, run, with(more, {folder_.file(name)})));
+    const Outcome outcome = run_engram(reproduce(facts, run, with(more, {folder_.file(name)})));
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     EXPECT_EQ(difference(folder_.file("plain.db"), run), "") << name;
   }

@@ -196,7 +196,8 @@ TEST_F(Texts, SumsAreThoseOfPlainForwards) {
     facts.push_back(text_probes(some_texts(), kNames, tokenizer(), model().config(), f));
     sets.push_back({{{0, static_cast<int32_t>(f)}, {2, 7}}, {}, {{1, 3}}});
   }
-  const ActivationSums sums = text_activations(model(), facts, sets, {2, 0});
+  const TextActivations found = text_activations(model(), facts, sets, {2, 0});
+  const ActivationSums& sums = found.sums;
   for (size_t f = 0; f < 3; ++f) {
     size_t next = 0;
     for (size_t c = 0; c < facts[f].counts.size(); ++c) {
@@ -215,15 +216,41 @@ TEST_F(Texts, SumsAreThoseOfPlainForwards) {
           }
         }
       }
+      // "Rome" has several tokens: it is asked for only where it is masked itself.
+      const bool object = facts[f].counts[c].mask == TextMask::kObject || c == 0;
+      const OddsSums& odds = found.odds[f][0][c];
+      EXPECT_EQ(odds.texts, object ? facts[f].counts[c].texts : 0);
+      if (object) {
+        const auto last = facts[f].probes.begin() + static_cast<std::ptrdiff_t>(next);
+        const std::vector<Probe> asked(last - facts[f].counts[c].texts, last);
+        double log_odds = 0;
+        for (const Answered& answer : measure(model(), asked, {}, {}).before) {
+          log_odds += answer.log_odds;
+        }
+        EXPECT_NEAR(odds.x, log_odds, 1e-4);
+        EXPECT_NEAR(odds.y, expected[0], 1e-5);
+        if (odds.texts == 1) {
+          EXPECT_NEAR(odds.xx, odds.x * odds.x, 1e-6 * odds.xx);
+          EXPECT_NEAR(odds.xy, odds.x * odds.y, 1e-6);
+        }
+      }
       EXPECT_NEAR(sums[f][0][c], expected[0], 1e-5);
       EXPECT_TRUE(std::isnan(sums[f][1][c]));
       EXPECT_NEAR(sums[f][2][c], expected[2], 1e-5);
     }
   }
-  const ActivationSums other = text_activations(model(), facts, sets, {5, 1 << 20});
+  const TextActivations second = text_activations(model(), facts, sets, {5, 1 << 20});
+  const ActivationSums& other = second.sums;
   for (size_t f = 0; f < facts.size(); ++f) {
     EXPECT_EQ(other[f][0], sums[f][0]);
     EXPECT_EQ(other[f][2], sums[f][2]);
+    for (size_t c = 0; c < facts[f].counts.size(); ++c) {
+      const OddsSums& a = found.odds[f][2][c];
+      const OddsSums& b = second.odds[f][2][c];
+      EXPECT_EQ(a.texts, b.texts);
+      EXPECT_EQ(a.x, b.x);
+      EXPECT_EQ(a.xy, b.xy);
+    }
   }
   sets[0][0] = {{0, 50}};
   EXPECT_THROW(text_activations(model(), facts, sets, {}), InputError);

@@ -557,6 +557,58 @@ TEST(TextTables, FactsCountTheSameAndDifferencesAreOverFactsWithBoth) {
   EXPECT_EQ(value(contrast, {"head only"}, "facts"), 1);
 }
 
+TEST(TextTables, TheRegressionKeepsTheLogOddsApartFromTheKind) {
+  TestRun run;
+  run.fact(0, "P19", "a", "x", 4, 0).fact(1, "P19", "b", "y", 4, 0);
+  run.add("text_activation", {{"fact", int64_t{0}},
+                              {"source", std::string("ig")},
+                              {"kind", std::string("both")},
+                              {"mask", std::string("released")},
+                              {"draw", int64_t{0}},
+                              {"texts", int64_t{2}},
+                              {"sum", 8.0}});
+  struct Sums {
+    int64_t texts;
+    double x, y, xx, xy;
+  };
+  const auto add = [&](int64_t fact, const std::string& source, const std::string& kind,
+                       const std::string& mask, int64_t draw, const Sums& sums) {
+    run.add("text_odds", {{"fact", fact},
+                          {"source", source},
+                          {"kind", kind},
+                          {"mask", mask},
+                          {"draw", draw},
+                          {"texts", sums.texts},
+                          {"log_odds", sums.x},
+                          {"activation", sums.y},
+                          {"log_odds_squared", sums.xx},
+                          {"product", sums.xy}});
+  };
+  // Worked out by hand: y = 1 + 2 k + x/2 on (k, x) = (1, 1), (1, 3), (0, 0), (0, 2) for the one
+  // fact, y = 5 + 2 k + x/2 on (1, 2), (0, 0), (0, 4) for the other. Without x the kind has (2.5 +
+  // 4/3) / (1 + 2/3) = 2.3.
+  add(0, "ig", "both", "released", 0, {2, 4, 8, 10, 17});
+  add(0, "ig", "tail", "object", 0, {2, 2, 3, 4, 4});
+  add(1, "ig", "both", "released", 0, {1, 2, 8, 4, 16});
+  add(1, "ig", "tail", "object", 0, {2, 4, 12, 16, 28});
+  // Two random draws of the one fact are averaged: y = 3 x and y = x.
+  for (const int64_t draw : {0, 1}) {
+    const double slope = draw == 0 ? 3 : 1;
+    add(0, "random-layer", "both", "released", draw, {2, 4, slope * 4, 10, slope * 10});
+    add(0, "random-layer", "tail", "object", draw, {2, 2, slope * 2, 4, slope * 4});
+  }
+  RunStore store = run.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& table = report_table(report, "texts-regression");
+  EXPECT_EQ(value(table, {"tail only"}, "facts"), 2);
+  EXPECT_NEAR(value(table, {"tail only"}, "knowledge neurons: difference"), 2.3, 1e-12);
+  EXPECT_NEAR(value(table, {"tail only"}, "knowledge neurons: at equal log-odds"), 2, 1e-12);
+  EXPECT_NEAR(value(table, {"tail only"}, "knowledge neurons: per unit of log-odds"), 0.5, 1e-12);
+  EXPECT_NEAR(value(table, {"tail only"}, "random: same layer: at equal log-odds"), 0, 1e-12);
+  EXPECT_NEAR(value(table, {"tail only"}, "random: same layer: per unit of log-odds"), 2, 1e-12);
+  EXPECT_TRUE(std::isnan(value(table, {"tail only"}, "activation baseline: at equal log-odds")));
+}
+
 // --- the whole -----------------------------------------------------------------------------------
 
 TEST(Report, TheSameRunGivesTheSameBytes) {

@@ -261,6 +261,17 @@ class Demo {
                                      {"draw", int64_t{0}},
                                      {"texts", int64_t{10}},
                                      {"sum", 10 * around(level, 0.1)}});
+        const double odds = 5 * mean.ig - 3;  // mean log-odds; their variance is 1
+        run_.add("text_odds", {{"fact", id},
+                               {"source", std::string(source)},
+                               {"kind", std::string(mean.kind)},
+                               {"mask", std::string(mean.mask)},
+                               {"draw", int64_t{0}},
+                               {"texts", int64_t{10}},
+                               {"log_odds", 10 * odds},
+                               {"activation", 10 * level},
+                               {"log_odds_squared", 10 * (odds * odds + 1)},
+                               {"product", 10 * (odds * level + 0.1)}});
       }
     }
   }

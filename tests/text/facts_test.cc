@@ -168,8 +168,8 @@ TEST(Facts, AnArrayIsReadObjectByObject) {
       "[\n" + kParis + ",\n" + kMadrid + ",\n" + kFrench + "\n]\n",
       "\xEF\xBB\xBF[" + kParis + "," + kMadrid + "," + kFrench + "]",
       "\n [\n" + kParis + "\n,\n" + kMadrid + "\r\n, " + kFrench + " ]"};
-  const std::vector<std::vector<std::string>> lines = {{"2", "3", "4"}, {"1", "1", "1"},
-                                                       {"3", "5", "6"}};
+  const std::vector<std::vector<std::string>> lines = {
+      {"2", "3", "4"}, {"1", "1", "1"}, {"3", "5", "6"}};
   for (size_t a = 0; a < arrays.size(); ++a) {
     const FactSet set = parse_facts(arrays[a], "f.json");
     EXPECT_TRUE(set.problems.empty());
@@ -318,16 +318,17 @@ TEST(ChooseFacts, RelationsAndAShareOfEach) {
             (Sizes{{"P2", 2}, {"P5", 5}}));
   EXPECT_EQ(sizes_of(choose_facts(all, {.per_relation = 2}, 0, "f")),
             (Sizes{{"P1", 1}, {"P2", 2}, {"P3", 2}, {"P4", 2}, {"P5", 2}}));
-  EXPECT_EQ(sizes_of(choose_facts(
-                all, {.relations = {"P4", "P5"}, .per_relation = 3, .limit = 5}, 0, "f")),
+  EXPECT_EQ(sizes_of(choose_facts(all, {.relations = {"P4", "P5"}, .per_relation = 3, .limit = 5},
+                                  0, "f")),
             (Sizes{{"P4", 3}, {"P5", 2}}));
   try {
     (void)choose_facts(all, {.relations = {"P2", "P36"}}, 0, "facts.jsonl");
     FAIL() << "expected an InputError";
   } catch (const InputError& error) {
-    EXPECT_STREQ(error.what(),
-                 "facts.jsonl: got no fact of the relation \"P36\", expected one of P1, P2, P3, P4, "
-                 "P5");
+    EXPECT_STREQ(
+        error.what(),
+        "facts.jsonl: got no fact of the relation \"P36\", expected one of P1, P2, P3, P4, "
+        "P5");
   }
   FactSetOptions options;
   options.choice.relations = {"P37"};
@@ -414,7 +415,8 @@ class ParaRel : public ::testing::Test {
     for (const std::string& pair : pairs) {
       const size_t bar = pair.find('|');
       file << R"({"sub_label":")" << pair.substr(0, bar) << R"(","obj_label":")"
-           << pair.substr(bar + 1) << R"(","uuid":"1"})" << "\n";
+           << pair.substr(bar + 1) << R"(","uuid":"1"})"
+           << "\n";
     }
   }
   /// Patterns as "text|extended-lemma".
@@ -423,7 +425,8 @@ class ParaRel : public ::testing::Test {
     for (const std::string& line : lines) {
       const size_t bar = line.find('|');
       file << R"({"pattern":")" << line.substr(0, bar) << R"(","lemma":"l","extended_lemma":")"
-           << line.substr(bar + 1) << R"(","tense":"present"})" << "\n";
+           << line.substr(bar + 1) << R"(","tense":"present"})"
+           << "\n";
     }
   }
 

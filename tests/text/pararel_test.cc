@@ -34,13 +34,15 @@ class PararelTest : public ::testing::Test {
                 const std::string& object) {
     std::ofstream(folder_ / "facts" / (relation + ".jsonl"), std::ios::app)
         << R"({"sub_label": ")" << subject << R"(", "obj_label": ")" << object
-        << R"(", "uuid": "0"})" << "\n";
+        << R"(", "uuid": "0"})"
+        << "\n";
   }
   void add_pattern(const std::string& relation, const std::string& pattern,
                    const std::string& lemma, const std::string& extended_lemma) {
     std::ofstream(folder_ / "patterns" / (relation + ".jsonl"), std::ios::app)
         << R"({"pattern": ")" << pattern << R"(", "lemma": ")" << lemma
-        << R"(", "extended_lemma": ")" << extended_lemma << R"(", "tense": "present"})" << "\n";
+        << R"(", "extended_lemma": ")" << extended_lemma << R"(", "tense": "present"})"
+        << "\n";
   }
 
   fs::path folder_;
@@ -287,14 +289,14 @@ TEST_F(PararelCheckout, AFileAloneSaysWhatIsMissing) {
   EXPECT_EQ(relations(folder_ / "facts" / "P36.jsonl"), std::vector<std::string>{"P36"});
   fs::copy(folder_ / "facts" / "P36.jsonl", folder_ / "P36.jsonl");
   const std::string fact = refusal(folder_ / "P36.jsonl");
-  EXPECT_NE(fact.find("P36.jsonl:1: got ParaRel's facts without their patterns"),
-            std::string::npos)
+  EXPECT_NE(fact.find("P36.jsonl:1: got ParaRel's facts without their patterns"), std::string::npos)
       << fact;
   fs::copy(folder_ / "patterns" / "P9.jsonl", folder_ / "P9.jsonl");
   EXPECT_NE(refusal(folder_ / "P9.jsonl").find("patterns without their facts"), std::string::npos);
   // A file of our own among them is no ParaRel.
   std::ofstream(folder_ / "facts" / "own.jsonl")
-      << R"({"relation":"P1","subject":"s","object":"o","prompts":["[MASK]"]})" << "\n";
+      << R"({"relation":"P1","subject":"s","object":"o","prompts":["[MASK]"]})"
+      << "\n";
   EXPECT_EQ(relations(folder_ / "facts" / "own.jsonl"), std::vector<std::string>{"P1"});
 }
 

@@ -108,9 +108,13 @@ struct TextCount {
 struct TextProbes {
   std::vector<TextCount> counts;
   std::vector<Probe> probes;
+  /// By probe: its answer is the object, whatever word is masked. Not so where the object has more
+  /// tokens than the text has masks.
+  std::vector<bool> asked;
 };
 
-/// Masks and encodes. An object of several tokens gets as many masks; every other word gets one.
+/// Masks and encodes. An object of several tokens gets as many masks where it is masked itself;
+/// every other word gets one.
 TextProbes text_probes(const FactTexts& texts, std::span<const std::string> names,
                        const Tokenizer& tokenizer, const ModelConfig& config, uint64_t seed);
 
@@ -119,8 +123,20 @@ TextProbes text_probes(const FactTexts& texts, std::span<const std::string> name
 /// fact. Batches are cut from the lists alone: the result depends neither on threads nor on memory.
 /// Throws as measure().
 using ActivationSums = std::vector<std::vector<std::vector<double>>>;
-ActivationSums text_activations(const Model& model, std::span<const TextProbes> facts,
-                                std::span<const std::vector<std::vector<NeuronId>>> sets,
-                                const MeasureOptions& options = {});
+
+/// Sums over those texts of a count that ask for the object, with which the activation y of a set
+/// is regressed on the object's log-odds x at the mask.
+struct OddsSums {
+  int64_t texts = 0;
+  double x = 0, y = 0, xx = 0, xy = 0;
+};
+
+struct TextActivations {
+  ActivationSums sums;
+  std::vector<std::vector<std::vector<OddsSums>>> odds;  ///< [fact][set][count]
+};
+TextActivations text_activations(const Model& model, std::span<const TextProbes> facts,
+                                 std::span<const std::vector<std::vector<NeuronId>>> sets,
+                                 const MeasureOptions& options = {});
 
 }  // namespace engram

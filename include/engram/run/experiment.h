@@ -25,15 +25,15 @@ namespace engram {
 /// Everything about a run that changes what it contains; all of it is part of the identity.
 struct RunOptions {
   uint64_t seed = 0;
-  FactChoice choice;            ///< of the fact set; and as FactSetOptions
-  double held_out_share = 0.3;  ///< as FactSetOptions
-  std::string device = "cpu";   ///< type of the device
-  SelectionOptions baseline;    ///< selection of the activation baseline
-  LocateOptions locate;         ///< threads and memory in it are no part of the identity
-  int64_t draws = 20;           ///< random sets per fact and strength, on own and held-out prompts
+  FactChoice choice;             ///< of the fact set; and as FactSetOptions
+  double held_out_share = 0.3;   ///< as FactSetOptions
+  std::string device = "cpu";    ///< type of the device
+  SelectionOptions baseline;     ///< selection of the activation baseline
+  LocateOptions locate;          ///< threads and memory in it are no part of the identity
+  int64_t draws = 20;            ///< random sets per fact and strength, on own and held-out prompts
   bool random_from_all = false;  ///< random sets may hold neurons that were located for other facts
-  int64_t side_draws = 1;       ///< the same on other prompts
-  int64_t same_relation = 20;   ///< side-effect facts of the relation per fact
+  int64_t side_draws = 1;        ///< the same on other prompts
+  int64_t same_relation = 20;    ///< side-effect facts of the relation per fact
   int64_t other_relations = 100;  ///< and of other relations
   int64_t sentences = 20;         ///< of ordinary text per fact
   int64_t stability_facts = 10;   ///< per relation, attributed by another rule too, at most

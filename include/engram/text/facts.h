@@ -39,15 +39,15 @@ enum class LimitOrder {
 /// Which facts of a set are taken.
 struct FactChoice {
   std::vector<std::string> relations = {};  ///< these alone; empty: all
-  int64_t per_relation = 0;            ///< at most so many of each relation; 0: all
-  int64_t limit = 0;                   ///< and so many in all; 0: all
+  int64_t per_relation = 0;                 ///< at most so many of each relation; 0: all
+  int64_t limit = 0;                        ///< and so many in all; 0: all
   LimitOrder order = LimitOrder::kSpread;
 };
 
 struct FactSetOptions {
-  bool strict = false;  ///< throw InputError at the first malformed line instead of listing it
+  bool strict = false;     ///< throw InputError at the first malformed line instead of listing it
   FactChoice choice = {};  ///< as choose_facts() makes it
-  uint64_t seed = 0;    ///< of the choice and of the ParaRel split
+  uint64_t seed = 0;       ///< of the choice and of the ParaRel split
   /// ParaRel: share of the patterns held out at most, in whole groups of one extended_lemma and its
   /// near-copies, as long as kLocatingPrompts remain; 0: none.
   double held_out_share = 0.3;
