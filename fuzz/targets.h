@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -24,10 +25,13 @@
 #include <utility>
 #include <vector>
 
+#include "engram/base/lines.h"
 #include "engram/edit/delta.h"
 #include "engram/error.h"
 #include "engram/model/config.h"
 #include "engram/model/safetensors.h"
+#include "engram/report/tables.h"
+#include "engram/store/run_store.h"
 #include "engram/text/facts.h"
 
 namespace engram::fuzz {
@@ -249,6 +253,109 @@ inline void pararel(const uint8_t* data, size_t size) {
       require(fact.held_out.empty() == !set->unsplit_relations.empty(),
               "a relation without held-out patterns is listed");
     }
+  }
+}
+
+/// A text file, packed or not: its lines are the same however they are taken, no longer than the
+/// bound, and read as facts they are facts or problems.
+inline void text(const uint8_t* data, size_t size) {
+  constexpr size_t kBound = 100;
+  const MemoryFile file(data, size);
+  std::string joined;
+  try {
+    LineReader lines(file.path(), kBound);
+    for (std::string line; lines.next(line);) {
+      require(line.size() <= kBound && line.size() <= lines.length(), "lines are cut at the bound");
+      if (joined.size() < (size_t{1} << 24U)) joined += line + "\n";
+    }
+  } catch (const InputError& error) {
+    return check_message(error.what());
+  }
+  LineReader again = LineReader::of_text(joined);
+  std::string second;
+  for (std::string line; again.next(line);) second += line + "\n";
+  require(second == joined, "what is read is read again");
+  (void)try_facts(file.path(), {});
+}
+
+/// A whole run of two facts, as bytes.
+inline const std::string& whole_run() {
+  static const std::string bytes = [] {
+    const std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("engram-fuzz-whole-" + std::to_string(::getpid()));
+    std::filesystem::remove(path);
+    {
+      RunStore run = RunStore::open(path, RunStore::Mode::kContinue, {{"model", "m"}});
+      run.begin_session("engram reproduce", "0.1");
+      TableRows facts{"fact", {}};
+      TableRows neurons{"neuron", {}};
+      for (int64_t id = 0; id < 2; ++id) {
+        facts.rows.push_back({id, std::string("P36"), "subject " + std::to_string(id),
+                              std::string("object"), int64_t{3}, int64_t{1}});
+        neurons.rows.push_back({std::string("ig"), id, int64_t{1}, 7 + id, int64_t{3}, 0.5});
+      }
+      run.write({"locate", "P36", 0},
+                {{"relation", {{std::string("P36"), int64_t{2}, int64_t{6}, int64_t{2}}}},
+                 std::move(facts),
+                 std::move(neurons)});
+      run.write({"problems", "", 0},
+                {{"problem", {{int64_t{0}, int64_t{3}, std::string("facts.jsonl: no fact")}}},
+                 {"model",
+                  {{std::string("layers"), int64_t{2}},
+                   {std::string("d_ff"), int64_t{16}},
+                   {std::string("d_model"), int64_t{8}},
+                   {std::string("vocabulary"), int64_t{30}}}}});
+      run.flush();
+      run.end_session();
+    }
+    std::ifstream in(path, std::ios::binary);
+    std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    in.close();
+    std::filesystem::remove(path);
+    return whole;
+  }();
+  return bytes;
+}
+
+/// A run file, as `status`, `report` and `export` read it. An input that begins with "P" is a list
+/// of patches to a whole run, each a place (4 bytes), a length (1) and as many bytes; every other
+/// input is the file. What is refused is refused with one line.
+inline void run(const uint8_t* data, size_t size) {
+  std::string_view input(reinterpret_cast<const char*>(data), size);
+  std::string file(input);
+  if (input.starts_with('P')) {
+    file = whole_run();
+    input.remove_prefix(1);
+    while (input.size() > 5) {
+      size_t place = 0;
+      for (size_t i = 0; i < 4; ++i) place = place << 8U | static_cast<unsigned char>(input[i]);
+      const auto length = static_cast<unsigned char>(input[4]);
+      const std::string_view bytes = input.substr(5, length);
+      place %= file.size();
+      file.replace(place, std::min(bytes.size(), file.size() - place),
+                   bytes.substr(0, file.size() - place));
+      input.remove_prefix(5 + bytes.size());
+    }
+  }
+  static const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("engram-fuzz-run-" + std::to_string(::getpid()));
+  std::ofstream(path, std::ios::binary) << file;
+  try {
+    RunStore store = RunStore::open(path, RunStore::Mode::kRead);
+    for (const RunSession& session : store.sessions()) require(session.session >= 0, "numbered");
+    for (const Unit& unit : store.units()) require(store.done(unit), "a unit listed is done");
+    ReportOptions options;
+    options.bootstrap.draws = 3;
+    const RunReport report = make_report(store, options);
+    require(!report.sections.empty(), "a report has sections");
+    require(!report_html(report).empty() && !report_json(report).empty(), "and is written");
+  } catch (const InputError& error) {
+    check_message(error.what());
+  } catch (const FileError& error) {
+    check_message(error.what());
+  }
+  for (const char* beside : {"", "-wal", "-shm", "-lock"}) {
+    std::filesystem::remove(path.string() + beside);
   }
 }
 

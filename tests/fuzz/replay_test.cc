@@ -44,7 +44,8 @@ INSTANTIATE_TEST_SUITE_P(, Corpus,
                                            Replay{"facts", fuzz::facts},
                                            Replay{"pararel", fuzz::pararel},
                                            Replay{"config", fuzz::config},
-                                           Replay{"delta", fuzz::delta}),
+                                           Replay{"delta", fuzz::delta}, Replay{"text", fuzz::text},
+                                           Replay{"run", fuzz::run}),
                          [](const auto& replay) { return replay.param.name; });
 
 }  // namespace
