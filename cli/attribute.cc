@@ -438,7 +438,7 @@ void add_attribute_command(CLI::App& app) {
   add_path(*command, "--picture", options->picture,
            "Also draw the scores into FILE, self-contained, by its name .svg or .html.")
       ->type_name("FILE");
-  add_common_options(*command, options->common);
+  add_common_options(*command, options->common, {.seed = false});
   command->callback([options] { run_attribute(*options); });
 }
 

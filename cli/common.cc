@@ -131,58 +131,99 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, std::functio
 
 namespace {
 
-void add_json_option(CLI::App& command, CommonOptions& options) {
-  command
-      .add_flag("--json", options.json,
-                "Print the result as JSON (docs/formats.md) instead of tables.")
-      ->group(kCommonGroup);
-}
+/// Adds the options that all commands share to one command.
+class CommonGroup {
+ public:
+  CommonGroup(CLI::App& command, CommonOptions& options)
+      : command_(command), options_(options), unused_(std::make_shared<std::vector<std::string>>()) {}
 
-void add_quiet_option(CLI::App& command, CommonOptions& options) {
-  command
-      .add_flag("--quiet", options.quiet, "No remarks and no progress: only results and errors.")
-      ->group(kCommonGroup);
-}
+  void add_json() {
+    if (has("--json")) return;
+    command_
+        .add_flag("--json", options_.json,
+                  "Print the result as JSON (docs/formats.md) instead of tables.")
+        ->group(kCommonGroup);
+  }
+  void add_quiet() {
+    if (has("--quiet")) return;
+    command_
+        .add_flag("--quiet", options_.quiet, "No remarks and no progress: only results and errors.")
+        ->group(kCommonGroup);
+  }
+  /// An option with a value; `used`: it changes something in this command.
+  void add(const std::string& name, const std::string& type,
+           std::function<void(const std::string&)> parse, bool used, const std::string& text) {
+    if (has(name)) return;
+    const auto unused = unused_;
+    command_
+        .add_option_function<std::string>(
+            name,
+            [=, parse = std::move(parse)](const std::string& value) {
+              while_parsing([&] { parse(value); });
+              if (!used) unused->push_back(name);
+            },
+            used ? text : "Changes nothing in this command.")
+        ->type_name(type)
+        ->group(kCommonGroup);
+  }
+  /// Before the command runs: what was given for nothing.
+  void remark_on_unused() {
+    command_.parse_complete_callback([unused = unused_, &options = options_, &command = command_] {
+      for (const std::string& name : *unused) {
+        note(options, name + " changes nothing in `" + command.get_name() + "`");
+      }
+    });
+  }
+
+ private:
+  [[nodiscard]] bool has(const std::string& name) const {
+    return command_.get_option_no_throw(name) != nullptr;
+  }
+  CLI::App& command_;
+  CommonOptions& options_;
+  std::shared_ptr<std::vector<std::string>> unused_;
+};
 
 }  // namespace
 
-void add_output_options(CLI::App& command, CommonOptions& options) {
-  add_json_option(command, options);
-  add_quiet_option(command, options);
-}
-
-void add_common_options(CLI::App& command, CommonOptions& options) {
-  add_json_option(command, options);
-  command
-      .add_option_function<std::string>(
-          "--device",
-          [&options](const std::string& text) {
-            if (text != "cpu" && text != "cuda" && text != "auto") {
-              throw CLI::ValidationError("--device: " + got(text) + ", expected cpu, cuda or auto");
-            }
-            options.device = text;
-          },
-          "Where to compute: cpu (default), cuda, or auto, which takes the GPU where there is one. "
-          "cuda needs `make cuda` once.")
-      ->type_name("cpu|cuda|auto")
-      ->group(kCommonGroup);
-  add_integer(command, "--threads", options.threads, 1, 4096,
-              "Workers, each on one core. Default: one per core. Results do not depend on it.")
-      ->group(kCommonGroup);
-  command
-      .add_option_function<std::string>(
-          "--memory",
-          [&options](const std::string& text) {
-            options.memory_bytes = while_parsing([&] { return parse_size(text, "--memory"); });
-          },
-          "Budget for the buffers of all workers, like 512M or 4G (the weights come on top). "
-          "Default: half of what is free.")
-      ->type_name("SIZE")
-      ->group(kCommonGroup);
-  add_integer(command, "--seed", options.seed, 0, std::numeric_limits<int64_t>::max(),
-              "Seed of every random choice. Default: 0.")
-      ->group(kCommonGroup);
-  add_quiet_option(command, options);
+void add_common_options(CLI::App& command, CommonOptions& options, const Uses& uses) {
+  CommonGroup group(command, options);
+  group.add_json();
+  group.add(
+      "--device", "cpu|cuda|auto",
+      [&options](const std::string& text) {
+        if (text != "cpu" && text != "cuda" && text != "auto") {
+          throw UsageError("--device: " + got(text) + ", expected cpu, cuda or auto");
+        }
+        options.device = text;
+      },
+      uses.device,
+      "Where to compute: cpu (default), cuda, or auto, which takes the GPU where there is one. "
+      "cuda needs `make cuda` once.");
+  group.add(
+      "--threads", "N",
+      [&options](const std::string& text) {
+        options.threads = static_cast<int>(parse_integer(text, 1, 4096, "--threads"));
+      },
+      uses.threads,
+      "Workers, each on one core. Default: one per core. Results do not depend on it.");
+  group.add(
+      "--memory", "SIZE",
+      [&options](const std::string& text) { options.memory_bytes = parse_size(text, "--memory"); },
+      uses.memory,
+      "Budget for the buffers of all workers, like 512M or 4G (the weights come on top). "
+      "Default: half of what is free, and 256M for each worker that attributes. A run (--run) "
+      "cuts its batches without it, so that its results are the same bits, and takes as many "
+      "workers as fit in.");
+  group.add(
+      "--seed", "N",
+      [&options](const std::string& text) {
+        options.seed = static_cast<uint64_t>(
+            parse_integer(text, 0, std::numeric_limits<int64_t>::max(), "--seed"));
+      },
+      uses.seed, "Seed of every random choice. Default: 0.");
+  group.add_quiet();
+  group.remark_on_unused();
 }
 
 LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common) {
@@ -202,16 +243,21 @@ LoadedModel load_model(const std::filesystem::path& directory, const CommonOptio
   return loaded;
 }
 
+namespace {
+
+[[noreturn]] void throw_output_error() {
+  if (errno == EPIPE) throw ReaderLeft();
+  throw FileError(std::string("stdout: cannot write: ") + system_message(errno));
+}
+
+}  // namespace
+
 void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
-    throw FileError(std::string("stdout: cannot write: ") + system_message(errno));
-  }
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) throw_output_error();
 }
 
 void flush_output() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    throw FileError(std::string("stdout: cannot write: ") + system_message(errno));
-  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw_output_error();
 }
 
 std::string json_text(const nlohmann::ordered_json& value, int indent) {

@@ -54,11 +54,20 @@ struct CommonOptions {
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& summary,
                       const std::string& text);
 
-/// Adds --json, --device, --threads, --memory, --seed and --quiet. `options` must outlive
-/// `command`.
-void add_common_options(CLI::App& command, CommonOptions& options);
-/// --json and --quiet alone, for commands that compute nothing.
-void add_output_options(CLI::App& command, CommonOptions& options);
+/// Which of the options below change something in a command.
+struct Uses {
+  bool device = true;
+  bool threads = true;
+  bool memory = true;
+  bool seed = true;
+};
+constexpr Uses kUsesNothing{false, false, false, false};
+
+/// Adds --json, --device, --threads, --memory, --seed and --quiet, as far as the command has no
+/// option of its own by that name. Every command takes all of them, so that a script can pass them
+/// on; one that changes nothing in this command says so in the help, and in a remark when it is
+/// given. `options` must outlive `command`.
+void add_common_options(CLI::App& command, CommonOptions& options, const Uses& uses = {});
 
 /// An option that takes a whole decimal number from `low` to `high`; anything else is a usage error
 /// that says so. `low` and `high` bound what `value` (int, int64_t, uint64_t, optional of them)
@@ -120,14 +129,20 @@ struct LoadedModel {
 /// threads: library calls that run one worker per core set theirs themselves.
 LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common);
 
-/// Writes to stdout. Throws FileError when stdout is closed or full.
+/// Nobody reads stdout any more, as with `| head`: the program ends without a message.
+class ReaderLeft : public Error {
+ public:
+  ReaderLeft() : Error(ExitCode::kReaderLeft, "stdout: its reader went away") {}
+};
+
+/// Writes to stdout. Throws FileError when stdout is closed or full, ReaderLeft.
 void print(std::string_view text);
 /// Writes one JSON value and '\n' to stdout; `indent` < 0: on one line. Numbers that JSON cannot
 /// hold (NaN) become null, invalid UTF-8 is replaced.
 void print_json(const nlohmann::ordered_json& value, int indent = -1);
 /// The same text for a file.
 std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
-/// Flushes stdout. Throws FileError. main() calls it before it returns 0.
+/// Flushes stdout. Throws as print(). main() calls it before it returns 0.
 void flush_output();
 
 /// What could not be used, under `heading`: the first 20, and how many more. Empty without any.

@@ -346,7 +346,7 @@ void add_apply(CLI::App& edit) {
   add_path(*command, "--to", options->to, "The working copy. Required.")
       ->type_name("DIR")
       ->required();
-  add_output_options(*command, options->common);
+  add_common_options(*command, options->common, kUsesNothing);
   command->callback([options] { run_apply(*options); });
 }
 
@@ -356,7 +356,7 @@ std::shared_ptr<CopyOptions> add_copy_command(CLI::App& edit, const std::string&
   auto options = std::make_shared<CopyOptions>();
   command = add_command(edit, name, summary, text);
   add_path(*command, "DIR", options->directory, "The working copy.")->required();
-  add_output_options(*command, options->common);
+  add_common_options(*command, options->common, kUsesNothing);
   command->callback([options, run] { run(*options); });
   return options;
 }
@@ -368,7 +368,7 @@ void add_diff(CLI::App& edit) {
   add_path(*command, "B", options->b, "The other one.")->required();
   add_integer(*command, "--show", options->show, 0, 1'000'000'000,
               "Value vectors to print in the table. Default: 20.");
-  add_output_options(*command, options->common);
+  add_common_options(*command, options->common, kUsesNothing);
   command->callback([options] { run_diff(*options); });
 }
 
@@ -376,12 +376,6 @@ void add_diff(CLI::App& edit) {
 
 void add_edit_command(CLI::App& app) {
   CLI::App* edit = add_command(app, "edit", "update facts, erase relations, undo it", kEditHelp);
-  // Not require_subcommand(): that would come before the message that names an unknown command.
-  edit->callback([edit] {
-    if (edit->get_subcommands().empty()) {
-      throw UsageError("edit: a command is required; see `engram help edit`");
-    }
-  });
   add_edit_update_command(*edit);
   add_edit_erase_command(*edit);
   add_apply(*edit);

@@ -87,7 +87,7 @@ void add_export_command(CLI::App& app) {
       ->required();
   command->add_option("--format", options->format, "csv (default), jsonl or parquet.")
       ->type_name("csv|jsonl|parquet");
-  add_output_options(*command, options->common);
+  add_common_options(*command, options->common, kUsesNothing);
   command->callback([options] { run_export(*options); });
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "cli/usage.h"
 
 namespace engram::cli {
 namespace {
@@ -34,11 +35,12 @@ A tour, with the model that comes with the program:
 
 constexpr const char* kExitCodes = R"(Exit codes:
     0  done
-    2  usage: an option or argument that cannot be meant
+    2  usage: invalid option or argument
     3  input: a model, fact set or prompt that cannot be used
     4  files and disk: cannot be read or written, full, closed
-   70  a bug of ours: please report it
+   70  internal error: please report it
   130  interrupted (Ctrl-C); a second Ctrl-C stops at once
+  141  the reader of the output went away (`| head`); there is no message
 
 Messages go to stderr, results to stdout. `engram help COMMAND` explains a command.
 )";
@@ -133,16 +135,23 @@ void set_up_help(CLI::App& app) {
 
 void add_help_command(CLI::App& app) {
   auto topic = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = add_command(app, "help", "explain a command", "");
+  auto common = std::make_shared<CommonOptions>();
+  CLI::App* command = add_command(app, "help", "explain a command",
+                                    "Examples:\n  engram help\n  engram help edit update\n");
   command->add_option("COMMAND", *topic, "The command to explain. Default: all of them, in short.");
-  command->callback([&app, topic] {
+  add_common_options(*command, *common, kUsesNothing);
+  command->callback([&app, topic, common] {
     const CLI::App* about = &app;
     std::string name = app.get_name();
     for (const std::string& word : *topic) {
       const auto commands = about->get_subcommands({});
       const auto found = std::ranges::find(commands, word, &CLI::App::get_name);
       if (found == commands.end()) {
-        throw UsageError("there is no command \"" + printable(word) + "\"; see `" +
+        std::vector<std::string> names;
+        for (const CLI::App* one : commands) names.push_back(one->get_name());
+        const std::string near = nearest_name(word, names);
+        throw UsageError("there is no command \"" + printable(word) + "\"" +
+                         (near.empty() ? "" : " (did you mean " + near + "?)") + "; see `" +
                          (about == &app ? "engram help" : "engram help " + about->get_name()) +
                          "`");
       }

@@ -57,7 +57,7 @@ void add_merge_command(CLI::App& app) {
   CLI::App* command = add_command(app, "merge", "parts of a run into one", kMergeHelp);
   add_path(*command, "OUT.db", options->out, "File to make; it must not exist.")->required();
   command->add_option("IN.db", options->in, "Files of the parts.")->type_name("FILE")->required();
-  add_output_options(*command, options->common);
+  add_common_options(*command, options->common, kUsesNothing);
   command->callback([options] { run_merge(*options); });
 }
 

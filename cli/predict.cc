@@ -102,7 +102,7 @@ void add_predict_command(CLI::App& app) {
   command->add_option("TEXT", options->text, "A sentence with one [MASK].")->required();
   add_integer(*command, "--top", options->top, 1, 1'000'000,
               "How many answers to show. Default: 10.");
-  add_common_options(*command, options->common);
+  add_common_options(*command, options->common, {.memory = false, .seed = false});
   command->callback([options] { run_predict(*options); });
 }
 

@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "cli/common.h"
+#include "cli/usage.h"
 #include "engram/base/interrupt.h"
 
 namespace engram::cli {
@@ -36,7 +37,8 @@ void set_up_signals() {
   sigaction(SIGHUP, nullptr, &before);
   const bool under_nohup = before.sa_handler == SIG_IGN;
   if (!under_nohup) sigaction(SIGHUP, &action, nullptr);
-  // A reader that went away is an error of the write, with a message and a code of its own.
+  // A reader that went away (`| head`) fails the write: files are cleaned up, and the program ends
+  // with the code that the signal would have given.
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
 }
@@ -66,9 +68,30 @@ int fail_by_bug(const std::string& program, const std::string& what) {
                   " " ENGRAM_VERSION ": please report it with this line and the command)");
 }
 
+/// The command that `words` name, if it has commands of its own and is asked for nothing else.
+const CLI::App* bare_group(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* at = &app;
+  for (const std::string& word : words) {
+    const auto commands = at->get_subcommands({});
+    const auto found = std::ranges::find(commands, word, &CLI::App::get_name);
+    if (found == commands.end()) return nullptr;
+    at = *found;
+  }
+  return at->get_subcommands({}).empty() ? nullptr : at;
+}
+
+/// Where to read more about the command that `words` name.
+std::string see_help(const CLI::App& app, const std::vector<std::string>& words) {
+  const bool teaches = std::ranges::any_of(
+      app.get_subcommands({}), [](const CLI::App* other) { return other->get_name() == "help"; });
+  const std::string path = command_of(app, words);
+  const std::string rest = path.substr(app.get_name().size());
+  return "see `" + (teaches ? app.get_name() + " help" + rest : path + " --help") + "`";
+}
+
 /// CLI11's own exceptions: requests for help and the version, and usage errors.
-int on_parse_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
-  const std::string& name = app.get_name();
+int on_parse_error(const CLI::App& app, const CLI::ParseError& error,
+                   const std::vector<std::string>& words) {
   if (error.get_exit_code() == 0) {
     std::ostringstream out;
     std::ostringstream remarks;
@@ -77,30 +100,32 @@ int on_parse_error(const CLI::App& app, const CLI::ParseError& error, int argc, 
     flush_output();
     return static_cast<int>(ExitCode::kDone);
   }
-  const bool teaches = std::ranges::any_of(
-      app.get_subcommands({}), [](const CLI::App* other) { return other->get_name() == "help"; });
-  const std::string all = "see `" + name + (teaches ? " help`" : " --help`");
-  const auto chosen = app.get_subcommands();
-  if (!chosen.empty()) {
-    const std::string& command = chosen.front()->get_name();
-    return fail(name, ExitCode::kUsage, "error",
-                std::string(error.what()) + " (see `" + name +
-                    (teaches ? " help " + command : " " + command + " --help") + "`)");
+  std::string message = error.what();
+  const std::vector<std::string> extras = app.remaining(true);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !extras.empty()) {
+    message = "unexpected argument \"" + extras.front() + "\"";
   }
-  return fail(name, ExitCode::kUsage, "error",
-              argc < 2 ? "a command is required; " + all
-                       : "there is no command \"" + std::string(argv[1]) + "\"; " + all);
+  return fail(app.get_name(), ExitCode::kUsage, "error",
+              message + " (" + see_help(app, words) + ")");
 }
 
 int run(const std::string& name, const std::string& description,
-        const std::function<void(CLI::App&)>& set_up, int argc, char** argv) {
+        const std::function<void(CLI::App&)>& set_up, const std::vector<std::string>& words) {
   CLI::App app(description, name);
   app.require_subcommand(1);
   set_up(app);
+  if (const CLI::App* group = bare_group(app, words)) {
+    const std::string path = command_of(app, words);
+    print(group->help(path.substr(0, path.size() - std::min(path.size(), group->get_name().size() + 1))));
+    flush_output();
+    return static_cast<int>(ExitCode::kDone);
+  }
+  const std::string unknown = unknown_words(app, words);
+  if (!unknown.empty()) throw UsageError(unknown + "; " + see_help(app, words));
   try {
-    app.parse(argc, argv);
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::ParseError& error) {
-    return on_parse_error(app, error, argc, argv);
+    return on_parse_error(app, error, words);
   }
   std::cout.flush();
   flush_output();
@@ -114,7 +139,9 @@ int run_program(const std::string& name, const std::string& description,
   set_up_streams();
   set_up_signals();
   try {
-    return run(name, description, set_up, argc, argv);
+    return run(name, description, set_up, {argv + std::min(argc, 1), argv + argc});
+  } catch (const ReaderLeft& left) {
+    return static_cast<int>(left.exit_code());
   } catch (const Interrupted& error) {
     // Where nothing is left to say about what is kept, the message is the word itself.
     const std::string what = error.what();

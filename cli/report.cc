@@ -80,7 +80,7 @@ void add_report_command(CLI::App& app) {
       },
       0, std::numeric_limits<int64_t>::max(),
       "Of the bootstrap and of the random sets in the statistics. Default: 0.");
-  command->add_flag("--quiet", options->common.quiet, "No remarks, only errors.");
+  add_common_options(*command, options->common, kUsesNothing);
   command->callback([options] { run_report(*options); });
 }
 

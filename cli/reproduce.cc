@@ -49,7 +49,7 @@ Examples:
 using Json = nlohmann::ordered_json;
 
 // Fixed, so that batches do not depend on the memory of the machine.
-constexpr int64_t kMeasureBytes = int64_t{4} << 30;
+constexpr int64_t kBatchBytes = int64_t{4} << 30;
 
 int64_t relation_facts(const RunFacts& facts) {
   return static_cast<int64_t>(facts.usable().size());
@@ -125,6 +125,17 @@ void run_reproduce(const RunCommandOptions& options) {
   });
 }
 
+/// What --memory takes from --threads.
+void remark_on_memory(const RunContext& run, const CommonOptions& common) {
+  AttributionOptions how = run.options.locate.attribution;
+  const int workers = attribution_workers(run.model, how);
+  how.memory_bytes = 0;
+  const int wanted = attribution_workers(run.model, how);
+  if (workers == wanted) return;
+  note(common, "--memory has room for " + std::to_string(workers) + " of " +
+                   std::to_string(wanted) + " workers that attribute");
+}
+
 }  // namespace
 
 void perform_run(RunCommandOptions options, const RunLook& look) {
@@ -151,6 +162,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   FactSet set = read_facts(options.facts, reading);
   how.seed = options.common.seed;
   how.locate.attribution.threads = options.common.threads;
+  how.locate.attribution.memory_bytes = options.common.memory_bytes;
   how.locate.attribution.bitwise = true;
   how.device = open_device(options.common.device).is_cuda() ? "cuda" : "cpu";
   const RunIdentity identity = run_identity(how, model_fingerprint(options.model), set.facts);
@@ -163,8 +175,13 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
     note(options.common, format_count(unusable) + " facts or lines of " + options.facts +
                              " cannot be used: table \"problem\" of the run");
   }
-  const RunContext run{
-      loaded.model, loaded.tokenizer, facts, how, store, {options.common.threads, kMeasureBytes}};
+  const RunContext run{loaded.model,
+                       loaded.tokenizer,
+                       facts,
+                       how,
+                       store,
+                       {options.common.threads, options.common.memory_bytes, kBatchBytes}};
+  remark_on_memory(run, options.common);
   store.begin_session(typed_command(options.command), ENGRAM_VERSION);
   std::unique_ptr<Progress> shown;
   RunProgress progress;

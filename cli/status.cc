@@ -211,7 +211,7 @@ void add_status_command(CLI::App& app) {
   auto options = std::make_shared<StatusOptions>();
   CLI::App* command = add_command(app, "status", "how far a run is", kStatusHelp);
   add_path(*command, "RUN", options->run, "File of the run.")->required();
-  add_output_options(*command, options->common);
+  add_common_options(*command, options->common, kUsesNothing);
   command->callback([options] { run_status(*options); });
 }
 

@@ -270,14 +270,22 @@ std::vector<double> largest_per_bin(const float* values, int64_t count, int64_t 
   return out;
 }
 
-Progress::Progress(bool quiet, std::string what, int64_t total, std::string unit)
-    : shown_(!quiet && ::isatty(STDERR_FILENO) == 1),
+ProgressOutput ProgressOutput::standard() {
+  ProgressOutput output;
+  output.terminal = ::isatty(STDERR_FILENO) == 1;
+  return output;
+}
+
+Progress::Progress(bool quiet, std::string what, int64_t total, std::string unit,
+                   ProgressOutput output)
+    : output_(std::move(output)),
+      shown_(!quiet),
       what_(std::move(what)),
       unit_(std::move(unit)),
       total_(total),
-      start_(std::chrono::steady_clock::now()),
+      start_(output_.now()),
       drawn_(start_) {
-  if (shown_) draw();
+  if (shown_ && output_.terminal) draw(start_);
 }
 
 Progress::~Progress() { finish(); }
@@ -286,23 +294,25 @@ void Progress::advance(int64_t by) {
   const std::lock_guard lock(mutex_);
   done_ += by;
   if (!shown_) return;
-  const auto now = std::chrono::steady_clock::now();
-  if (now - drawn_ < std::chrono::milliseconds(100)) return;
+  const auto now = output_.now();
+  const std::chrono::milliseconds wait =
+      output_.terminal ? std::chrono::milliseconds(100) : std::chrono::minutes(1);
+  if (now - drawn_ < wait) return;
   drawn_ = now;
-  draw();
+  draw(now);
 }
 
 void Progress::finish() {
   const std::lock_guard lock(mutex_);
   if (!shown_) return;
   shown_ = false;
-  std::fputs("\r\033[K", stderr);
-  std::fflush(stderr);
+  if (!output_.terminal) return;
+  std::fputs("\r\033[K", output_.file);
+  std::fflush(output_.file);
 }
 
-void Progress::draw() {
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+void Progress::draw(std::chrono::steady_clock::time_point now) {
+  const double seconds = std::chrono::duration<double>(now - start_).count();
   std::string line = what_ + " " + format_count(done_);
   if (total_ > 0) line += " of " + format_count(total_);
   line += " " + unit_;
@@ -313,8 +323,9 @@ void Progress::draw() {
       line += ", " + format_duration(static_cast<double>(total_ - done_) / rate) + " left";
     }
   }
-  std::fputs(("\r\033[K" + shorten(line, 79)).c_str(), stderr);
-  std::fflush(stderr);
+  line = output_.terminal ? "\r\033[K" + shorten(line, 79) : "engram: " + line + "\n";
+  std::fputs(line.c_str(), output_.file);
+  std::fflush(output_.file);
 }
 
 }  // namespace engram::cli

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -64,12 +66,23 @@ std::string heat_map(const std::vector<std::vector<double>>& rows,
 /// For a heat map: the value with the largest magnitude of each of `bins` equal parts of `values`.
 std::vector<double> largest_per_bin(const float* values, int64_t count, int64_t bins);
 
-/// Progress on stderr with rate and time left: only on a terminal and not with --quiet. Safe to
-/// advance from several threads. The line is wiped when the object goes.
+/// Where progress goes, and what time it is: for tests.
+struct ProgressOutput {
+  std::FILE* file = stderr;
+  bool terminal = false;  ///< a line that is drawn over; else a line a minute
+  std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
+  /// stderr, as it is.
+  static ProgressOutput standard();
+};
+
+/// Progress on stderr with rate and time left, not with --quiet: on a terminal one line that is
+/// drawn ten times a second and wiped when the object goes; in a pipe or file a line a minute. Safe
+/// to advance from several threads.
 class Progress {
  public:
   /// `what` is done `total` times (0: unknown); `unit` is a plural ("prompts").
-  Progress(bool quiet, std::string what, int64_t total, std::string unit);
+  Progress(bool quiet, std::string what, int64_t total, std::string unit,
+           ProgressOutput output = ProgressOutput::standard());
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -77,8 +90,9 @@ class Progress {
   void finish();
 
  private:
-  void draw();
+  void draw(std::chrono::steady_clock::time_point now);
   std::mutex mutex_;
+  ProgressOutput output_;
   bool shown_ = false;
   std::string what_;
   std::string unit_;

@@ -228,7 +228,7 @@ void add_texts_command(CLI::App& app) {
               "Texts to keep for each neuron and end. Default: 10.");
   add_integer(*command, "--limit", options->limit, 1, 1'000'000'000'000,
               "Read N lines. Default: all.");
-  add_common_options(*command, options->common);
+  add_common_options(*command, options->common, {.seed = false});
   command->callback([options] { run_texts(*options); });
 }
 

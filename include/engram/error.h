@@ -14,6 +14,7 @@ enum class ExitCode : int {
   kFile = 4,
   kInternal = 70,
   kInterrupted = 130,
+  kReaderLeft = 141,  ///< as a program ends that SIGPIPE kills
 };
 
 /// Base of everything the library throws on purpose. `what()` is one line for a person.
@@ -28,7 +29,7 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-/// An option or argument that cannot be meant (exit code 2).
+/// An invalid option or argument (exit code 2).
 class UsageError : public Error {
  public:
   explicit UsageError(const std::string& message) : Error(ExitCode::kUsage, message) {}

@@ -173,6 +173,13 @@ std::string_view target_name(Target target) {
 Score parse_score(std::string_view name) { return parse_in(kScores, name, "score"); }
 Rule parse_rule(std::string_view name) { return parse_in(kRules, name, "rule"); }
 
+int attribution_workers(const Model& model, const AttributionOptions& options) {
+  if (!model.device().is_cpu()) return 1;
+  const int workers = worker_count(options.threads);
+  if (!options.bitwise || options.memory_bytes == 0) return workers;
+  return static_cast<int>(std::clamp<int64_t>(options.memory_bytes / kDefaultBytes, 1, workers));
+}
+
 void attribute(const Model& model, std::span<const AttributionQuery> queries,
                const AttributionOptions& options, const AttributionSink& sink) {
   check_options(options);
@@ -185,7 +192,7 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
   for (const AttributionQuery& query : queries) tokens += query.ids.size();
   if (options.bitwise || ablation || tokens >= kManyTokens) model.prepare_products();
   const bool on_cpu = model.device().is_cpu();
-  const int cores = on_cpu ? worker_count(options.threads) : 1;
+  const int cores = attribution_workers(model, options);
   // The budget decides how queries are cut, so its default is a constant, not what is free.
   const int64_t bytes = options.memory_bytes > 0 && !options.bitwise
                             ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)

@@ -167,7 +167,17 @@ struct Limits {
   int workers = 1;
   int64_t rows = 1;
 };
-Limits limits_for(const Model& model, int64_t tokens, int64_t masks, int64_t budget, int threads) {
+/// What limits them.
+struct Budget {
+  int64_t memory;  ///< of all workers
+  int64_t batch;   ///< that a batch of trials is cut by
+  int threads;
+  explicit Budget(const MeasureOptions& options)
+      : memory(memory_budget(options.memory_bytes)),
+        batch(options.batch_bytes > 0 ? options.batch_bytes : memory),
+        threads(options.threads) {}
+};
+Limits limits_for(const Model& model, int64_t tokens, int64_t masks, const Budget& budget) {
   const ModelConfig& c = model.config();
   const auto row_bytes = static_cast<int64_t>(sizeof(float)) *
                          (tokens * (3 * c.d_ff + 12 * c.d_model) + masks * 3 * c.vocabulary);
@@ -176,23 +186,22 @@ Limits limits_for(const Model& model, int64_t tokens, int64_t masks, int64_t bud
                                                         c.d_model * c.layers);
   Limits limits;
   const int64_t wanted = std::clamp<int64_t>(kTrialTokens / tokens, 1, kTrialRows);
-  limits.rows = std::clamp<int64_t>((budget - shared) / row_bytes, 1, wanted);
-  const int64_t fitting = budget / (shared + limits.rows * row_bytes);
+  limits.rows = std::clamp<int64_t>((budget.batch - shared) / row_bytes, 1, wanted);
+  const int64_t fitting = budget.memory / (shared + limits.rows * row_bytes);
   limits.workers = static_cast<int>(
-      std::clamp<int64_t>(fitting, 1, model.device().is_cpu() ? worker_count(threads) : 1));
+      std::clamp<int64_t>(fitting, 1, model.device().is_cpu() ? worker_count(budget.threads) : 1));
   return limits;
 }
 
 /// Workers that the longest prompt allows.
-int workers_for(const Model& model, std::span<const Probe> probes, int64_t budget, int threads) {
+int workers_for(const Model& model, std::span<const Probe> probes, const Budget& budget) {
   size_t tokens = 1;
   size_t masks = 1;
   for (const Probe& probe : probes) {
     tokens = std::max(tokens, probe.ids.size());
     masks = std::max(masks, probe.positions.size());
   }
-  return limits_for(model, static_cast<int64_t>(tokens), static_cast<int64_t>(masks), budget,
-                    threads)
+  return limits_for(model, static_cast<int64_t>(tokens), static_cast<int64_t>(masks), budget)
       .workers;
 }
 
@@ -232,8 +241,8 @@ Measured measure(const Model& model, std::span<const Probe> probes,
   Measured measured;
   measured.before.resize(probes.size());
   measured.after.resize(trials.size());
-  const int64_t budget = memory_budget(options.memory_bytes);
-  const int workers = workers_for(model, probes, budget, options.threads);
+  const Budget budget(options);
+  const int workers = workers_for(model, probes, budget);
   const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kSharedTokens);
   const int64_t layers = model.config().layers;
 
@@ -259,7 +268,7 @@ Measured measure(const Model& model, std::span<const Probe> probes,
     std::ranges::stable_sort(rows, {}, &Row::first);
     const TrialRunner runner(model, batch, shared, sets, trials);
     const auto most = static_cast<size_t>(
-        limits_for(model, batch.tokens(), batch.masks(), budget, options.threads).rows);
+        limits_for(model, batch.tokens(), batch.masks(), budget).rows);
     for (size_t begin = 0; begin < rows.size(); begin += most) {
       Interrupt::check();
       const std::span<const Row> part =
@@ -279,8 +288,7 @@ at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
       at::empty({static_cast<int64_t>(probes.size()), config.layers, config.d_ff}, at::kFloat);
   const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kSharedTokens);
   const std::vector<bool> keep(static_cast<size_t>(config.layers), false);
-  const int workers =
-      workers_for(model, probes, memory_budget(options.memory_bytes), options.threads);
+  const int workers = workers_for(model, probes, Budget(options));
   run_tasks(tasks.size(), workers, [&](size_t task) {
     const c10::InferenceMode guard;
     const ProbeBatch batch = make_batch(model, probes, tasks[task]);

@@ -331,7 +331,6 @@ TEST_F(EditCommand, RefusesWithTheReason) {
   refused(other, 3, "expected sha256:");
   EXPECT_FALSE(fs::exists(copy_));
   refused(edit({"list", shipped_model()}), 3, "no working copy");
-  refused(edit({}), 2, "a command is required");
   refused(edit({"remove"}), 2, "remove");
   refused(edit({"erase", shipped_model(), "--relation", "P36", "--mode", "none", "--out", "x"}), 2,
           "zero, unk, mean");

@@ -282,9 +282,18 @@ TEST(BadPlace, StandardOutput) {
   expect_error(run_engram({"--help"}, setup), 4, {"stdout"});
   setup.stdout_path = "-";
   expect_error(run_engram(predict, setup), 4, {"stdout"});
+}
+
+TEST(BadPlace, AReaderThatLeavesEndsTheProgramSilently) {
   RunSetup leaving;
   leaving.reader_leaves = true;
-  expect_error(run_engram(predict, leaving), 4, {"stdout"});
+  for (const Arguments& arguments :
+       {Arguments{"help"}, Arguments{"--help"}, Arguments{}, Arguments{"predict", tiny_model(), kPrompt},
+        Arguments{"attribute", tiny_model(), "--prompt", kPrompt, "--predicted", "--top", "all"}}) {
+    const Outcome outcome = run_engram(arguments, leaving);
+    EXPECT_EQ(outcome.code, 141) << outcome.err;
+    EXPECT_EQ(outcome.err, "");
+  }
 }
 
 TEST(Device, CudaWithoutItsKernelsSaysWhatToDo) {

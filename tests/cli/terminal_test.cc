@@ -98,6 +98,41 @@ TEST(Parsing, Sizes) {
   }
 }
 
+/// What progress prints when `steps` are made, each so many seconds after the one before.
+std::string progress_text(bool quiet, bool terminal,
+                          const std::vector<std::pair<int, int64_t>>& steps) {
+  std::chrono::steady_clock::time_point clock;
+  std::FILE* file = std::tmpfile();
+  {
+    Progress progress(quiet, "locate", 400, "facts", {file, terminal, [&] { return clock; }});
+    for (const auto& [seconds, by] : steps) {
+      clock += std::chrono::seconds(seconds);
+      progress.advance(by);
+    }
+  }
+  std::string text(static_cast<size_t>(std::ftell(file)), '\0');
+  std::rewind(file);
+  EXPECT_EQ(std::fread(text.data(), 1, text.size(), file), text.size());
+  std::fclose(file);
+  return text;
+}
+
+TEST(Progress, InAPipeIsALineAMinute) {
+  const std::string text = progress_text(false, false, {{59, 50}, {1, 10}, {30, 10}, {40, 60}});
+  EXPECT_EQ(text,
+            "engram: locate 60 of 400 facts, 1.00 a second, 5 min 40 s left\n"
+            "engram: locate 130 of 400 facts, 1.00 a second, 4 min 30 s left\n");
+  EXPECT_EQ(progress_text(false, false, {{59, 400}}), "") << "short work says nothing";
+  EXPECT_EQ(progress_text(true, false, {{100, 1}}), "") << "--quiet";
+}
+
+TEST(Progress, OnATerminalIsOneLineThatIsWiped) {
+  const std::string text = progress_text(false, true, {{60, 60}});
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+  EXPECT_NE(text.find("locate 60 of 400 facts"), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with("\r\033[K"));
+}
+
 TEST(Parsing, WholeNumbers) {
   EXPECT_EQ(parse_integer("10", 1, 10, "x"), 10);
   EXPECT_EQ(parse_integer("010", 1, 10, "x"), 10) << "decimal, whatever it starts with";

@@ -26,12 +26,13 @@ void expect_error(const Outcome& outcome, int code, const std::string& part) {
 }
 
 TEST(Help, NamesCommandsAndExitCodes) {
-  for (const Arguments& arguments : {Arguments{"help"}, Arguments{"--help"}, Arguments{"-h"}}) {
+  for (const Arguments& arguments :
+       {Arguments{"help"}, Arguments{"--help"}, Arguments{"-h"}, Arguments{}}) {
     const Outcome outcome = run_engram(arguments);
     EXPECT_EQ(outcome.code, 0);
     EXPECT_EQ(outcome.err, "");
     for (const char* part : {"inspect", "predict", "attribute", "locate", "intervene", "Exit codes",
-                             "130", "70", "[MASK]"}) {
+                             "130", "141", "70", "[MASK]"}) {
       EXPECT_NE(outcome.out.find(part), std::string::npos) << part;
     }
   }
@@ -52,6 +53,54 @@ TEST_P(CommandHelp, TeachesWithAnExampleAndAllSharedOptions) {
   for (const std::string& line : lines_of(asked.out)) EXPECT_LE(line.size(), 100U) << line;
 }
 
+const std::vector<Arguments> kCommands{
+    {"inspect"},        {"predict"},       {"attribute"},    {"locate"},       {"intervene"},
+    {"reproduce"},      {"texts"},         {"report"},       {"status"},       {"merge"},
+    {"export"},         {"help"},          {"edit", "list"}, {"edit", "undo"}, {"edit", "diff"},
+    {"edit", "update"}, {"edit", "erase"}, {"edit", "apply"}, {"edit", "export"}};
+
+TEST(Help, EveryCommandHasAnExampleAndTheSharedOptions) {
+  for (const Arguments& command : kCommands) {
+    Arguments words{"help"};
+    words.insert(words.end(), command.begin(), command.end());
+    const Outcome outcome = run_engram(words);
+    EXPECT_EQ(outcome.code, 0);
+    for (const char* part : {"Example", "  engram ", "--json", "--device", "--threads", "--memory",
+                             "--seed", "--quiet"}) {
+      EXPECT_NE(outcome.out.find(part), std::string::npos) << command.back() << " " << part;
+    }
+  }
+}
+
+TEST(Help, AGroupOfCommandsExplainsItself) {
+  const Outcome bare = run_engram({"edit"});
+  EXPECT_EQ(bare.code, 0);
+  EXPECT_EQ(bare.err, "");
+  EXPECT_EQ(bare.out, run_engram({"help", "edit"}).out);
+  EXPECT_EQ(run_engram({}).out, run_engram({"help"}).out);
+}
+
+TEST(Usage, SharedOptionsThatChangeNothingAreRemarkedOn) {
+  const Arguments shared{"--device", "cpu", "--threads", "1", "--memory", "64M", "--seed", "3"};
+  const auto with_shared = [&](Arguments words) {
+    words.insert(words.end(), shared.begin(), shared.end());
+    return words;
+  };
+  const Outcome helped = run_engram(with_shared({"help", "status"}));
+  EXPECT_EQ(helped.code, 0);
+  EXPECT_EQ(helped.err,
+            "engram: --device changes nothing in `help`\nengram: --threads changes nothing in "
+            "`help`\nengram: --memory changes nothing in `help`\nengram: --seed changes nothing "
+            "in `help`\n");
+  const Outcome predicted = run_engram(with_shared({"predict", tiny_model(), kUsagePrompt}));
+  EXPECT_EQ(predicted.code, 0) << predicted.err;
+  EXPECT_EQ(lines_of(predicted.err).size(), 2U) << predicted.err;
+  EXPECT_NE(predicted.err.find("--seed changes nothing"), std::string::npos);
+  EXPECT_EQ(run_engram(with_shared({"predict", tiny_model(), kUsagePrompt, "--quiet"})).err, "");
+  // Each is checked all the same.
+  expect_error(run_engram({"status", "none.db", "--threads", "0"}), 2, "--threads");
+}
+
 INSTANTIATE_TEST_SUITE_P(Commands, CommandHelp,
                          ::testing::Values("inspect", "predict", "attribute", "locate",
                                            "intervene"),
@@ -64,12 +113,33 @@ TEST(Help, Version) {
 }
 
 TEST(Usage, CommandsThatDoNotExist) {
-  expect_error(run_engram({}), 2, "a command is required");
-  expect_error(run_engram({"atribute"}), 2, "no command \"atribute\"");
-  expect_error(run_engram({"help", "atribute"}), 2, "no command \"atribute\"");
+  expect_error(run_engram({"atribute"}), 2, "no command \"atribute\" (did you mean attribute?)");
+  expect_error(run_engram({"frobnicate"}), 2, "no command \"frobnicate\"; see `engram help`");
+  expect_error(run_engram({"help", "atribute"}), 2, "no command \"atribute\" (did you mean");
+  expect_error(run_engram({"edit", "udno"}), 2, "no command \"edit udno\" (did you mean undo?)");
 }
 
-TEST(Usage, OptionsThatCannotBeMeant) {
+TEST(Usage, UnknownOptionsComeFirstInTheirOrder) {
+  // --prompt and an answer are missing, too, and --steps is invalid.
+  expect_error(run_engram({"attribute", tiny_model(), "--steps", "0", "--promt", "x", "--anwser=y"}),
+               2,
+               "unknown options --promt (did you mean --prompt?), --anwser (did you mean "
+               "--answer?); see `engram help attribute`");
+  expect_error(run_engram({"attribute", "--zzzzzz"}), 2, "unknown option --zzzzzz; see");
+  expect_error(run_engram({"locate", "m", "--held-out", "0.3"}), 2, "mean --held-out-share?");
+  expect_error(run_engram({"report", "run.db", "-x"}), 2, "unknown option -x");
+  expect_error(run_engram({"edit", "undo", "d", "--qiet"}), 2,
+               "--qiet (did you mean --quiet?); see `engram help edit undo`");
+  expect_error(run_engram({"--threads", "2", "locate"}), 2,
+               "unknown option --threads (options stand after the command)");
+  // What looks like an option is the value of the one before it.
+  expect_error(run_engram({"predict", tiny_model(), kUsagePrompt, "--top", "--json"}), 2,
+               "--top: got \"--json\"");
+  expect_error(run_engram({"inspect", tiny_model(), "first", "second"}), 2,
+               "unexpected argument \"first\" (see `engram help inspect`)");
+}
+
+TEST(Usage, InvalidOptions) {
   const std::vector<std::pair<Arguments, std::string>> cases{
       {{"--answer", "paris", "--steps", "0"}, "--steps"},
       {{"--answer", "paris", "--steps", "10001"}, "from 1 to 10000"},

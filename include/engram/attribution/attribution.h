@@ -54,7 +54,8 @@ struct AttributionOptions {
   int64_t memory_bytes = 0;      ///< budget for buffers of all workers; 0: 256 MiB for each, and
                                  ///< 4 GiB on a GPU, which has one
   bool bitwise = false;          ///< the same bits whatever threads and memory: batches are cut as
-                                 ///< by the default memory, products run on one BLAS thread
+                                 ///< by the default memory, which then bounds the workers only;
+                                 ///< products run on one BLAS thread
   /// Exact ablation only: so many more neurons of a prompt are done. Called from the workers.
   std::function<void(int64_t neurons)> on_ablated;
 };
@@ -93,6 +94,10 @@ struct Attribution {
 /// Called once per query, with its index, from any worker but never twice at a time. Order is not
 /// that of the queries.
 using AttributionSink = std::function<void(size_t index, Attribution&& attribution)>;
+
+/// How many workers attribute() takes, if there is enough to do: as many as --threads allows, with
+/// `bitwise` no more than memory_bytes has room for.
+int attribution_workers(const Model& model, const AttributionOptions& options);
 
 /// Attributes all queries: the fast path. Prompts of equal length share batches; workers share
 /// nothing but the model. Memory is bounded by options.memory_bytes, not by the number of queries.

@@ -48,6 +48,8 @@ struct Answered {
 struct MeasureOptions {
   int threads = 0;           ///< workers, one BLAS thread each; 0: one per core
   int64_t memory_bytes = 0;  ///< budget for the buffers of all workers; 0: half of what is free
+  int64_t batch_bytes = 0;   ///< cuts batches by this instead, for the same bits whatever
+                             ///< memory_bytes, which then bounds the workers only; 0: not
 };
 
 /// What measure() found.

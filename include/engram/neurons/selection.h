@@ -34,7 +34,7 @@ struct SelectionOptions {
 /// "eleuther-pararel" (as that project's published neurons were made). The paper's activation
 /// baseline takes another ratio, 0.5, so the score counts. Throws UsageError.
 SelectionOptions selection_preset(std::string_view name, Score score);
-/// Throws UsageError that names the option which cannot be meant.
+/// Throws UsageError that names the invalid option.
 void check_selection(const SelectionOptions& options);
 
 /// A neuron with its score on one prompt.
