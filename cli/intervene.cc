@@ -37,10 +37,24 @@ the held-out prompts are those of the fact set.
 a line of --corpus, or a prompt of another fact). It acts at the mask, or at all
 masks of an answer of several tokens.
 
-Random neurons match one by one, in three nested strengths: same layer; and same
-decile of |activation| and of the value's norm; and same decile of |gradient|. No
-located neuron is ever drawn. They are tried --draws times on own and held-out
-prompts and --side-draws times on other facts.
+The measure is the change of the answer's log-odds, log(P / (1 - P)); P, its ratio,
+rank and accuracy stand beside it. Each table shows all facts, those the model knows
+(the answer is the top one on at least half of their own prompts) and those it never
+gives (on none); --known-only shows the second alone.
+
+Located neurons are compared with
+  random-layer       random ones of the same layers
+  random-activation  nearest neighbours in signed activation and value norm
+  random-gradient    and in signed activation x gradient
+  next               the next ones by activation x gradient in the same layers
+  other-fact         those of other facts of the relation with another object
+  activation-same-k  as many of the most active neurons of all layers
+No neuron that was located for any fact is drawn or next (--random-from all lets them
+in). Random ones are tried --draws times on own and held-out prompts and --side-draws
+times on other facts.
+
+The verdict is printed, everything else with --full, --out or --json; --out holds
+every fact's and every prompt's effect.
 
 Facts whose subject holds the object are left out: the model can copy the answer.
 
@@ -75,6 +89,8 @@ Json report_json(const InterveneCommandOptions& options, const Selection& select
   how.update({{"held_out_share", selection.from_file ? Json(nullptr) : Json(held_out_share)},
               {"seed", options.common.seed},
               {"draws", e.draws},
+              {"random_from", e.random_from_all ? "all" : "unlocated"},
+              {"known_only", e.known_only},
               {"side_draws", std::min(e.side_draws, e.draws)},
               {"same_relation", e.same_relation},
               {"other_relations", e.other_relations},
@@ -90,6 +106,7 @@ Json report_json(const InterveneCommandOptions& options, const Selection& select
                      {"problems", selection.problems.size()}};
   out["unsplit_relations"] = selection.unsplit;
   out.update(effect_json(report, e));
+  if (e.keep_details) out["fact_effects"] = fact_effects_json(report, selection.names);
   Json& problems = out["problems"] = Json::array();
   for (const FactProblem& problem : selection.problems) {
     problems.push_back(
@@ -110,15 +127,10 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
     out += "random neurons: " + format_count(e.draws) + " draws (" +
            format_count(std::min(e.side_draws, e.draws)) +
            (options.text.empty() ? " on other facts)" : " on other facts and text)");
-    for (size_t s = 0; s + 1 < kSources; ++s) {
-      if (report.weakened[s] + report.missing[s] == 0) continue;
-      out += "; " + std::string(source_name(s + 1)) + ": " + format_count(report.weakened[s]) +
-             " matched more weakly, " + format_count(report.missing[s]) + " not at all";
-    }
     out += "\n";
   }
   out += "intervals: " + format_percent(e.bootstrap.level, 0) + ", " +
-         format_count(e.bootstrap.draws) + " draws of relations, then of objects\n";
+         format_count(e.bootstrap.draws) + " draws of relations and of objects\n";
   if (selection.copies > 0) {
     out +=
         "left out: " + format_count(selection.copies) + " facts whose subject holds the object\n";
@@ -162,6 +174,13 @@ std::vector<Probe> read_text(const InterveneCommandOptions& options, const Loade
       .prompts;
 }
 
+/// The verdict first; the rest with --full.
+std::string shown(const InterveneCommandOptions& options, const EffectReport& report) {
+  const std::string verdict = effect_verdict(report, options.effects);
+  if (options.full) return verdict + "\n" + effect_tables(report, options.effects);
+  return verdict + "\nevery table: --full; every fact and prompt: --out FILE\n";
+}
+
 /// With --run: neurons and effects are kept in the run's file, which says what they are of.
 void intervene_in_run(const InterveneCommandOptions& options) {
   const EffectOptions& e = options.effects;
@@ -184,6 +203,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
   run.options.baseline = selection_preset("dai2022", Score::kActivation);
   run.options.corpus = options.text;
   run.options.draws = e.draws;
+  run.options.random_from_all = e.random_from_all;
   run.options.side_draws = e.side_draws;
   run.options.same_relation = e.same_relation;
   run.options.other_relations = e.other_relations;
@@ -196,14 +216,26 @@ void intervene_in_run(const InterveneCommandOptions& options) {
   }
   run.command = "engram intervene " + options.model + " --do " + operation;
   run.outputs = {{"--out", options.out}};
-  perform_run(std::move(run), [&](const RunContext& context, const RunSummary&, const FactSet&) {
-    const EffectReport report = replay_effects(context, operation, e.bootstrap);
+  perform_run(std::move(run), [&](const RunContext& context, const RunSummary& summary,
+                                  const FactSet&) {
+    for (const auto& [experiment, reason] : summary.left_out) {
+      throw InputError(experiment + ": " + reason);
+    }
+    const EffectReport report = replay_effects(context, operation, e);
     Json out = {{"schema", "engram.intervene/1"}, {"version", ENGRAM_VERSION}};
     out["model"] = options.model;
     out["facts"] = options.facts;
     out["run"] = options.run;
     out["do"] = operation;
     out.update(effect_json(report, e));
+    if (e.keep_details) {
+      std::vector<FactName> names;
+      for (const int64_t id : replayed_facts(context)) {
+        const Fact& fact = context.facts.fact(id);
+        names.push_back({fact.relation, fact.subject, fact.object, {}, {}});
+      }
+      out["fact_effects"] = fact_effects_json(report, names);
+    }
     if (!options.out.empty()) {
       AtomicFile file(options.out);
       file.write(json_text(out, 2) + "\n");
@@ -216,7 +248,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
     const std::vector<FactProblem>& problems = context.facts.problems();
     print(
         operation + " on " + format_count(report.facts) + " facts (" + format_count(report.empty) +
-        " without neurons) of " + options.run + "\n\n" + effect_tables(report, e) +
+        " without neurons) of " + options.run + "\n\n" + shown(options, report) +
         problems_text(problems, format_count(static_cast<int64_t>(problems.size())) + " skipped"));
   });
 }
@@ -224,7 +256,9 @@ void intervene_in_run(const InterveneCommandOptions& options) {
 void run_intervene(const InterveneCommandOptions& given) {
   InterveneCommandOptions options = given;
   options.effects.manipulation = parse_manipulation(options.operation);
+  options.effects.random_from_all = options.random_from == "all";
   options.effects.bootstrap.seed = options.common.seed;
+  options.effects.keep_details = !options.out.empty() || options.common.json;
   if (!options.run.empty()) {
     intervene_in_run(options);
     return;
@@ -271,8 +305,13 @@ void run_intervene(const InterveneCommandOptions& given) {
     if (options.effects.draws > 0 && options.effects.draws < 20) {
       note(options.common, "fewer than 20 random draws tell little about what random neurons do");
     }
-    const EffectContext context = {source.all, read_text(options, loaded),
-                                   corpus_reference(options, loaded)};
+    EffectContext context;
+    context.located = source.all;
+    for (const auto& [key, set] : source.facts) {
+      context.sets.push_back({set.relation, set.subject, set.object, set.neurons});
+    }
+    context.text = read_text(options, loaded);
+    context.reference = corpus_reference(options, loaded);
     std::unique_ptr<Progress> progress;
     int64_t shown = 0;
     const EffectReport report = measure_effects(
@@ -295,7 +334,7 @@ void run_intervene(const InterveneCommandOptions& given) {
       if (options.common.json) print_json(json);
     }
     if (!options.common.json) {
-      print(heading(options, selection, report) + effect_tables(report, options.effects) +
+      print(heading(options, selection, report) + shown(options, report) +
             problems_text(
                 selection.problems,
                 format_count(static_cast<int64_t>(selection.problems.size())) + " skipped"));
@@ -362,6 +401,16 @@ void add_intervene_command(CLI::App& app) {
   add_number(*command, "--held-out-share", options->held_out_share, 0, 1,
              "ParaRel with a list of neurons: share of a relation's patterns held out, in whole "
              "groups; 0: none. Default: 0.3.");
+  command
+      ->add_option("--random-from", options->random_from,
+                   "What random neurons and the next ones are drawn from: unlocated (default), or "
+                   "all: also what was located for other facts.")
+      ->type_name("all|unlocated")
+      ->check(CLI::IsMember({"all", "unlocated"}));
+  command->add_flag("--known-only", e.known_only,
+                    "Facts that the model knows, alone: the answer is the top one on at least half "
+                    "of their own prompts.");
+  command->add_flag("--full", options->full, "Print every table, not the verdict alone.");
   command->add_flag("--strict", options->strict,
                     "Stop at the first line or fact that cannot be used.");
   add_path(*command, "--out", options->out, "Write the JSON report to this file.")

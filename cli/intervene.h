@@ -25,13 +25,27 @@ struct InterveneCommandOptions {
   EffectOptions effects;
   FactChoice choice;  ///< of the facts to manipulate
   bool strict = false;
-  std::string out;  ///< JSON file, empty: none
+  std::string random_from = "unlocated";
+  bool full = false;  ///< print every table, not the verdict alone
+  std::string out;    ///< JSON file, empty: none
 };
 
 void add_intervene_command(CLI::App& app);
 
+/// What the report says in a few lines: the change on the prompts that count, and how the located
+/// neurons compare with each control.
+std::string effect_verdict(const EffectReport& report, const EffectOptions& options);
 /// The report as tables, and as the object of engram.intervene/1.
 std::string effect_tables(const EffectReport& report, const EffectOptions& options);
 nlohmann::ordered_json effect_json(const EffectReport& report, const EffectOptions& options);
+
+/// What a fact of EffectReport::details or prompts is called.
+struct FactName {
+  std::string relation, subject, object;
+  std::vector<std::string> prompts, held_out;  ///< texts; empty: not known here
+};
+/// Every fact's and every prompt's effect, as an array of facts.
+nlohmann::ordered_json fact_effects_json(const EffectReport& report,
+                                         const std::vector<FactName>& names);
 
 }  // namespace engram::cli

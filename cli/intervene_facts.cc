@@ -150,6 +150,8 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
       manipulated.push_back(fact);
     }
     selection.facts.push_back(std::move(effect));
+    selection.names.push_back(
+        {fact.relation, fact.subject, fact.object, fact.prompts, fact.held_out});
   }
   if (manipulated.empty()) {
     std::string message = "no fact can be used";

@@ -38,6 +38,7 @@ void check_neurons(const NeuronSource& source, const ModelConfig& config,
 /// The facts as they go into the evaluation, and what was left out.
 struct Selection {
   std::vector<EffectFact> facts;
+  std::vector<FactName> names;  ///< of `facts`
   std::vector<FactProblem> problems;
   std::vector<std::string>
       unsplit;             ///< relations of manipulated facts, none with a held-out prompt

@@ -21,8 +21,8 @@ it reads on a screen, a phone and paper, light and dark, and every table and fig
 links to its data. A table whose input is missing is shown as skipped, with the
 reason.
 
-Intervals come from the bootstrap: relations are resampled, then within each the
-facts with the same object together. The report may be made while the run goes on.
+Intervals come from the bootstrap: relations and, independently, objects are
+resampled; with fewer than 10 objects there is none. The report may be made while the run goes on.
 
 Example:
   engram report run.db -o report.html --json tables.json
@@ -80,6 +80,9 @@ void add_report_command(CLI::App& app) {
       },
       0, std::numeric_limits<int64_t>::max(),
       "Of the bootstrap and of the random sets in the statistics. Default: 0.");
+  command->add_flag("--known-only", options->report.known_only,
+                    "Suppression and amplification of facts that the model knows, alone: the "
+                    "answer is the top one on at least half of the own prompts.");
   add_common_options(*command, options->common, kUsesNothing);
   command->callback([options] { run_report(*options); });
 }

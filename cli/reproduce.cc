@@ -35,8 +35,10 @@ The run survives everything: after Ctrl-C, a crash or a power cut the same comma
 goes on where it was. Another model, fact set or option is refused, with what differs.
 `engram status RUN.db` shows from another terminal how far it is.
 
-Several machines: --shard 1/4 to 4/4, each with a RUN.db of its own, then
-`engram merge`, then the same command without --shard on the merged file.
+Several machines: --shard 1/4 to 4/4 with --only locate, each with a RUN.db of its
+own; then `engram merge`, and a copy of the merged file for every machine, since
+controls avoid what was located for any fact; the same --shard on it without --only;
+`engram merge` again, and the same command without --shard on the merged file.
 
 --texts and --corpus default to MODEL/texts and MODEL/corpus.txt where those are.
 
@@ -210,6 +212,7 @@ void add_reproduce_command(CLI::App& app) {
   auto only = std::make_shared<std::vector<std::string>>();
   auto shard = std::make_shared<std::string>();
   auto preset = std::make_shared<std::string>("dai2022");
+  auto random_from = std::make_shared<std::string>("unlocated");
   CLI::App* command = add_command(
       app, "reproduce", "every experiment of the paper, in one resumable run", kReproduceHelp);
   add_path(*command, "MODEL", options->model, "Hugging Face folder.")->required();
@@ -238,6 +241,12 @@ void add_reproduce_command(CLI::App& app) {
              "Relative completeness gap and error. Default: 0.01.");
   add_integer(*command, "--draws", how.draws, 0, 10'000,
               "Matched random sets per fact and strength. Default: 20.");
+  command
+      ->add_option("--random-from", *random_from,
+                   "What random sets are drawn from: unlocated (default), or all: also what was "
+                   "located for other facts.")
+      ->type_name("all|unlocated")
+      ->check(CLI::IsMember({"all", "unlocated"}));
   add_integer(*command, "--side-draws", how.side_draws, 0, 10'000,
               "The same on other facts' prompts and on text. Default: 1.");
   add_integer(*command, "--same-relation", how.same_relation, 0, 1'000'000,
@@ -255,10 +264,11 @@ void add_reproduce_command(CLI::App& app) {
               "Positions of the corpus for pseudo-perplexity. Default: 2000.");
   command->add_flag("--keep-scores", how.keep_scores, "Store all scores, too (large).");
   add_common_options(*command, options->common);
-  command->callback([options, only, shard, preset] {
+  command->callback([options, only, shard, preset, random_from] {
     RunOptions& run = options->options;
     if (!shard->empty()) parse_shard(*shard, options->scope);
     options->scope.only = *only;
+    run.random_from_all = *random_from == "all";
     run.locate.selection = selection_preset(*preset, Score::kIntegratedGradients);
     run.baseline = selection_preset(*preset, Score::kActivation);
     options->command = "engram reproduce " + options->model + " --facts " + options->facts +

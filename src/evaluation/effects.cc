@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "engram/base/interrupt.h"
@@ -16,8 +17,15 @@ constexpr size_t kItemsPerCall = 512;  // bounds what is kept of trials
 
 /// The answer after an intervention, or the one before where nothing but rounding moved it.
 Answered settled(const Answered& before, const Answered& after) {
-  const double slack = kRounding * std::max(1.0, std::abs(before.log_p));
-  return std::abs(after.log_p - before.log_p) <= slack ? before : after;
+  const double slack =
+      kRounding * std::max({1.0, std::abs(before.log_p), std::abs(before.log_odds)});
+  return std::abs(after.log_odds - before.log_odds) <= slack ? before : after;
+}
+
+double log_rank_of(const Answered& answer) { return std::log(static_cast<double>(answer.rank)); }
+
+ShownAnswer shown(const Answered& answer) {
+  return {answer.log_odds, answer.p, answer.top() ? 1.0 : 0.0, static_cast<double>(answer.rank)};
 }
 
 class Evaluation {
@@ -50,7 +58,8 @@ class Evaluation {
   }
 
   EffectSums run(const EffectProgress& progress) {
-    random_ = plan_random_sets(model_, facts_, context_.located, options_, report_);
+    controls_ = plan_controls(model_, facts_, context_, options_);
+    for (const ControlSets& controls : controls_) sums_.match.push_back(controls.match);
     const std::vector<EffectItem> items = plan_items(facts_, context_.text, options_);
     int64_t total = 0;
     for (const EffectItem& item : items) {
@@ -65,13 +74,17 @@ class Evaluation {
   }
 
  private:
-  [[nodiscard]] int64_t draws_for(const EffectItem::Job& job) const {
-    const bool aside = job.scope != Scope::kOwn && job.scope != Scope::kHeldOut;
-    return aside ? std::min(options_.side_draws, options_.draws) : options_.draws;
+  /// Sets of the source that are tried: on side prompts at most side_draws of the same ones.
+  [[nodiscard]] size_t tries(const EffectItem::Job& job, size_t source) const {
+    if (facts_[job.fact].neurons.empty()) return 0;
+    if (source == kLocated) return 1;
+    const size_t sets = controls_[job.fact].sets[source - 1].size();
+    return is_near(job.scope) ? sets : std::min(sets, static_cast<size_t>(options_.side_draws));
   }
   [[nodiscard]] int64_t trials_of(const EffectItem::Job& job) const {
-    if (facts_[job.fact].neurons.empty()) return 0;
-    return 1 + static_cast<int64_t>(kSources - 1) * draws_for(job);
+    size_t all = 0;
+    for (size_t s = 0; s < kSources; ++s) all += tries(job, s);
+    return static_cast<int64_t>(all);
   }
 
   void run_items(std::span<const EffectItem> items) {
@@ -84,7 +97,7 @@ class Evaluation {
           set_index.try_emplace({fact, source, draw}, static_cast<uint32_t>(sets.size()));
       if (fresh) {
         const std::vector<NeuronId>& neurons =
-            source == 0 ? facts_[fact].neurons : random_[fact][source - 1][draw];
+            source == kLocated ? facts_[fact].neurons : controls_[fact].sets[source - 1][draw];
         sets.push_back(changes_of(options_.manipulation, neurons, values_.of(fact)));
       }
       trials.push_back({probe, it->second});
@@ -92,10 +105,8 @@ class Evaluation {
     for (size_t i = 0; i < items.size(); ++i) {
       probes.push_back(*items[i].probe);
       for (const EffectItem::Job& job : items[i].jobs) {
-        if (facts_[job.fact].neurons.empty()) continue;
-        add_trial(static_cast<uint32_t>(i), job.fact, 0, 0);
-        for (uint32_t s = 1; s < kSources; ++s) {
-          for (uint32_t d = 0; d < static_cast<uint32_t>(draws_for(job)); ++d) {
+        for (uint32_t s = 0; s < kSources; ++s) {
+          for (uint32_t d = 0; d < static_cast<uint32_t>(tries(job, s)); ++d) {
             add_trial(static_cast<uint32_t>(i), job.fact, s, d);
           }
         }
@@ -111,7 +122,7 @@ class Evaluation {
         for (const Answered& answer : after) {
           require_finite(answer, items[i], manipulation_name(options_.manipulation) + ": ");
         }
-        record(job, measured.before[i], after);
+        record(items[i], job, measured.before[i], after);
         next += count;
       }
     }
@@ -130,47 +141,76 @@ class Evaluation {
                      (what.empty() ? ", expected finite weights" : ", expected smaller values"));
   }
 
-  void record(const EffectItem::Job& job, const Answered& before, std::span<const Answered> after) {
+  void record(const EffectItem& item, const EffectItem::Job& job, const Answered& before,
+              std::span<const Answered> after) {
     Sums& sums = sums_.facts[job.fact][static_cast<size_t>(job.scope)];
     const bool known = before.p >= options_.known_p && before.rank <= options_.known_rank;
     sums.prompts += 1;
+    sums.log_odds += before.log_odds;
     sums.p += before.p;
     sums.log_p += before.log_p;
     sums.top += before.top() ? 1 : 0;
-    sums.log_rank += std::log(static_cast<double>(before.rank));
+    sums.log_rank += log_rank_of(before);
     if (known) {
       sums.known += 1;
       sums.known_p += before.p;
     }
-    const int64_t draws = draws_for(job);
+    EffectPair pair;
+    pair.witness = static_cast<int32_t>(item.fact == kNoFact ? item.probe - context_.text.data()
+                                                             : std::ptrdiff_t{item.fact});
+    PromptEffect prompt{job.fact, job.scope == Scope::kHeldOut, 0, shown(before), {}};
     for (size_t s = 0; s < kSources; ++s) {
-      const int64_t tries = s == 0 ? 1 : draws;
-      if (tries == 0) continue;
-      Sums::Change& to = sums.change[s];
-      to.prompts += 1;
+      pair.log_odds[s] = pair.top[s] = std::numeric_limits<float>::quiet_NaN();
+      prompt.after[s] = not_tried();
+      // Without neurons nothing changes: empty sets count, with every source.
+      const bool empty = facts_[job.fact].neurons.empty();
+      const std::span<const Answered> own = after.first(tries(job, s));
+      after = after.subspan(own.size());
+      if (own.empty() && !(empty && (s == kLocated || options_.draws > 0))) continue;
       Sums::Change draw;  // over the draws, then their mean
-      for (int64_t d = 0; d < tries; ++d) {
-        // Without neurons nothing changes: empty sets count.
-        const size_t at =
-            s == 0 ? 0 : 1 + (s - 1) * static_cast<size_t>(draws) + static_cast<size_t>(d);
-        const Answered now = after.empty() ? before : settled(before, after[at]);
+      prompt.after[s] = {};
+      for (size_t d = 0; d < own.size(); ++d) {
+        const Answered now = settled(before, own[d]);
+        draw.log_odds += now.log_odds - before.log_odds;
         draw.p += now.p - before.p;
         draw.log_p += now.log_p - before.log_p;
         draw.top += (now.top() ? 1 : 0) - (before.top() ? 1 : 0);
-        draw.log_rank += std::log(static_cast<double>(now.rank) / static_cast<double>(before.rank));
-        if (s > 0 && static_cast<size_t>(job.scope) < sums_.draws.size()) {
-          sums_.draws[static_cast<size_t>(job.scope)][s - 1]
-                     [relation_of_[facts_[job.fact].relation]][static_cast<size_t>(d)] +=
-              now.p - before.p;
+        draw.log_rank += log_rank_of(now) - log_rank_of(before);
+        if (s >= kRandomLayer && s <= kRandomGradient) {
+          add_draw(job, s, d, now.log_odds - before.log_odds);
         }
       }
-      const auto count = static_cast<double>(tries);
-      to.p += draw.p / count;
-      to.log_p += draw.log_p / count;
-      to.top += draw.top / count;
-      to.log_rank += draw.log_rank / count;
-      if (known) to.known_p += draw.p / count;
+      const double scale = own.empty() ? 0.0 : 1 / static_cast<double>(own.size());
+      Sums::Change& to = sums.change[s];
+      to.prompts += 1;
+      to.log_odds += draw.log_odds * scale;
+      to.p += draw.p * scale;
+      to.log_p += draw.log_p * scale;
+      to.top += draw.top * scale;
+      to.log_rank += draw.log_rank * scale;
+      if (known) to.known_p += draw.p * scale;
+      pair.log_odds[s] = static_cast<float>(draw.log_odds * scale);
+      pair.top[s] = static_cast<float>(draw.top * scale);
+      prompt.after[s] = {before.log_odds + draw.log_odds * scale, before.p + draw.p * scale,
+                         (before.top() ? 1 : 0) + draw.top * scale,
+                         std::exp(log_rank_of(before) + draw.log_rank * scale)};
     }
+    if (!is_near(job.scope)) {
+      sums.pairs.push_back(pair);
+    } else if (options_.keep_details) {
+      const std::vector<Probe>& list =
+          prompt.held_out ? facts_[job.fact].held_out : facts_[job.fact].prompts;
+      prompt.prompt = static_cast<size_t>(item.probe - list.data());
+      report_.prompts.push_back(prompt);
+    }
+  }
+
+  void add_draw(const EffectItem::Job& job, size_t source, size_t draw, double change) {
+    if (!is_near(job.scope)) return;
+    const EffectFact& fact = facts_[job.fact];
+    const size_t prompts = job.scope == Scope::kOwn ? fact.prompts.size() : fact.held_out.size();
+    sums_.draws[static_cast<size_t>(job.scope)][source - kRandomLayer]
+               [relation_of_.at(fact.relation)][draw] += change / static_cast<double>(prompts);
   }
 
   const Model& model_;
@@ -178,32 +218,11 @@ class Evaluation {
   const EffectOptions& options_;
   const EffectContext& context_;
   ReferenceValues values_;
-  std::vector<RandomSets> random_;
+  std::vector<ControlSets> controls_;
   std::map<std::string, size_t> relation_of_;
   EffectSums sums_;
   EffectReport& report_ = sums_.report;
 };
-
-/// Random draws whose ratio of means moves as far as that of the located neurons.
-void count_strong_draws(const EffectSums& sums, const std::vector<std::vector<double>>& total,
-                        int64_t draws, EffectRow& row) {
-  const double located = row.change[0][0].value;
-  // No change has no direction; without facts it is not a number.
-  if (draws == 0 || !(std::abs(located) > kNoChange)) return;
-  for (size_t s = 0; s + 1 < kSources; ++s) {
-    row.draws_as_strong[s] = 0;
-    for (size_t d = 0; d < static_cast<size_t>(draws); ++d) {
-      double ratios = 0;
-      for (size_t r = 0; r < total.size(); ++r) {
-        const double before = prompts_p(total[r], row.scope);
-        if (before > 0) ratios += sums.draws[static_cast<size_t>(row.scope)][s][r][d] / before;
-      }
-      const double change = ratios / static_cast<double>(row.relations);
-      const double along = located < 0 ? -change : change;
-      if (along >= std::abs(located) - kNoChange) ++row.draws_as_strong[s];
-    }
-  }
-}
 
 }  // namespace
 
@@ -221,14 +240,27 @@ const char* scope_name(Scope scope) {
 }
 
 const char* source_name(size_t source) {
-  constexpr std::array<const char*, kSources> kNames = {"located", "random-layer",
-                                                        "random-activation", "random-gradient"};
+  constexpr std::array<const char*, kSources> kNames = {
+      "located", "random-layer", "random-activation", "random-gradient",
+      "next",    "other-fact",   "activation-same-k"};
   return kNames.at(source);
 }
 
+const char* group_name(FactGroup group) {
+  constexpr std::array<const char*, kFactGroups> kNames = {"all", "known", "never"};
+  return kNames.at(static_cast<size_t>(group));
+}
+
+const EffectRow* EffectReport::row(Scope scope, FactGroup group) const {
+  for (const EffectRow& one : rows) {
+    if (one.scope == scope && one.group == group) return &one;
+  }
+  return nullptr;
+}
+
 const char* metric_name(Metric metric) {
-  constexpr std::array<const char*, kMetrics> kNames = {"ratio_of_means", "mean_of_ratios", "log_p",
-                                                        "accuracy", "log_rank"};
+  constexpr std::array<const char*, kMetrics> kNames = {
+      "log_odds", "ratio_of_means", "mean_of_ratios", "log_p", "accuracy", "log_rank"};
   return kNames.at(static_cast<size_t>(metric));
 }
 
@@ -244,63 +276,12 @@ EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> f
     }
   }
   if (options.draws < 0 || options.side_draws < 0 || options.same_relation < 0 ||
-      options.other_relations < 0 || options.sentences < 0 || options.bootstrap.draws < 1 ||
-      options.reference < 2) {
+      options.other_relations < 0 || options.sentences < 0 || options.other_facts < 0 ||
+      options.bootstrap.draws < 1 || options.reference < 2) {
     throw UsageError("numbers of draws and of facts must not be negative");
   }
   model.prepare_products();
   return Evaluation(model, facts, options, context).run(progress);
-}
-
-EffectReport summarise_effects(std::span<const EffectFact> facts, EffectSums sums,
-                               const EffectOptions& options, bool with_text) {
-  EffectReport report = std::move(sums.report);
-  std::map<std::string_view, size_t> relation_of;
-  for (const RelationEffect& relation : report.relations) {
-    relation_of.emplace(relation.relation, relation_of.size());
-  }
-  ClusteredSums clustered;
-  clustered.relations.resize(report.relations.size());
-  std::vector<std::map<std::string_view, size_t>> cluster_of(report.relations.size());
-  for (size_t f = 0; f < facts.size(); ++f) {
-    if (!facts[f].evaluated) continue;
-    const size_t r = relation_of.at(facts[f].relation);
-    const auto [it, fresh] =
-        cluster_of[r].try_emplace(facts[f].object, clustered.relations[r].size());
-    if (fresh) clustered.relations[r].emplace_back(sum_columns(), 0.0);
-    std::vector<double>& cluster = clustered.relations[r][it->second];
-    std::array<Sums, kScopes>& of_fact = sums.facts[f];
-    for (const auto& [whole, first, second] :
-         {std::array{Scope::kSameRelation, Scope::kSameRelationSameObject,
-                     Scope::kSameRelationOtherObject},
-          std::array{Scope::kOtherRelations, Scope::kOtherRelationsSameObject,
-                     Scope::kOtherRelationsOtherObject}}) {
-      of_fact[static_cast<size_t>(whole)] = of_fact[static_cast<size_t>(first)];
-      of_fact[static_cast<size_t>(whole)].add(of_fact[static_cast<size_t>(second)]);
-    }
-    for (size_t scope = 0; scope < kScopes; ++scope) add_fact(cluster, scope, of_fact[scope]);
-  }
-  const std::vector<Interval> intervals =
-      bootstrap(clustered, estimate_count(), estimate_effects, options.bootstrap);
-  std::vector<std::vector<double>> total;  // per relation
-  for (size_t r = 0; r < report.relations.size(); ++r) {
-    total.emplace_back(sum_columns(), 0.0);
-    for (const std::vector<double>& cluster : clustered.relations[r]) {
-      for (size_t i = 0; i < cluster.size(); ++i) total[r][i] += cluster[i];
-    }
-    for (size_t s = 0; s < kSources; ++s) {
-      report.relations[r].own[s] = ratio_of_means(total[r], Scope::kOwn, s);
-      report.relations[r].held_out[s] = ratio_of_means(total[r], Scope::kHeldOut, s);
-    }
-  }
-  for (size_t scope = 0; scope < kScopes; ++scope) {
-    if (static_cast<Scope>(scope) == Scope::kText && !with_text) continue;
-    report.rows.push_back(make_row(clustered, static_cast<Scope>(scope), intervals));
-    if (scope < sums.draws.size()) {
-      count_strong_draws(sums, total, options.draws, report.rows.back());
-    }
-  }
-  return report;
 }
 
 EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,

@@ -1,8 +1,9 @@
 #include "evaluation/effects_plan.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <map>
-#include <unordered_map>
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
@@ -98,14 +99,86 @@ std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<
   return items;
 }
 
-std::vector<RandomSets> plan_random_sets(const Model& model, std::span<const EffectFact> facts,
-                                         const std::unordered_set<NeuronId>& located,
-                                         const EffectOptions& options, EffectReport& report) {
-  std::vector<RandomSets> sets(facts.size());
-  if (options.draws == 0) return sets;
-  std::unordered_set<NeuronId> never = located;
-  for (const EffectFact& fact : facts) never.insert(fact.neurons.begin(), fact.neurons.end());
+namespace {
+
+/// Sets of other facts, by relation.
+using SetsByRelation = std::map<std::string_view, std::vector<const LocatedNeurons*>>;
+
+SetsByRelation index_sets(const EffectContext& context) {
+  SetsByRelation found;
+  for (const LocatedNeurons& set : context.sets) {
+    if (!set.neurons.empty()) found[set.relation].push_back(&set);
+  }
+  return found;
+}
+
+std::vector<std::vector<NeuronId>> other_sets(const EffectFact& fact, const SetsByRelation& all,
+                                              const EffectOptions& options) {
+  std::vector<std::vector<NeuronId>> chosen;
+  const auto found = all.find(fact.relation);
+  if (found == all.end()) return chosen;
+  std::vector<const LocatedNeurons*> others;
+  std::ranges::copy_if(found->second, std::back_inserter(others),
+                       [&](const LocatedNeurons* set) { return set->object != fact.object; });
+  Random random(fact_seed(fact, options.seed + 7));
+  for (const uint64_t i :
+       random.sample(others.size(), static_cast<uint64_t>(options.other_facts))) {
+    chosen.push_back(others[i]->neurons);
+  }
+  return chosen;
+}
+
+/// Sizes of a control's sets, and what they share with the located one.
+SetMatch match_of(const std::vector<std::vector<NeuronId>>& sets,
+                  const std::vector<NeuronId>& located) {
+  SetMatch match;
+  match.difference.fill(std::numeric_limits<double>::quiet_NaN());
+  match.sets = static_cast<double>(sets.size());
+  for (const std::vector<NeuronId>& set : sets) {
+    match.neurons += static_cast<double>(set.size()) / match.sets;
+    for (const NeuronId id : set) {
+      if (std::ranges::find(located, id) != located.end()) match.overlap += 1 / match.sets;
+    }
+  }
+  return match;
+}
+
+ControlSets controls_of(const EffectFact& fact, const MatchedSampler& sampler,
+                        const at::Tensor& activation, const at::Tensor& product,
+                        const SetsByRelation& others, const EffectOptions& options) {
+  ControlSets controls;
+  for (const MatchStrength strength : kMatchStrengths) {
+    const auto s = static_cast<size_t>(strength);
+    MatchedSets drawn = sampler.draw(fact.neurons, strength, activation, product, options.draws,
+                                     fact_seed(fact, options.seed + 2 + s));
+    controls.match[s] = match_of(drawn.draws, fact.neurons);
+    controls.match[s].missing = static_cast<double>(drawn.missing);
+    controls.match[s].difference = drawn.difference;
+    controls.sets[s] = std::move(drawn.draws);
+  }
+  const auto set = [&](Source source, std::vector<std::vector<NeuronId>> sets) {
+    controls.match[source - 1] = match_of(sets, fact.neurons);
+    controls.sets[source - 1] = std::move(sets);
+  };
+  set(kNext, {sampler.next(fact.neurons, product)});
+  set(kOtherFact, other_sets(fact, others, options));
+  set(kActivationSameK, {largest_neurons(activation, fact.neurons.size())});
+  return controls;
+}
+
+}  // namespace
+
+std::vector<ControlSets> plan_controls(const Model& model, std::span<const EffectFact> facts,
+                                       const EffectContext& context, const EffectOptions& options) {
+  std::vector<ControlSets> controls(facts.size());
+  if (options.draws == 0) return controls;
+  std::unordered_set<NeuronId> never;
+  if (!options.random_from_all) {
+    never = context.located;
+    for (const EffectFact& fact : facts) never.insert(fact.neurons.begin(), fact.neurons.end());
+  }
   const MatchedSampler sampler(model, std::move(never));
+  const SetsByRelation others = index_sets(context);
 
   std::vector<size_t> todo;
   for (size_t f = 0; f < facts.size(); ++f) {
@@ -125,21 +198,13 @@ std::vector<RandomSets> plan_random_sets(const Model& model, std::span<const Eff
         model, probes, group, static_cast<int64_t>(end - begin), options.measure);
     for (size_t i = begin; i < end; ++i) {
       Interrupt::check();
-      const EffectFact& fact = facts[todo[i]];
       const auto row = static_cast<int64_t>(i - begin);
-      for (const MatchStrength strength : kMatchStrengths) {
-        const auto s = static_cast<size_t>(strength);
-        MatchedSets drawn = sampler.draw(fact.neurons, strength, profile.activation.select(0, row),
-                                         profile.gradient.select(0, row), options.draws,
-                                         fact_seed(fact, options.seed + 2 + s));
-        report.weakened[s] += drawn.weakened;
-        report.missing[s] += drawn.missing;
-        sets[todo[i]][s] = std::move(drawn.draws);
-      }
+      controls[todo[i]] = controls_of(facts[todo[i]], sampler, profile.activation.select(0, row),
+                                      profile.product.select(0, row), others, options);
     }
     begin = end;
   }
-  return sets;
+  return controls;
 }
 
 ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact> facts,

@@ -31,14 +31,16 @@ struct EffectItem {
 std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<const Probe> text,
                                    const EffectOptions& options);
 
-/// Random sets of one fact, by strength.
-using RandomSets = std::array<std::vector<std::vector<NeuronId>>, kSources - 1>;
+/// What one fact's located neurons are compared with, by source - 1.
+struct ControlSets {
+  std::array<std::vector<std::vector<NeuronId>>, kControls> sets;
+  std::array<SetMatch, kControls> match;
+};
 
-/// Draws the random sets of all facts, without the neurons of any fact and without `located`;
-/// counts into `report`.
-std::vector<RandomSets> plan_random_sets(const Model& model, std::span<const EffectFact> facts,
-                                         const std::unordered_set<NeuronId>& located,
-                                         const EffectOptions& options, EffectReport& report);
+/// The controls of all facts; none for facts that are not manipulated or have no neurons. Random
+/// sets and the next neurons are without those of any fact, and without context.located.
+std::vector<ControlSets> plan_controls(const Model& model, std::span<const EffectFact> facts,
+                                       const EffectContext& context, const EffectOptions& options);
 
 /// The values that mean and resample set neurons to.
 class ReferenceValues {

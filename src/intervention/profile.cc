@@ -1,4 +1,4 @@
-// Sizes of activations and gradients, for matching random neurons with located ones.
+// Activations and gradients of single neurons, for matching others with located ones.
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -21,12 +21,12 @@ class LeafHook : public ActivationHook {
     const at::Tensor leaf =
         at::zeros({batch_.prompts(), batch_.masks(), config_.d_ff}, a.options()).requires_grad_();
     leaves.push_back(leaf);
-    activations.push_back((top ? a : rows_at(a, batch_.positions)).detach().abs().mean(1));
+    activations.push_back((top ? a : rows_at(a, batch_.positions)).detach());
     if (top) return a + leaf;
     return a.scatter_add(1, batch_.positions.unsqueeze(-1).expand_as(leaf), leaf);
   }
   std::vector<at::Tensor> leaves;       ///< per layer [prompts, k, d_ff]
-  std::vector<at::Tensor> activations;  ///< per layer [prompts, d_ff], mean |a| over the masks
+  std::vector<at::Tensor> activations;  ///< per layer [prompts, k, d_ff]
 
  private:
   const ModelConfig& config_;
@@ -48,6 +48,7 @@ ActivationProfile activation_profiles(const Model& model, std::span<const Probe>
   // Prompts are added up in their own order, whoever finishes first.
   std::vector<at::Tensor> activation(probes.size());
   std::vector<at::Tensor> gradient(probes.size());
+  std::vector<at::Tensor> product(probes.size());
 
   // The graph keeps a dozen tensors of each size per layer.
   const auto bytes = static_cast<int64_t>(sizeof(float)) *
@@ -67,23 +68,28 @@ ActivationProfile activation_profiles(const Model& model, std::span<const Probe>
     const at::Tensor f = batch.masks() == 1 ? log_p.exp() : log_p.mean(1);
     const std::vector<at::Tensor> gradients =
         torch::autograd::grad({f.sum()}, {hook.leaves.begin(), hook.leaves.end()});
-    std::vector<at::Tensor> sizes;
-    for (const at::Tensor& one : gradients) sizes.push_back(one.abs().mean(1));
-    const at::Tensor a = at::stack(hook.activations, 1).to(at::kCPU);
-    const at::Tensor g = at::stack(sizes, 1).to(at::kCPU);
+    const at::Tensor all_a = at::stack(hook.activations, 1);  // [prompts, layers, k, d_ff]
+    const at::Tensor all_g = at::stack(gradients, 1);
+    const at::Tensor a = all_a.mean(2).to(at::kCPU);
+    const at::Tensor g = all_g.mean(2).to(at::kCPU);
+    const at::Tensor ag = (all_a * all_g).mean(2).to(at::kCPU);
     for (size_t b = 0; b < batch.index.size(); ++b) {
-      activation[batch.index[b]] = a.select(0, static_cast<int64_t>(b));
-      gradient[batch.index[b]] = g.select(0, static_cast<int64_t>(b));
+      const auto row = static_cast<int64_t>(b);
+      activation[batch.index[b]] = a.select(0, row);
+      gradient[batch.index[b]] = g.select(0, row);
+      product[batch.index[b]] = ag.select(0, row);
     }
   });
 
   ActivationProfile profile;
   profile.activation = at::zeros({groups, config.layers, config.d_ff}, at::kFloat);
   profile.gradient = at::zeros_like(profile.activation);
+  profile.product = at::zeros_like(profile.activation);
   std::vector<int64_t> members(static_cast<size_t>(groups), 0);
   for (size_t i = 0; i < probes.size(); ++i) {
     profile.activation.select(0, group[i]).add_(activation[i]);
     profile.gradient.select(0, group[i]).add_(gradient[i]);
+    profile.product.select(0, group[i]).add_(product[i]);
     ++members[static_cast<size_t>(group[i])];
   }
   for (int64_t g = 0; g < groups; ++g) {
@@ -91,6 +97,7 @@ ActivationProfile activation_profiles(const Model& model, std::span<const Probe>
     if (count == 0) continue;
     profile.activation.select(0, g).div_(static_cast<double>(count));
     profile.gradient.select(0, g).div_(static_cast<double>(count));
+    profile.product.select(0, g).div_(static_cast<double>(count));
   }
   return profile;
 }

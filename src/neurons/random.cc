@@ -19,4 +19,10 @@ std::vector<uint64_t> Random::sample(uint64_t from, uint64_t count) {
   return chosen;
 }
 
+std::vector<double> Random::resample(uint64_t count) {
+  std::vector<double> times(count, 0.0);
+  for (uint64_t i = 0; i < count; ++i) times[below(count)] += 1;
+  return times;
+}
+
 }  // namespace engram

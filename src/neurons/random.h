@@ -33,6 +33,8 @@ class Random {
   }
   /// `count` different numbers of 0..from-1 (all if there are fewer), in random order.
   std::vector<uint64_t> sample(uint64_t from, uint64_t count);
+  /// How often each of `count` things comes up when as many are drawn with replacement.
+  std::vector<double> resample(uint64_t count);
 
  private:
   uint64_t state_;

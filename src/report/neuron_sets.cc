@@ -55,7 +55,7 @@ void measure_intersections(const ReportInput& input, const SharedNeurons& shared
   ClusteredSums sums;
   for (size_t r = 0; r < relations; ++r) {
     if (shared.facts[r] == 0) continue;
-    sums.relations.push_back({{static_cast<double>(r)}});
+    sums.relations.push_back({{kNoObject, {static_cast<double>(r)}}});
   }
   const Statistic statistic = [&](std::span<const std::vector<double>> drawn,
                                   std::span<double> out) {

@@ -23,6 +23,11 @@ std::string_view Cells::text(size_t column) const {
   return value != nullptr ? std::string_view(*value) : std::string_view();
 }
 
+std::span<const std::byte> Cells::blob(size_t column) const {
+  const auto* value = std::get_if<std::vector<std::byte>>(&(*row_)[column]);
+  return value != nullptr ? std::span<const std::byte>(*value) : std::span<const std::byte>();
+}
+
 void for_rows(RunStore& run, std::string_view table, const Where& where,
               const std::function<void(const Cells&)>& use) {
   run.read_each(table, where, [&](const Row& row) {
@@ -33,7 +38,7 @@ void for_rows(RunStore& run, std::string_view table, const Where& where,
 
 FactIndex::FactIndex(RunStore& run) {
   std::map<std::string, size_t, std::less<>> relation_of;
-  std::vector<std::map<std::string, size_t, std::less<>>> cluster_of;
+  std::map<std::string, size_t, std::less<>> object_of;
   const Table& table = run_table("fact");
   const size_t id = table.column("fact");
   const size_t relation = table.column("relation");
@@ -45,13 +50,11 @@ FactIndex::FactIndex(RunStore& run) {
         relation_of.try_emplace(std::string(row.text(relation)), relations_.size());
     if (fresh) {
       relations_.emplace_back(row.text(relation));
-      cluster_of.emplace_back();
     }
-    auto& clusters = cluster_of[r->second];
-    const size_t cluster =
-        clusters.try_emplace(std::string(row.text(object)), clusters.size()).first->second;
+    const size_t number =
+        object_of.try_emplace(std::string(row.text(object)), object_of.size()).first->second;
     places_.emplace(row.integer(id), facts_.size());
-    facts_.push_back({row.integer(id), r->second, cluster, std::string(row.text(subject)),
+    facts_.push_back({row.integer(id), r->second, number, std::string(row.text(subject)),
                       std::string(row.text(object)), row.integer(copies) != 0, 0, 0});
   });
   const Table& prompts = run_table("prompt");
@@ -88,7 +91,7 @@ std::span<double> FactSums::of(int64_t fact) {
 }
 
 std::span<double> FactSums::of_relation(std::string_view relation) {
-  auto& sums = clusters_[{facts_->relation(relation), 0}];
+  auto& sums = clusters_[{facts_->relation(relation), kNoObject}];
   if (sums.empty()) sums.assign(columns_, 0.0);
   return sums;
 }
@@ -96,7 +99,7 @@ std::span<double> FactSums::of_relation(std::string_view relation) {
 ClusteredSums FactSums::sums() const {
   ClusteredSums all;
   all.relations.resize(facts_->relations().size());
-  for (const auto& [key, sums] : clusters_) all.relations[key.first].push_back(sums);
+  for (const auto& [key, sums] : clusters_) all.relations[key.first].push_back({key.second, sums});
   return all;
 }
 
@@ -105,7 +108,7 @@ ClusteredSums FactSums::sums_of(size_t relation) const {
   all.relations.resize(1);
   const auto end = clusters_.lower_bound({relation + 1, 0});
   for (auto at = clusters_.lower_bound({relation, 0}); at != end; ++at) {
-    all.relations[0].push_back(at->second);
+    all.relations[0].push_back({at->first.second, at->second});
   }
   return all;
 }

@@ -2,6 +2,7 @@
 
 // Reading a run's tables by column name, and sums over facts for the bootstrap.
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -16,13 +17,15 @@
 
 namespace engram {
 
-/// One row of a table. A column's number comes from Table::column(); NULL is NaN, 0 or "".
+/// One row of a table. A column's number comes from Table::column(); NULL is NaN, 0, "" or
+/// empty.
 class Cells {
  public:
   explicit Cells(const Row& row) : row_(&row) {}
   [[nodiscard]] int64_t integer(size_t column) const;
   [[nodiscard]] double real(size_t column) const;
   [[nodiscard]] std::string_view text(size_t column) const;
+  [[nodiscard]] std::span<const std::byte> blob(size_t column) const;
 
  private:
   const Row* row_;
@@ -32,14 +35,13 @@ class Cells {
 void for_rows(RunStore& run, std::string_view table, const Where& where,
               const std::function<void(const Cells&)>& use);
 
-/// The facts of a run, with the clusters that the bootstrap resamples: a relation's facts with the
-/// same object.
+/// The facts of a run, with the clusters that the bootstrap resamples: facts with the same object.
 class FactIndex {
  public:
   struct Fact {
     int64_t id = 0;
     size_t relation = 0;  ///< of relations()
-    size_t cluster = 0;   ///< of the relation
+    size_t cluster = 0;   ///< of its object: the same number in whatever relation
     std::string subject, object;
     bool copies = false;
     int64_t prompts = 0;   ///< that locate

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <set>
 
 #include "engram/evaluation/effects.h"
 #include "engram/run/experiment.h"
@@ -32,6 +31,9 @@ class EffectsExperiment : public FactExperiment {
       : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
   [[nodiscard]] std::string_view name() const override { return name_; }
   [[nodiscard]] int version() const override { return 1; }
+  [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
+    return not_all_located(run);
+  }
 
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,
                              int64_t part) override {
@@ -54,26 +56,30 @@ class EffectsExperiment : public FactExperiment {
     // All manipulations of the same facts see the same witnesses.
     const std::vector<int64_t> witnesses =
         witness_pool(run, relation, part / steps(), manipulated);
+    options.random_from_all = run.options.random_from_all;
+    std::vector<int64_t> ids = manipulated;  // of the facts as they are prepared
+    ids.insert(ids.end(), witnesses.begin(), witnesses.end());
 
     TableRows effects{"effect", {}};
+    TableRows sets{"effect_set", {}};
     TableRows draws{"effect_draw", {}};
     for (const char* source : {"ig", "activation"}) {
       const bool located = std::string_view(source) == "ig";
       // The baseline is compared with the located neurons; random sets match those alone.
       options.draws = located ? run.options.draws : 0;
       EffectContext context;
-      for (const FactNeurons& set : stored_relation(run, source, relation)) {
-        context.located.insert(set.neurons.begin(), set.neurons.end());
-      }
+      if (located) context.located = located_of_run(run);
+      if (located) context.sets = relation_sets(run, source, relation);
       context.text = corpus(run);
       const std::vector<EffectFact> facts = prepare(run, manipulated, witnesses, source);
       const EffectSums sums = measure_effect_sums(run.model, facts, options, context);
       for (size_t f = 0; f < manipulated.size(); ++f) {
-        add_fact_rows(name, source, manipulated[f], facts[f], sums.facts[f], effects);
+        add_fact_rows(name, source, ids, f, facts[f], sums.facts[f], effects);
+        if (located) add_set_rows(name, manipulated[f], sums.match[f], sets);
       }
       if (located) add_draw_rows(name, relation, part, sums, options.draws, draws);
     }
-    return {std::move(effects), std::move(draws)};
+    return {std::move(effects), std::move(sets), std::move(draws)};
   }
 
  protected:
@@ -113,6 +119,22 @@ class EffectsExperiment : public FactExperiment {
     return pool;
   }
 
+  /// The located sets of all facts of a relation, kept while its parts follow each other.
+  const std::vector<LocatedNeurons>& relation_sets(const RunContext& run, std::string_view source,
+                                                   std::string_view relation) {
+    if (sets_of_ == relation) return sets_;
+    sets_of_ = relation;
+    std::vector<LocatedNeurons>& sets = sets_;
+    sets.clear();
+    for (const int64_t id : run.facts.of(relation)) {
+      if (run.facts.copies(id)) continue;
+      const Fact& fact = run.facts.fact(id);
+      sets.push_back(
+          {fact.relation, fact.subject, fact.object, stored_neurons(run.store, source, id)});
+    }
+    return sets;
+  }
+
   /// The manipulated facts first, in their order.
   static std::vector<EffectFact> prepare(const RunContext& run,
                                          const std::vector<int64_t>& manipulated,
@@ -146,32 +168,61 @@ class EffectsExperiment : public FactExperiment {
     return corpus_;
   }
 
-  static void add_fact_rows(const std::string& operation, std::string_view source, int64_t id,
-                            const EffectFact& fact, const std::array<Sums, kScopes>& sums,
-                            TableRows& out) {
+  static void add_fact_rows(const std::string& operation, std::string_view source,
+                            const std::vector<int64_t>& ids, size_t place, const EffectFact& fact,
+                            const std::array<Sums, kScopes>& sums, TableRows& out) {
     for (const Scope scope : kStored) {
       const Sums& one = sums[static_cast<size_t>(scope)];
       if (one.prompts == 0) continue;
+      const auto witness = [&](int32_t number) {
+        return scope == Scope::kText ? number : ids[static_cast<size_t>(number)];
+      };
       for (size_t s = 0; s < kSources; ++s) {
         const Sums::Change& change = one.change[s];
         if (change.prompts == 0) continue;
-        out.rows.push_back(
-            {operation, std::string(s == 0 ? source : std::string_view(source_name(s))), id,
-             std::string(scope_name(scope)), static_cast<int64_t>(fact.neurons.size()),
-             static_cast<int64_t>(one.prompts), real(one.p), real(one.log_p), real(one.top),
-             real(one.log_rank), static_cast<int64_t>(one.known), real(one.known_p), real(change.p),
-             real(change.log_p), real(change.top), real(change.log_rank), real(change.known_p)});
+        out.rows.push_back({operation,
+                            std::string(s == 0 ? source : std::string_view(source_name(s))),
+                            ids[place],
+                            std::string(scope_name(scope)),
+                            static_cast<int64_t>(fact.neurons.size()),
+                            static_cast<int64_t>(one.prompts),
+                            real(one.log_odds),
+                            real(one.p),
+                            real(one.log_p),
+                            real(one.top),
+                            real(one.log_rank),
+                            static_cast<int64_t>(one.known),
+                            real(one.known_p),
+                            real(change.log_odds),
+                            real(change.p),
+                            real(change.log_p),
+                            real(change.top),
+                            real(change.log_rank),
+                            real(change.known_p),
+                            is_near(scope) ? Value() : Value(pair_bytes(one.pairs, s, witness))});
       }
+    }
+  }
+
+  static void add_set_rows(const std::string& operation, int64_t fact,
+                           const std::array<SetMatch, kControls>& match, TableRows& out) {
+    for (size_t c = 0; c < kControls; ++c) {
+      const SetMatch& one = match[c];
+      out.rows.push_back({operation, std::string(source_name(c + 1)), fact,
+                          static_cast<int64_t>(one.sets), real(one.neurons), real(one.overlap),
+                          static_cast<int64_t>(one.missing), real(one.difference[0]),
+                          real(one.difference[1]), real(one.difference[2])});
     }
   }
 
   static void add_draw_rows(const std::string& operation, std::string_view relation, int64_t part,
                             const EffectSums& sums, int64_t draws, TableRows& out) {
     for (size_t scope = 0; scope < sums.draws.size(); ++scope) {
-      for (size_t s = 0; s + 1 < kSources; ++s) {
+      for (size_t s = 0; s < kRandomSources; ++s) {
         for (int64_t d = 0; d < draws; ++d) {
-          out.rows.push_back({operation, std::string(source_name(s + 1)), std::string(relation),
-                              part, std::string(scope_name(static_cast<Scope>(scope))), d,
+          out.rows.push_back({operation, std::string(source_name(kRandomLayer + s)),
+                              std::string(relation), part,
+                              std::string(scope_name(static_cast<Scope>(scope))), d,
                               real(sums.draws[scope][s][0][static_cast<size_t>(d)])});
         }
       }
@@ -180,6 +231,8 @@ class EffectsExperiment : public FactExperiment {
 
   std::string name_;
   std::vector<Manipulation> manipulations_;
+  std::string sets_of_;
+  std::vector<LocatedNeurons> sets_;
   std::vector<Probe> corpus_;
   bool corpus_read_ = false;
 };

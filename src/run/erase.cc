@@ -205,14 +205,14 @@ class ErasePart {
     if (!fresh) return it->second;
     if (!sampler_) sampler_.emplace(run_.model, located_of_run(run_));
     at::Tensor activation;
-    at::Tensor gradient;
+    at::Tensor product;
     if (strength != MatchStrength::kLayer) {
       const ActivationProfile& own = profile();
       activation = own.activation.select(0, 0);
-      gradient = own.gradient.select(0, 0);
+      product = own.product.select(0, 0);
     }
     it->second = sampler_->draw(
-        matched, strength, activation, gradient, kErasureDraws,
+        matched, strength, activation, product, kErasureDraws,
         choice_seed(run_.options.seed, "erase " + source + std::to_string(matched.size()),
                     relation_));
     return it->second;

@@ -49,23 +49,21 @@ class StoredSums {
 
   void read(std::vector<EffectFact>& facts, EffectSums& sums) {
     std::map<int64_t, size_t> place;
-    for (const std::string& relation : run_.facts.relations()) {
-      for (const int64_t id : run_.facts.of(relation)) {
-        if (run_.facts.copies(id)) continue;
-        place.emplace(id, facts.size());
-        const Fact& fact = run_.facts.fact(id);
-        facts.push_back({relation,
-                         fact.subject,
-                         fact.object,
-                         {},
-                         {},
-                         true,
-                         stored_neurons(run_.store, kMethod, id)});
-      }
+    for (const int64_t id : replayed_facts(run_)) {
+      place.emplace(id, facts.size());
+      const Fact& fact = run_.facts.fact(id);
+      facts.push_back({fact.relation,
+                       fact.subject,
+                       fact.object,
+                       {},
+                       {},
+                       true,
+                       stored_neurons(run_.store, kMethod, id)});
     }
     sums.facts.resize(facts.size());
     count_facts(facts, sums.report);
     for (size_t source = 0; source < kSources; ++source) read_source(source, place, sums);
+    read_sets(place, sums);
     read_draws(sums);
   }
 
@@ -102,17 +100,47 @@ class StoredSums {
           if (fact == place.end()) throw InternalError("a run has effects of an unknown fact");
           Sums& to = sums.facts[fact->second][scope_of(text_of(row[t.column("scope")]))];
           to.prompts = static_cast<double>(integer_of(row[t.column("prompts")]));
+          to.log_odds = column(row, "log_odds");
           to.p = column(row, "p");
           to.log_p = column(row, "log_p");
           to.top = column(row, "top");
           to.log_rank = column(row, "log_rank");
           to.known = static_cast<double>(integer_of(row[t.column("known")]));
           to.known_p = column(row, "known_p");
-          to.change[source] = {column(row, "change_p"),       column(row, "change_log_p"),
-                               column(row, "change_top"),     column(row, "change_log_rank"),
-                               column(row, "change_known_p"), to.prompts};
+          to.change[source] = {column(row, "change_log_odds"),
+                               column(row, "change_p"),
+                               column(row, "change_log_p"),
+                               column(row, "change_top"),
+                               column(row, "change_log_rank"),
+                               column(row, "change_known_p"),
+                               to.prompts};
+          if (const auto* pairs = std::get_if<std::vector<std::byte>>(&row[t.column("pairs")])) {
+            read_pair_bytes(*pairs, source, to.pairs);
+          }
           return true;
         });
+  }
+
+  void read_sets(const std::map<int64_t, size_t>& place, EffectSums& sums) {
+    sums.match.resize(place.size());
+    const Table& t = run_table("effect_set");
+    for (size_t c = 0; c < kControls; ++c) {
+      const Where where = {{"operation", std::string(operation_)},
+                           {"source", std::string(source_name(c + 1))}};
+      run_.store.read_each("effect_set", where, [&](const Row& row) {
+        const auto integer = [&](const char* name) {
+          return static_cast<double>(integer_of(row[t.column(name)]));
+        };
+        const auto real = [&](const char* name) { return real_of(row[t.column(name)]); };
+        sums.match.at(place.at(integer_of(row[t.column("fact")])))[c] = {
+            integer("sets"),
+            real("neurons"),
+            real("overlap"),
+            integer("missing"),
+            {real("difference_activation"), real("difference_value"), real("difference_product")}};
+        return true;
+      });
+    }
   }
 
   void read_draws(EffectSums& sums) {
@@ -127,14 +155,14 @@ class StoredSums {
       }
     }
     const Table& t = run_table("effect_draw");
-    for (size_t source = 1; source < kSources; ++source) {
+    for (size_t source = kRandomLayer; source <= kRandomGradient; ++source) {
       const Where where = {{"operation", std::string(operation_)},
                            {"source", std::string(source_name(source))}};
       run_.store.read_each("effect_draw", where, [&](const Row& row) {
         const size_t relation = relation_of.at(text_of(row[t.column("relation")]));
         const auto draw = static_cast<size_t>(integer_of(row[t.column("draw")]));
-        sums.draws.at(scope_of(text_of(row[t.column("scope")])))[source - 1][relation].at(draw) +=
-            real_of(row[t.column("change_p")]);
+        sums.draws.at(scope_of(text_of(row[t.column("scope")])))[source - kRandomLayer][relation]
+            .at(draw) += real_of(row[t.column("change_log_odds")]);
         return true;
       });
     }
@@ -168,14 +196,23 @@ LocateSummary replay_located(const RunContext& run, const LocateSink& sink) {
   return summary;
 }
 
+std::vector<int64_t> replayed_facts(const RunContext& run) {
+  std::vector<int64_t> ids;
+  for (const std::string& relation : run.facts.relations()) {
+    for (const int64_t id : run.facts.of(relation)) {
+      if (!run.facts.copies(id)) ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
 EffectReport replay_effects(const RunContext& run, std::string_view operation,
-                            const BootstrapOptions& bootstrap) {
+                            const EffectOptions& how) {
   std::vector<EffectFact> facts;
   EffectSums sums;
   StoredSums(run, operation).read(facts, sums);
-  EffectOptions options;
+  EffectOptions options = how;
   options.draws = run.options.draws;
-  options.bootstrap = bootstrap;
   return summarise_effects(facts, std::move(sums), options, !run.options.corpus.empty());
 }
 

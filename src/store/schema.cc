@@ -107,32 +107,54 @@ std::vector<Table> make_tables() {
   add("effect", 4, "suppress and amplify: one fact's neurons, sums over the prompts of a scope",
       {{"operation", kText, "zero (suppress) or double (amplify)"},
        {"source", kText,
-        "ig, activation (baseline), random-layer, random-activation, random-gradient"},
+        "ig, activation (baseline); compared with ig: random-layer, random-activation, "
+        "random-gradient (matched, by signed activation x gradient), next (the next by activation "
+        "x gradient), other-fact (of the relation, with another object), activation-same-k (the "
+        "most active ones)"},
        {"fact", kInt, "whose neurons are manipulated", "fact"},
        {"scope", kText,
         "own, held-out, same-relation-same-object, same-relation-other-object, "
         "other-relations-same-object, other-relations-other-object, text"},
-       {"neurons", kInt, "in the set"},
+       {"neurons", kInt, "in the fact's own set, located or the baseline's"},
        {"prompts", kInt, ""},
+       {"log_odds", kReal, "log-odds of the answer before: log(P / (1 - P))"},
        {"p", kReal, "P before"},
        {"log_p", kReal, "log P before"},
        {"top", kReal, "prompts whose answer is the top one before"},
        {"log_rank", kReal, "natural log of the rank before"},
        {"known", kInt, "prompts known before (P and rank as in identity)"},
        {"known_p", kReal, "P before, of those"},
-       {"change_p", kReal, "change of P, mean over draws"},
+       {"change_log_odds", kReal, "change of the log-odds, mean over draws"},
+       {"change_p", kReal, ""},
        {"change_log_p", kReal, ""},
        {"change_top", kReal, ""},
        {"change_log_rank", kReal, ""},
-       {"change_known_p", kReal, ""}});
-  add("effect_draw", 6, "change of P by draw of the random sets, for the rank of the located ones",
+       {"change_known_p", kReal, ""},
+       {"pairs", kBlob,
+        "other facts and text: 12 bytes a prompt, little-endian: int32 fact (text: the sentence), "
+        "float32 change of the log-odds, float32 change of top; NULL: own and held-out prompts"}});
+  add("effect_set", 3, "the sets that stand beside a fact's located neurons",
+      {{"operation", kText, ""},
+       {"source", kText, "as in effect, but for ig and activation"},
+       {"fact", kInt, "", "fact"},
+       {"sets", kInt, "that were drawn; 0: there is none"},
+       {"neurons", kReal, "in a set, mean"},
+       {"overlap", kReal, "located neurons of the fact in a set, mean"},
+       {"missing", kInt, "located neurons for which the layer has no neuron left"},
+       {"difference_activation", kReal,
+        "mean of (located - in the set) / standard deviation of the layer: signed activation; "
+        "NULL: not matched neuron by neuron"},
+       {"difference_value", kReal, "the same of the value vector's norm"},
+       {"difference_product", kReal, "the same of signed activation x gradient"}});
+  add("effect_draw", 6,
+      "change of the log-odds by draw of the random sets, for the rank of the located ones",
       {{"operation", kText, ""},
        {"source", kText, "random-layer, random-activation, random-gradient"},
        {"relation", kText, "", "relation"},
        {"part", kInt, "of the experiment"},
        {"scope", kText, "own or held-out"},
        {"draw", kInt, "from 0"},
-       {"change_p", kReal, "summed over the part's prompts"}});
+       {"change_log_odds", kReal, "mean over a fact's prompts, summed over the part's facts"}});
 
   // Update o -> o'.
   add("edit", 2, "a fact update",
@@ -317,9 +339,10 @@ std::vector<View> make_views() {
         {"neuron", kInt, ""},
         {"facts", kInt, "whose set it is in, at least 2"}}},
       {"table_effects",
-       "suppress and amplify by relation: ratio of means",
+       "suppress and amplify by relation: change of log-odds, ratio of means",
        "SELECT e.operation, e.source, f.relation, e.scope, count(*) AS facts, "
-       "sum(e.prompts) AS prompts, sum(e.p) / sum(e.prompts) AS p, "
+       "sum(e.prompts) AS prompts, avg(e.change_log_odds / e.prompts) AS change_log_odds, "
+       "sum(e.p) / sum(e.prompts) AS p, "
        "sum(e.change_p) / sum(e.p) AS ratio_of_means, "
        "sum(e.change_top) / sum(e.prompts) AS change_accuracy "
        "FROM effect e JOIN fact f USING (fact) "
@@ -331,6 +354,7 @@ std::vector<View> make_views() {
         {"scope", kText, "as in effect"},
         {"facts", kInt, ""},
         {"prompts", kInt, ""},
+        {"change_log_odds", kReal, "mean over a fact's prompts, then over facts"},
         {"p", kReal, "mean P before"},
         {"ratio_of_means", kReal, "mean change of P over mean P"},
         {"change_accuracy", kReal, "change of the share of prompts whose answer is the top one"}}},

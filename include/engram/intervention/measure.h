@@ -73,11 +73,11 @@ Measured measure(const Model& model, std::span<const Probe> probes,
 at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
                             const MeasureOptions& options = {});
 
-/// Size of activations and gradients on some prompts.
+/// Activations and gradients on some prompts, with their signs.
 struct ActivationProfile {
-  at::Tensor
-      activation;       ///< [groups, layers, d_ff] float32, CPU: mean |a| over the group's prompts
-  at::Tensor gradient;  ///< the same of |dF/da|, F as in attribution with target prob
+  at::Tensor activation;  ///< [groups, layers, d_ff] float32, CPU: mean a over the group's prompts
+  at::Tensor gradient;    ///< the same of dF/da, F as in attribution with target prob
+  at::Tensor product;     ///< the same of a dF/da, gradient x activation
 };
 
 /// Profiles of groups of prompts: prompt i belongs to group[i] in 0..groups-1; a prompt's value is

@@ -83,6 +83,7 @@ struct ReportSection {
 struct ReportOptions {
   BootstrapOptions bootstrap;
   uint64_t seed = 0;  ///< of the random sets in the statistics
+  bool known_only = false;  ///< effects of facts that the model knows, alone
 };
 
 struct RunReport {

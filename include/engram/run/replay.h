@@ -12,9 +12,13 @@ namespace engram {
 LocateSummary replay_located(const RunContext& run, const LocateSink& sink);
 
 /// The effects that the experiment "effects" of a run has measured for one of its operations
-/// ("zero"), with their estimates, as measure_effects() gives them; `weakened`, `missing` and
-/// `trials` are not stored and 0. REQUIRES: the experiment is done for all relations of the run.
+/// ("zero"), with their estimates, as measure_effects() gives them; `trials` and `prompts` are not
+/// stored and empty. Of `how` the bootstrap, known_only and keep_details count. Facts are those of
+/// replayed_facts(). REQUIRES: the experiment is done for all relations of the run.
 EffectReport replay_effects(const RunContext& run, std::string_view operation,
-                            const BootstrapOptions& bootstrap);
+                            const EffectOptions& how);
+
+/// Ids of the facts that replay_effects() numbers.
+std::vector<int64_t> replayed_facts(const RunContext& run);
 
 }  // namespace engram
