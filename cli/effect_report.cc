@@ -235,11 +235,14 @@ const EffectRow* decisive_row(const EffectReport& report, FactGroup group) {
 std::string comparison(const EffectRow& row, size_t source) {
   const auto m = static_cast<size_t>(Metric::kLogOdds);
   const Interval& difference = row.difference[source - 1][m];
-  if (std::isnan(difference.value) || std::isnan(difference.low)) return "";
+  if (std::isnan(difference.value)) return "";
   // Not even one of them does anything that is more than rounding: nothing to compare.
   const double located = row.change[kLocated][m].value;
   const double other = row.change[source][m].value;
   if (std::abs(located) <= kNoChange && std::abs(other) <= kNoChange) return "";
+  if (!has_interval(difference)) {
+    return std::string("  against ") + kSourceWords[source] + ": " + number_text(difference) + "\n";
+  }
   std::string word = "no more and no less than";
   if (difference.low > kNoChange || difference.high < -kNoChange) {
     const bool along = (difference.value < 0) == (located < 0);
@@ -274,7 +277,7 @@ std::string effect_verdict(const EffectReport& report, const EffectOptions& opti
   std::string compared;
   for (size_t s = 1; s < kSources; ++s) compared += comparison(*row, s);
   if (!compared.empty()) {
-    out += "The located neurons do (difference of the change; p adjusted by Holm)\n" + compared;
+    out += "The located neurons do (located minus other; p adjusted by Holm)\n" + compared;
   }
   if (has_controls(report) && options.draws > 0) {
     out += "p by the rank among random draws: at least 1/" + format_count(options.draws + 1) +

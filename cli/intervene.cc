@@ -175,7 +175,7 @@ std::vector<Probe> read_text(const InterveneCommandOptions& options, const Loade
 }
 
 /// The verdict first; the rest with --full.
-std::string shown(const InterveneCommandOptions& options, const EffectReport& report) {
+std::string shown_text(const InterveneCommandOptions& options, const EffectReport& report) {
   const std::string verdict = effect_verdict(report, options.effects);
   if (options.full) return verdict + "\n" + effect_tables(report, options.effects);
   return verdict + "\nevery table: --full; every fact and prompt: --out FILE\n";
@@ -248,7 +248,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
     const std::vector<FactProblem>& problems = context.facts.problems();
     print(
         operation + " on " + format_count(report.facts) + " facts (" + format_count(report.empty) +
-        " without neurons) of " + options.run + "\n\n" + shown(options, report) +
+        " without neurons) of " + options.run + "\n\n" + shown_text(options, report) +
         problems_text(problems, format_count(static_cast<int64_t>(problems.size())) + " skipped"));
   });
 }
@@ -307,8 +307,8 @@ void run_intervene(const InterveneCommandOptions& given) {
     }
     EffectContext context;
     context.located = source.all;
-    for (const auto& [key, set] : source.facts) {
-      context.sets.push_back({set.relation, set.subject, set.object, set.neurons});
+    for (const auto& [key, located] : source.facts) {
+      context.sets.push_back({located.relation, located.subject, located.object, located.neurons});
     }
     context.text = read_text(options, loaded);
     context.reference = corpus_reference(options, loaded);
@@ -334,7 +334,7 @@ void run_intervene(const InterveneCommandOptions& given) {
       if (options.common.json) print_json(json);
     }
     if (!options.common.json) {
-      print(heading(options, selection, report) + shown(options, report) +
+      print(heading(options, selection, report) + shown_text(options, report) +
             problems_text(
                 selection.problems,
                 format_count(static_cast<int64_t>(selection.problems.size())) + " skipped"));

@@ -15,26 +15,13 @@ constexpr double kPrompts = 253448;
 constexpr double kSecondsPerFact = 13.3;  // 9 prompts a fact, on a V100
 
 constexpr double kNeurons = 4.13;
-constexpr double kNeuronsWithin = 1.23;
-constexpr double kNeuronsAcross = 0.09;
 constexpr double kBaselineNeurons = 3.96;
-constexpr double kBaselineWithin = 2.85;
-constexpr double kBaselineAcross = 1.92;
 constexpr double kEleutherNeurons = 11.04;
-constexpr double kEleutherWithin = 3.23;
-constexpr double kEleutherAcross = 0.38;
 
 constexpr double kSuppress = -0.2903;
 constexpr double kAmplify = 0.3117;
 constexpr double kSuppressBaseline = -0.0147;
 constexpr double kAmplifyBaseline = -0.0127;
-
-constexpr double kChangeRate = 0.485;
-constexpr double kSuccessRate = 0.344;
-constexpr double kRandomChangeRate = 0.047;
-constexpr double kRandomSuccessRate = 0.0;
-constexpr double kPerplexityWithin = 8.4;
-constexpr double kPerplexityAcross = 7.2;
 
 constexpr double kEraseP19Before = 1450;
 constexpr double kEraseP19After = 2996;
@@ -43,9 +30,5 @@ constexpr double kEraseP106After = 5202;
 /// After over before: of these two relations, and the range over others.
 constexpr const char* kEraseInside = "2.07 (P19), 2.28 (P106)";
 constexpr const char* kEraseOutside = "1.01 to 1.10";
-
-constexpr double kTextsBoth = 0.485;
-constexpr double kTextsHead = 0.019;
-constexpr double kTextsRandom = -0.018;
 
 }  // namespace engram::published

@@ -7,7 +7,6 @@
 #include <tuple>
 
 #include "engram/error.h"
-#include "report/published.h"
 #include "report/sections.h"
 
 namespace engram {
@@ -22,19 +21,18 @@ struct Contrast {
   const char* kind;
   const char* mask;
   const char* title;
-  double paper;  ///< NaN: not published
 };
 constexpr std::array<Contrast, 10> kContrasts = {
-    Contrast{"both", "released", "head and tail, as released (tail masked)", published::kTextsBoth},
-    {"head", "released", "head only, as released (a random word masked)", published::kTextsHead},
-    {"random", "released", "random, as released (a random word masked)", published::kTextsRandom},
-    {"tail", "released", "tail only, a random word masked", NAN},
-    {"both", "name", "head and tail, a name masked", NAN},
-    {"head", "name", "head only, a name masked", NAN},
-    {"tail", "name", "tail only, a name masked", NAN},
-    {"random", "name", "random, a name masked", NAN},
-    {"both", "word", "head and tail, a random word masked", NAN},
-    {"tail", "object", "tail only, the tail masked", NAN}};
+    Contrast{"both", "released", "head and tail, as released (tail masked)"},
+    {"head", "released", "head only, as released (a random word masked)"},
+    {"random", "released", "random, as released (a random word masked)"},
+    {"tail", "released", "tail only, a random word masked"},
+    {"both", "name", "head and tail, a name masked"},
+    {"head", "name", "head only, a name masked"},
+    {"tail", "name", "tail only, a name masked"},
+    {"random", "name", "random, a name masked"},
+    {"both", "word", "head and tail, a random word masked"},
+    {"tail", "object", "tail only, the tail masked"}};
 
 /// Sum of activations and number of (draw, text) by fact.
 struct OfFact {
@@ -80,8 +78,6 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
        {"number of texts", CellFormat::kCount}});
   for (const char* title : kSourceTitles) table.columns.push_back({title, CellFormat::kNumber});
   table.columns.push_back({"knowledge minus random", CellFormat::kSigned});
-  table.columns.push_back(
-      {std::string(published::kAcl) + ": knowledge neurons", CellFormat::kNumber, true});
   for (const Contrast& contrast : kContrasts) {
     const auto found = all.find({contrast.kind, contrast.mask});
     if (found == all.end()) continue;
@@ -114,9 +110,11 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
         input.options.bootstrap);
     table.rows.push_back({text_cell(contrast.title), number_cell(facts), number_cell(texts),
                           interval_cell(means[0]), interval_cell(means[1]), interval_cell(means[2]),
-                          interval_cell(means[3]), number_cell(contrast.paper)});
+                          interval_cell(means[3])});
   }
-  table.notes.emplace_back("The paper's texts are from Bing; those of this run are not.");
+  table.notes.emplace_back(
+      "The paper's texts are from Bing, and it draws and averages otherwise (`--as-published` will "
+      "compute its way): its figures do not stand beside these.");
   if (table.rows.empty()) table.skipped = missing_reason(input, "texts");
   return table;
 }
@@ -134,27 +132,22 @@ ReportTable contrast_table(const ReportInput& input, const Activations& all) {
        {"masked", CellFormat::kText},
        {"facts", CellFormat::kCount}});
   for (const char* title : kSourceTitles) table.columns.push_back({title, CellFormat::kSigned});
-  table.columns.push_back(
-      {std::string(published::kAcl) + ": knowledge neurons", CellFormat::kSigned, true});
   struct Pair {
     const char* mask;
     const char* other_kind;
     const char* other_mask;
     const char* title;
     const char* masked;
-    double paper;
   };
   const std::array<Pair, 8> pairs = {
-      Pair{"released", "head", "released", "head only", "as released",
-           published::kTextsBoth - published::kTextsHead},
-      {"released", "random", "released", "random", "as released",
-       published::kTextsBoth - published::kTextsRandom},
-      {"name", "head", "name", "head only", "a name in both", NAN},
-      {"name", "tail", "name", "tail only", "a name in both", NAN},
-      {"name", "random", "name", "random", "a name in both", NAN},
-      {"word", "head", "released", "head only", "a random word in both", NAN},
-      {"word", "random", "released", "random", "a random word in both", NAN},
-      {"released", "tail", "object", "tail only", "the tail in both", NAN}};
+      Pair{"released", "head", "released", "head only", "as released"},
+      {"released", "random", "released", "random", "as released"},
+      {"name", "head", "name", "head only", "a name in both"},
+      {"name", "tail", "name", "tail only", "a name in both"},
+      {"name", "random", "name", "random", "a name in both"},
+      {"word", "head", "released", "head only", "a random word in both"},
+      {"word", "random", "released", "random", "a random word in both"},
+      {"released", "tail", "object", "tail only", "the tail in both"}};
   for (const Pair& pair : pairs) {
     const auto both = all.find({"both", pair.mask});
     const auto other = all.find({pair.other_kind, pair.other_mask});
@@ -183,8 +176,8 @@ ReportTable contrast_table(const ReportInput& input, const Activations& all) {
         },
         input.options.bootstrap);
     table.rows.push_back({text_cell(pair.title), text_cell(pair.masked), number_cell(facts),
-                          interval_cell(means[0]), interval_cell(means[1]), interval_cell(means[2]),
-                          number_cell(pair.paper)});
+                          interval_cell(means[0]), interval_cell(means[1]),
+                          interval_cell(means[2])});
   }
   if (table.rows.empty()) table.skipped = "no fact has texts of two kinds";
   return table;
@@ -321,22 +314,17 @@ Chart activation_chart(const ReportTable& table) {
   Chart chart;
   chart.id = "texts-chart";
   chart.title = "Mean activation on texts";
-  chart.meaning = "With 95 % intervals, and the paper's means on its own texts.";
+  chart.meaning = "With 95 % intervals.";
   chart.kind = ChartKind::kRows;
   chart.x = {"mean activation (no unit)", false, false};
   chart.y = {"texts", false, false};
   constexpr size_t kFirstSource = 3;
   for (const char* title : kSourceTitles) chart.series.push_back({title, {}});
-  chart.series.push_back({published::kAcl, {}});
   for (size_t r = 0; r < table.rows.size(); ++r) {
     chart.categories.push_back(table.rows[r][0].text);
     for (size_t s = 0; s < kSourceTitles.size(); ++s) {
       chart.series[s].points.push_back(
           {static_cast<double>(r), 0, table.rows[r][kFirstSource + s].number});
-    }
-    const Interval& paper = table.rows[r].back().number;
-    if (!std::isnan(paper.value)) {
-      chart.series.back().points.push_back({static_cast<double>(r), 0, paper});
     }
   }
   return chart;

@@ -6,7 +6,6 @@
 #include <optional>
 #include <set>
 
-#include "report/published.h"
 #include "report/sections.h"
 #include "report/text.h"
 
@@ -39,18 +38,16 @@ using Edits = std::map<std::string, std::vector<Edit>>;
 struct VariantWords {
   const char* name;
   const char* title;
-  double change, success;  // published; NaN: not
 };
 constexpr std::array<VariantWords, 8> kVariants = {
-    VariantWords{"knowledge", "knowledge neurons", published::kChangeRate, published::kSuccessRate},
-    VariantWords{"knowledge-unfiltered", "knowledge neurons, all of them", NAN, NAN},
-    VariantWords{"knowledge-released", "knowledge neurons as the paper's code chooses", NAN, NAN},
-    VariantWords{"activation", "activation baseline", NAN, NAN},
-    VariantWords{"activation-unfiltered", "activation baseline, all of them", NAN, NAN},
-    VariantWords{"random", "random neurons", published::kRandomChangeRate,
-                 published::kRandomSuccessRate},
-    VariantWords{"random-activated", "random activated neurons", NAN, NAN},
-    VariantWords{"output", "same change on the layer's output", NAN, NAN}};
+    VariantWords{"knowledge", "knowledge neurons"},
+    VariantWords{"knowledge-unfiltered", "knowledge neurons, all of them"},
+    VariantWords{"knowledge-released", "knowledge neurons as the paper's code chooses"},
+    VariantWords{"activation", "activation baseline"},
+    VariantWords{"activation-unfiltered", "activation baseline, all of them"},
+    VariantWords{"random", "random neurons"},
+    VariantWords{"random-activated", "random activated neurons"},
+    VariantWords{"output", "same change on the layer's output"}};
 
 bool is_sweep(const std::string& variant) { return variant.starts_with("sweep/"); }
 
@@ -169,12 +166,6 @@ ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong
        {"prompts with o before", CellFormat::kCount},
        {"change rate", CellFormat::kPercent},
        {"success rate", CellFormat::kPercent}});
-  if (!wrong) {
-    table.columns.push_back(
-        {std::string(published::kAcl) + ": change rate", CellFormat::kPercent, true});
-    table.columns.push_back(
-        {std::string(published::kAcl) + ": success rate", CellFormat::kPercent, true});
-  }
   for (const VariantWords& words : kVariants) {
     const auto found = edits.find(words.name);
     if (found == edits.end()) continue;
@@ -189,16 +180,14 @@ ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong
           number_cell(of.edits),    number_cell(static_cast<double>(empty)),
           number_cell(of.right),    interval_cell(of.change),
           interval_cell(of.success)};
-      if (!wrong) {
-        row.push_back(number_cell(scope == kOwn ? words.change : NAN));
-        row.push_back(number_cell(scope == kOwn ? words.success : NAN));
-      }
       table.rows.push_back(std::move(row));
     }
   }
   if (!wrong) {
     table.notes.emplace_back(
-        "The paper tests an edit on one random prompt out of those that located the neurons.");
+        "The paper tests an edit on one random prompt out of those that located the neurons, and "
+        "draws o' otherwise (`--as-published` will compute its way): its rates do not stand beside "
+        "these.");
   }
   if (table.rows.empty()) table.skipped = "no fact of this kind was edited";
   return table;
@@ -275,8 +264,7 @@ ReportTable perplexity_table(const ReportInput& input, const Edits& edits) {
        {"before", CellFormat::kNumber},
        {"after", CellFormat::kNumber},
        {"rise", CellFormat::kSigned},
-       {"rise over before", CellFormat::kSignedPercent},
-       {std::string(published::kAcl) + ": rise", CellFormat::kSigned, true}});
+       {"rise over before", CellFormat::kSignedPercent}});
   for (const VariantWords& words : kVariants) {
     const auto found = edits.find(words.name);
     if (found == edits.end()) continue;
@@ -284,15 +272,10 @@ ReportTable perplexity_table(const ReportInput& input, const Edits& edits) {
       const auto scope = static_cast<EditScope>(s);
       const Rates of = rates(input, found->second, scope, right_before);
       if (of.edits == 0) continue;
-      double paper = NAN;
-      if (std::string_view(words.name) == "knowledge") {
-        if (scope == kSame) paper = published::kPerplexityWithin;
-        if (scope == kOther) paper = published::kPerplexityAcross;
-      }
-      table.rows.push_back(
-          {text_cell(words.title), text_cell(kEditScopeTitles[s]), number_cell(of.edits),
-           number_cell(of.prompts), number_cell(of.before.value), number_cell(of.after.value),
-           interval_cell(of.rise), interval_cell(of.relative), number_cell(paper)});
+      table.rows.push_back({text_cell(words.title), text_cell(kEditScopeTitles[s]),
+                            number_cell(of.edits), number_cell(of.prompts),
+                            number_cell(of.before.value), number_cell(of.after.value),
+                            interval_cell(of.rise), interval_cell(of.relative)});
     }
   }
   if (table.rows.empty()) table.skipped = "no fact that was answered rightly was edited";
@@ -507,12 +490,11 @@ Chart rates_chart(const ReportInput& input, const Edits& edits) {
   Chart chart;
   chart.id = "update-chart";
   chart.title = "Success of updates";
-  chart.meaning = "Success rate by what is edited, with 95 % intervals. Dashed: the paper's rate.";
+  chart.meaning = "Success rate by what is edited, with 95 % intervals.";
   chart.kind = ChartKind::kRows;
   chart.x = {"success rate (%)", false, true};
   chart.y = {"edited", false, false};
   chart.series = {{"own prompts", {}}, {"held-out prompts", {}}};
-  chart.marks = {{published::kAcl, published::kSuccessRate}};
   for (const VariantWords& words : kVariants) {
     const auto found = edits.find(words.name);
     if (found == edits.end()) continue;

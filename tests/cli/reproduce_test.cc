@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -110,17 +111,31 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
   const std::string facts = tiny_facts(folder_, 3, 4);
   const std::string whole = folder_.file("whole.db");
   ASSERT_EQ(run_engram(reproduce(facts, whole)).code, 0);
-  std::vector<std::string> merge = {"merge", folder_.file("merged.db")};
-  for (const std::string shard : {"1", "2"}) {
-    merge.push_back(folder_.file(shard + ".db"));
-    const Outcome outcome =
-        run_engram(reproduce(facts, merge.back(), {"--shard", shard + "/2", "--json"}));
-    ASSERT_EQ(outcome.code, 0) << outcome.err;
-    EXPECT_NE(outcome.out.find("merge"), std::string::npos) << outcome.out;  // what is left out
+  // First what is located: controls avoid the neurons of all relations.
+  const auto shards = [&](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> merge = {"merge", folder_.file(name + ".db")};
+    for (const std::string shard : {"1", "2"}) {
+      merge.push_back(folder_.file(name + shard + ".db"));
+      std::vector<std::string> options = {"--shard", shard + "/2", "--json"};
+      options.insert(options.end(), more.begin(), more.end());
+      if (more.empty()) std::filesystem::copy_file(folder_.file("located.db"), merge.back());
+      const Outcome outcome = run_engram(reproduce(facts, merge.back(), options));
+      EXPECT_EQ(outcome.code, 0) << outcome.err;
+    }
+    const Outcome merged = run_engram(merge);
+    EXPECT_EQ(merged.code, 0) << merged.err;
+    return merge;
+  };
+  const std::vector<std::string> located = shards("located", {"--only", "locate"});
+  const Outcome early = run_engram(reproduce(facts, located[2], {"--shard", "1/2", "--json"}));
+  ASSERT_EQ(early.code, 0) << early.err;
+  std::string reason;
+  for (const Json& one : Json::parse(early.out).at("skipped")) {
+    if (one.at("experiment") == "effects") reason = one.at("reason");
   }
-  const Outcome merged = run_engram(merge);
-  ASSERT_EQ(merged.code, 0) << merged.err;
-  // What needs all relations is done now.
+  EXPECT_NE(reason.find("--only locate, merge"), std::string::npos) << early.out;
+  const std::vector<std::string> merge = shards("merged", {});
+  // What needs all relations is done now, and nothing else.
   const Outcome rest = run_engram(reproduce(facts, merge[1], {"--json"}));
   ASSERT_EQ(rest.code, 0) << rest.err;
   EXPECT_GT(Json::parse(rest.out).at("units_done_before"), 3);

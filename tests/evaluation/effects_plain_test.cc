@@ -26,6 +26,7 @@ struct PlainPrompt {
 };
 struct PlainFact {
   std::string relation;
+  FactGroup group = FactGroup::kAll;
   std::vector<PlainPrompt> prompts;
 };
 using PlainScope = std::vector<PlainFact>;
@@ -38,12 +39,15 @@ double mean(const std::vector<Answered>& answers, double (*value)(const Answered
 }
 double p_of(const Answered& a) { return a.p; }
 double log_p_of(const Answered& a) { return a.log_p; }
+double log_odds_of(const Answered& a) { return a.log_odds; }
 double top_of(const Answered& a) { return a.top() ? 1 : 0; }
 double log_rank_of(const Answered& a) { return std::log(static_cast<double>(a.rank)); }
 
 /// A metric of a scope as METHOD section 4 words it.
-double plain_metric(const PlainScope& facts, size_t source, Metric metric,
+double plain_metric(const PlainScope& all, size_t source, Metric metric,
                     const EffectOptions& options) {
+  PlainScope facts = all;  // those that the source was tried on
+  std::erase_if(facts, [&](const PlainFact& f) { return f.prompts[0].after[source].empty(); });
   if (metric == Metric::kRatioOfMeans) {
     std::map<std::string, std::pair<double, double>> relations;
     for (const PlainFact& fact : facts) {
@@ -67,7 +71,8 @@ double plain_metric(const PlainScope& facts, size_t source, Metric metric,
         after += mean(prompt.after[source], p_of);
         continue;
       }
-      const auto value = metric == Metric::kLogP       ? log_p_of
+      const auto value = metric == Metric::kLogOdds    ? log_odds_of
+                         : metric == Metric::kLogP     ? log_p_of
                          : metric == Metric::kAccuracy ? top_of
                                                        : log_rank_of;
       here += mean(prompt.after[source], value) - value(prompt.before);
@@ -97,9 +102,14 @@ class PlainSums : public ::testing::Test {
     options_.known_p = 0.02;  // some prompts of a good rank fall below it
     options_.sentences = 4;
     options_.draws = 6;
-    EffectReport ignored;
-    const std::vector<RandomSets> random =
-        plan_random_sets(model_, facts_, context_.located, options_, ignored);
+    // P0 has sets of other facts with another object, P1 one more fact's, P2 none.
+    for (const EffectFact& fact : facts_) {
+      if (fact.relation == "P0") {
+        context_.sets.push_back({fact.relation, fact.subject, fact.object, fact.neurons});
+      }
+    }
+    context_.sets.push_back({"P1", "elsewhere", "nowhere", {{1, 3}, {1, 4}, {2, 38}}});
+    const std::vector<ControlSets> controls = plan_controls(model_, facts_, context_, options_);
     std::map<Scope, std::map<uint32_t, PlainFact>> found;
     for (const EffectItem& item : plan_items(facts_, context_.text, options_)) {
       for (const EffectItem::Job& job : item.jobs) {
@@ -107,15 +117,17 @@ class PlainSums : public ::testing::Test {
         PlainPrompt prompt;
         prompt.before = single(model_, *item.probe, {});
         const bool own = job.scope == Scope::kOwn || job.scope == Scope::kHeldOut;
-        const auto draws = static_cast<size_t>(own ? options_.draws : options_.side_draws);
+        const auto tried = [&](const std::vector<NeuronId>& neurons) {
+          return single(model_, *item.probe, changes_of(options_.manipulation, neurons, {}));
+        };
         for (size_t s = 0; s < kSources; ++s) {
-          for (size_t d = 0; d < (s == 0 ? 1 : draws); ++d) {
-            const std::vector<NeuronId> neurons = fact.neurons.empty() ? std::vector<NeuronId>{}
-                                                  : s == 0             ? fact.neurons
-                                                                       : random[job.fact][s - 1][d];
-            prompt.after[s].push_back(
-                single(model_, *item.probe, changes_of(options_.manipulation, neurons, {})));
+          if (s == kLocated || fact.neurons.empty()) {
+            prompt.after[s].push_back(tried(fact.neurons));
+            continue;
           }
+          std::vector<std::vector<NeuronId>> sets = controls[job.fact].sets[s - 1];
+          if (!own) sets.resize(std::min(sets.size(), static_cast<size_t>(options_.side_draws)));
+          for (const std::vector<NeuronId>& set : sets) prompt.after[s].push_back(tried(set));
         }
         std::vector<Scope> scopes = {job.scope};
         if (job.scope == Scope::kSameRelationSameObject ||
@@ -132,8 +144,18 @@ class PlainSums : public ::testing::Test {
         }
       }
     }
-    for (const auto& [scope, facts] : found) {
-      for (const auto& [index, fact] : facts) plain_[scope].push_back(fact);
+    for (auto& [scope, facts] : found) {
+      for (auto& [index, fact] : facts) {
+        double top = 0;
+        for (const PlainPrompt& own : found[Scope::kOwn].at(index).prompts) {
+          top += own.before.rank == 1 ? 1 : 0;
+        }
+        const auto prompts = static_cast<double>(found[Scope::kOwn].at(index).prompts.size());
+        fact.group = top == 0             ? FactGroup::kNever
+                     : top >= prompts / 2 ? FactGroup::kKnown
+                                          : FactGroup::kAll;
+        plain_[scope].push_back(fact);
+      }
     }
     report_ = measure_effects(model_, facts_, options_, context_);
   }
@@ -147,11 +169,17 @@ class PlainSums : public ::testing::Test {
 };
 
 TEST_F(PlainSums, AreTheReport) {
-  ASSERT_EQ(report_.rows.size(), kScopes);
+  ASSERT_EQ(report_.rows.size(), kScopes * kFactGroups);
+  int64_t apart = 0;
   for (const EffectRow& r : report_.rows) {
-    SCOPED_TRACE(scope_name(r.scope));
-    const PlainScope& facts = plain_[r.scope];
-    ASSERT_FALSE(facts.empty());
+    SCOPED_TRACE(std::string(scope_name(r.scope)) + ", " + group_name(r.group));
+    PlainScope facts = plain_[r.scope];
+    if (r.group != FactGroup::kAll) {
+      std::erase_if(facts, [&](const PlainFact& fact) { return fact.group != r.group; });
+    }
+    EXPECT_EQ(r.facts, static_cast<int64_t>(facts.size()));
+    if (facts.empty()) continue;
+    if (r.group != FactGroup::kAll && facts.size() < plain_[r.scope].size()) ++apart;
     int64_t prompts = 0;
     int64_t known = 0;
     std::set<std::string> relations;
@@ -173,7 +201,6 @@ TEST_F(PlainSums, AreTheReport) {
       log_rank += mean(before, log_rank_of);
     }
     const auto n = static_cast<double>(facts.size());
-    EXPECT_EQ(r.facts, static_cast<int64_t>(facts.size()));
     EXPECT_EQ(r.prompts, prompts);
     EXPECT_EQ(r.known, known);
     EXPECT_EQ(r.relations, static_cast<int64_t>(relations.size()));
@@ -186,22 +213,30 @@ TEST_F(PlainSums, AreTheReport) {
       for (size_t m = 0; m < kMetrics; ++m) {
         const auto metric = static_cast<Metric>(m);
         const double expected = plain_metric(facts, s, metric, options_);
-        if (std::isnan(expected)) {  // no known prompt
-          EXPECT_EQ(known, 0);
+        if (std::isnan(expected)) {  // no known prompt, or no set of another fact
+          EXPECT_TRUE(known == 0 || s == kOtherFact || metric == Metric::kMeanOfRatios);
           EXPECT_TRUE(std::isnan(change(r, s, metric)));
           continue;
         }
         EXPECT_NEAR(change(r, s, metric), expected, kPlainClose) << metric_name(metric);
         if (s == 0) continue;
+        // Over the facts that have both.
+        PlainScope both = facts;
+        std::erase_if(both, [&](const PlainFact& f) { return f.prompts[0].after[s].empty(); });
         EXPECT_NEAR(r.difference[s - 1][m].value,
-                    plain_metric(facts, 0, metric, options_) - expected, 2 * kPlainClose)
+                    plain_metric(both, 0, metric, options_) - expected, 2 * kPlainClose)
             << metric_name(metric);
       }
+      if (std::isnan(change(r, s, Metric::kLogP))) continue;
       EXPECT_NEAR(r.after[s].log_p, r.before.log_p + change(r, s, Metric::kLogP), 1e-9);
+      EXPECT_NEAR(r.after[s].log_odds, r.before.log_odds + change(r, s, Metric::kLogOdds), 1e-9);
       EXPECT_NEAR(r.after[s].accuracy, r.before.accuracy + change(r, s, Metric::kAccuracy), 1e-9);
     }
   }
   // Else nothing was tested.
+  EXPECT_GT(apart, 0) << "some group is not all facts";
+  EXPECT_GT(std::abs(change(row(report_, Scope::kOwn), kNext, Metric::kLogOdds)), 1e-3);
+  EXPECT_GT(std::abs(change(row(report_, Scope::kOwn), kOtherFact, Metric::kLogOdds)), 1e-3);
   EXPECT_GT(std::abs(change(row(report_, Scope::kOwn), 0, Metric::kLogP)), 1e-3);
   EXPECT_GT(std::abs(change(row(report_, Scope::kText), 1, Metric::kLogP)), 1e-3);
   EXPECT_EQ(row(report_, Scope::kOwn).prompts, 63);
@@ -228,8 +263,8 @@ TEST_F(PlainSums, ThePThatMakesAPromptKnownDecides) {
 TEST_F(PlainSums, CountTheDrawsThatAreAsStrong) {
   int64_t counted = 0;
   for (const Scope scope : {Scope::kOwn, Scope::kHeldOut}) {
-    const double located = plain_metric(plain_[scope], 0, Metric::kRatioOfMeans, options_);
-    for (size_t s = 1; s < kSources; ++s) {
+    const double located = plain_metric(plain_[scope], 0, Metric::kLogOdds, options_);
+    for (size_t s = kRandomLayer; s <= kRandomGradient; ++s) {
       int64_t as_strong = 0;
       for (size_t d = 0; d < static_cast<size_t>(options_.draws); ++d) {
         PlainScope one = plain_[scope];  // as if the draw were the only one
@@ -239,7 +274,7 @@ TEST_F(PlainSums, CountTheDrawsThatAreAsStrong) {
             prompt.after[s] = {all[d]};
           }
         }
-        const double random = plain_metric(one, s, Metric::kRatioOfMeans, options_);
+        const double random = plain_metric(one, s, Metric::kLogOdds, options_);
         if (located < 0 ? random <= located : random >= located) ++as_strong;
       }
       EXPECT_EQ(row(report_, scope).draws_as_strong[s - 1], as_strong)
@@ -260,9 +295,51 @@ TEST_F(PlainSums, OneRelationByItself) {
       std::erase_if(facts,
                     [&](const PlainFact& fact) { return fact.relation != relation.relation; });
       for (size_t s = 0; s < kSources; ++s) {
-        EXPECT_NEAR(found[s], plain_metric(facts, s, Metric::kRatioOfMeans, options_), kPlainClose);
+        for (const auto& [value, metric] : {std::pair{found.log_odds[s], Metric::kLogOdds},
+                                            std::pair{found.ratio[s], Metric::kRatioOfMeans}}) {
+          const double expected = plain_metric(facts, s, metric, options_);
+          EXPECT_TRUE(std::abs(value - expected) < kPlainClose ||
+                      (std::isnan(value) && std::isnan(expected)));
+        }
       }
     }
+  }
+}
+
+TEST_F(PlainSums, DetailsAreTheFactsAndPrompts) {
+  EffectOptions options = options_;
+  options.keep_details = true;
+  const EffectReport report = measure_effects(model_, facts_, options, context_);
+  double log_odds = 0;
+  double facts = 0;
+  std::map<size_t, std::pair<double, double>> by_prompt;
+  for (const PromptEffect& one : report.prompts) {
+    if (one.held_out) continue;
+    const Answered before = single(model_, facts_[one.fact].prompts.at(one.prompt), {});
+    EXPECT_NEAR(one.before.log_odds, before.log_odds, kPlainClose);
+    by_prompt[one.fact].first += one.after[kLocated].log_odds - one.before.log_odds;
+    by_prompt[one.fact].second += 1;
+  }
+  for (const FactEffect& one : report.details) {
+    if (one.scope != Scope::kOwn) continue;
+    const double change = one.after[kLocated].log_odds - one.before.log_odds;
+    EXPECT_NEAR(change, by_prompt.at(one.fact).first / by_prompt.at(one.fact).second, 1e-9);
+    log_odds += change;
+    facts += 1;
+  }
+  EXPECT_EQ(facts, 18);
+  EXPECT_NEAR(log_odds / facts, change(row(report, Scope::kOwn), 0, Metric::kLogOdds), 1e-9);
+}
+
+TEST_F(PlainSums, KnownOnlyIsTheGroup) {
+  EffectOptions options = options_;
+  options.known_only = true;
+  const EffectReport report = measure_effects(model_, facts_, options, context_);
+  const EffectRow* known = report_.row(Scope::kOwn, FactGroup::kKnown);
+  EXPECT_EQ(row(report, Scope::kOwn).facts, known->facts);
+  if (known->facts > 0) {
+    EXPECT_EQ(change(row(report, Scope::kOwn), 0, Metric::kLogOdds),
+              known->change[0][static_cast<size_t>(Metric::kLogOdds)].value);
   }
 }
 

@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
 #include "engram/error.h"
 #include "evaluation/effect_facts.h"
 #include "evaluation/effects_plan.h"
+#include "evaluation/effects_sums.h"
+#include "neurons/random.h"
 
 namespace engram {
 namespace {
@@ -98,26 +101,31 @@ TEST(Effects, WitnessesAreNotManipulated) {
   EXPECT_GT(std::abs(change(row(report, Scope::kSameRelation), 0, Metric::kLogP)), 0);
 }
 
+void expect_nothing(const Interval& i) {
+  EXPECT_EQ(i.value, 0);
+  EXPECT_FALSE(std::signbit(i.value));
+  if (std::isnan(i.low)) return;
+  EXPECT_EQ(i.low, 0);
+  EXPECT_EQ(i.high, 0);
+  EXPECT_FALSE(std::signbit(i.low) || std::signbit(i.high));
+  EXPECT_EQ(i.p, 1);
+}
+
 /// Exactly nothing, and no sign either.
 void expect_no_change(const EffectReport& report, const std::string& what) {
   for (const EffectRow& r : report.rows) {
     SCOPED_TRACE(what + " " + scope_name(r.scope));
+    if (r.facts == 0) continue;
     for (size_t s = 0; s < kSources; ++s) {
+      if (std::isnan(r.after[s].p)) continue;  // nobody has a set of another fact
       EXPECT_EQ(r.after[s].p, r.before.p);
       EXPECT_EQ(r.after[s].rank, r.before.rank);
       for (size_t m = 0; m < kMetrics; ++m) {
-        const Interval& i = r.change[s][m];
-        EXPECT_EQ(i.value, 0);
-        EXPECT_EQ(i.low, 0);
-        EXPECT_EQ(i.high, 0);
-        EXPECT_FALSE(std::signbit(i.value) || std::signbit(i.low) || std::signbit(i.high));
-        if (s == 0) continue;
-        const Interval& difference = r.difference[s - 1][m];
-        EXPECT_EQ(difference.value, 0);
-        EXPECT_EQ(difference.low, 0);
-        EXPECT_EQ(difference.high, 0);
+        if (std::isnan(r.change[s][m].value)) continue;  // no known prompt
+        expect_nothing(r.change[s][m]);
+        if (s > 0) expect_nothing(r.difference[s - 1][m]);
       }
-      if (s > 0) {
+      if (s > 0 && s <= kRandomSources) {
         EXPECT_EQ(r.draws_as_strong[s - 1], -1) << "no change has no direction";
       }
     }
@@ -151,56 +159,174 @@ TEST(Effects, RandomSetsHoldNoNeuronThatWasLocatedForAnyFact) {
     elsewhere.insert({0, n});
     facts[17].neurons.push_back({2, n});
   }
-  EffectReport report;
-  const std::vector<RandomSets> sets = plan_random_sets(model, facts, elsewhere, options, report);
-  size_t drawn = 0;
-  for (const RandomSets& of_fact : sets) {
-    for (const auto& draws : of_fact) {
-      for (const std::vector<NeuronId>& set : draws) {
-        for (const NeuronId id : set) {
-          EXPECT_GE(id.neuron, 37) << id.layer;
-          ++drawn;
+  EffectContext context;
+  context.located = elsewhere;
+  const auto drawn_of = [&](bool all) {
+    options.random_from_all = all;
+    std::vector<NeuronId> drawn;
+    const std::vector<ControlSets> controls = plan_controls(model, facts, context, options);
+    for (size_t f = 0; f < controls.size(); ++f) {
+      for (size_t s = 0; s < kNext; ++s) {  // the random ones and the next
+        for (const std::vector<NeuronId>& set : controls[f].sets[s]) {
+          for (const NeuronId id : set) {
+            EXPECT_EQ(std::ranges::count(facts[f].neurons, id), 0) << "nor its own";
+            drawn.push_back(id);
+          }
         }
       }
     }
+    return drawn;
+  };
+  const auto located = [](NeuronId id) { return id.neuron < 37; };
+  const std::vector<NeuronId> drawn = drawn_of(false);
+  EXPECT_EQ(std::ranges::count_if(drawn, located), 0);
+  EXPECT_GT(drawn.size(), 1000U);
+  EXPECT_GT(std::ranges::count_if(drawn_of(true), located), 500) << "--random-from all";
+}
+
+TEST(Effects, OtherFactsAreOfTheRelationAndHaveAnotherObject) {
+  const Model model = random_model(15);
+  const std::vector<EffectFact> facts = make_facts(15);
+  EffectContext context;
+  for (const EffectFact& fact : facts) {
+    context.sets.push_back({fact.relation, fact.subject, fact.object, fact.neurons});
   }
-  EXPECT_GT(drawn, 1000U);
+  EffectOptions options = quick("zero");
+  options.other_facts = 2;
+  const std::vector<ControlSets> controls = plan_controls(model, facts, context, options);
+  for (size_t f = 0; f < facts.size(); ++f) {
+    if (facts[f].neurons.empty()) continue;
+    const auto& sets = controls[f].sets[kOtherFact - 1];
+    ASSERT_EQ(sets.size(), 2U);
+    for (const std::vector<NeuronId>& set : sets) {
+      EXPECT_TRUE(std::ranges::any_of(facts, [&](const EffectFact& other) {
+        return other.relation == facts[f].relation && other.object != facts[f].object &&
+               other.neurons == set;
+      }));
+    }
+    const SetMatch& match = controls[f].match[kOtherFact - 1];
+    EXPECT_EQ(match.sets, 2);
+    EXPECT_EQ(match.neurons, 2);
+    EXPECT_EQ(controls[f].sets[kActivationSameK - 1].at(0).size(), facts[f].neurons.size());
+    EXPECT_EQ(controls[f].sets[kNext - 1].at(0).size(), facts[f].neurons.size());
+  }
+}
+
+TEST(Effects, IntervalsOfSideEffectsResampleFactsAndWitnesses) {
+  // Two-way data: fact f on witness w changes by a_f + b_w. The variance of the mean is that of
+  // the two means together; a bootstrap over facts alone would know a_f only.
+  constexpr size_t kSide = 40;
+  Random random(3);
+  const auto uniform = [&] { return static_cast<double>(random.next() >> 11U) * 0x1p-53 - 0.5; };
+  std::vector<double> a(kSide), b(kSide);
+  for (double& value : a) value = 0.2 * uniform();
+  for (double& value : b) value = 2 * uniform();
+  std::vector<std::vector<EffectPair>> pairs(kSide);
+  std::vector<PairedFact> facts;
+  double mean = 0;
+  for (size_t f = 0; f < kSide; ++f) {
+    for (size_t w = 0; w < kSide; ++w) {
+      EffectPair pair;
+      pair.witness = static_cast<int32_t>(w);
+      pair.log_odds.fill(std::numeric_limits<float>::quiet_NaN());
+      pair.top = pair.log_odds;
+      pair.log_odds[kLocated] = static_cast<float>(a[f] + b[w]);
+      pair.top[kLocated] = 0;
+      mean += (a[f] + b[w]) / static_cast<double>(kSide * kSide);
+      pairs[f].push_back(pair);
+    }
+  }
+  for (size_t f = 0; f < kSide; ++f) facts.push_back({f, FactGroup::kNever, &pairs[f]});
+  std::array<EffectRow, kFactGroups> rows;
+  std::array<EffectRow*, kFactGroups> places{};
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  for (size_t g = 0; g < kFactGroups; ++g) {
+    places[g] = &rows[g];
+    for (auto& of_source : rows[g].change) of_source.fill({kNan, kNan, kNan});
+    for (auto& of_control : rows[g].difference) of_control.fill({kNan, kNan, kNan});
+    rows[g].change[kLocated][0].value = mean;
+    rows[g].change[kLocated][static_cast<size_t>(Metric::kAccuracy)].value = 0;
+  }
+  BootstrapOptions options;
+  add_pair_intervals(facts, options, places);
+  const auto variance = [](const std::vector<double>& values) {
+    double m = 0, v = 0;
+    for (const double x : values) m += x / static_cast<double>(values.size());
+    for (const double x : values) v += (x - m) * (x - m) / static_cast<double>(values.size());
+    return v;
+  };
+  const double sd = std::sqrt((variance(a) + variance(b)) / kSide);
+  const Interval& found = rows[0].change[kLocated][0];
+  EXPECT_NEAR((found.high - found.low) / (2 * 1.96 * sd), 1, 0.1);
+  EXPECT_GT(sd, 5 * std::sqrt(variance(a) / kSide)) << "else nothing was tested";
+  EXPECT_EQ(rows[2].change[kLocated][0].low, found.low) << "all facts are of that group";
+  EXPECT_TRUE(std::isnan(rows[1].change[kLocated][0].low)) << "none is known";
+  EXPECT_EQ(rows[0].change[kLocated][static_cast<size_t>(Metric::kAccuracy)].p, 1);
+  // Nine facts with one object each are too few.
+  add_pair_intervals(std::span(facts).first(9), options, std::array{&rows[1], &rows[1], &rows[1]});
+  EXPECT_TRUE(std::isnan(rows[1].change[kLocated][0].low));
+}
+
+TEST(Effects, PairsSurviveTheStore) {
+  std::vector<EffectPair> pairs(3);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    pairs[i].witness = static_cast<int32_t>(i);
+    pairs[i].log_odds[kNext] = 0.5F * static_cast<float>(i);
+    pairs[i].top[kNext] = -1;
+    pairs[i].log_odds[kLocated] = 7;
+  }
+  const auto name = [](int32_t witness) { return 100 + witness; };
+  std::vector<EffectPair> found;
+  read_pair_bytes(pair_bytes(pairs, kNext, name), kNext, found);
+  read_pair_bytes(pair_bytes(pairs, kLocated, name), kLocated, found);
+  ASSERT_EQ(found.size(), 3U);
+  EXPECT_EQ(found[2].witness, 102);
+  EXPECT_EQ(found[2].log_odds[kNext], 1.0F);
+  EXPECT_EQ(found[2].top[kNext], -1.0F);
+  EXPECT_EQ(found[2].log_odds[kLocated], 7.0F);
+  EXPECT_TRUE(std::isnan(found[2].log_odds[kRandomLayer]));
+  EXPECT_THROW(read_pair_bytes(pair_bytes(std::span(pairs).first(2), kNext, name), kNext, found),
+               InputError);
 }
 
 TEST(Effects, TextIsAbsentWithoutText) {
   const Model model = random_model(12);
   const std::vector<EffectFact> facts = make_facts(12);
-  EXPECT_EQ(measure_effects(model, facts, quick("zero")).rows.size(), kScopes - 1);
+  EXPECT_EQ(measure_effects(model, facts, quick("zero")).rows.size(), kFactGroups * (kScopes - 1));
   EffectContext context;
   context.text = {random_probe(1, 6), random_probe(2, 9)};
   const EffectReport report = measure_effects(model, facts, quick("zero"), context);
-  ASSERT_EQ(report.rows.size(), kScopes);
+  ASSERT_EQ(report.rows.size(), kFactGroups * kScopes);
   EXPECT_EQ(row(report, Scope::kText).facts, 18);
   EXPECT_EQ(row(report, Scope::kText).prompts, 36) << "there are but two sentences";
 }
 
-TEST(Effects, OneGroupOfFactsHasNoInterval) {
+TEST(Effects, FewerThanTenObjectsHaveNoInterval) {
   const Model model = random_model(13);
   std::vector<EffectFact> facts = make_facts(13);
-  // Own prompts in all groups, held-out ones in a single group.
-  for (size_t i = 1; i < facts.size(); ++i) facts[i].held_out.clear();
-  facts[0].held_out = {random_probe(1, 6)};
+  for (EffectFact& fact : facts) fact.object = fact.subject;
+  // Own prompts of 18 objects, held-out ones of nine.
+  for (size_t i = 0; i < facts.size(); ++i) {
+    facts[i].held_out.clear();
+    if (i < 9) facts[i].held_out = {random_probe(i, 6)};
+  }
   const EffectReport report = measure_effects(model, facts, quick("zero"));
   const auto& own = row(report, Scope::kOwn).change[0][0];
   EXPECT_LT(own.low, own.high);
+  EXPECT_FALSE(std::isnan(row(report, Scope::kOwn).holm[0]));
   const EffectRow& held_out = row(report, Scope::kHeldOut);
-  EXPECT_EQ(held_out.relations, 1);
+  EXPECT_EQ(held_out.facts, 9);
   EXPECT_FALSE(std::isnan(held_out.change[0][0].value));
   EXPECT_TRUE(std::isnan(held_out.change[0][0].low));
-  EXPECT_TRUE(std::isnan(held_out.change[0][0].high));
   EXPECT_TRUE(std::isnan(held_out.difference[1][2].low));
-  // One relation with one object: no scope has any.
-  std::erase_if(facts, [](const EffectFact& fact) {
-    return fact.relation != "P0" || fact.object != "everywhere";
-  });
-  const EffectReport one = measure_effects(model, facts, quick("zero"));
-  EXPECT_FALSE(std::isnan(change(row(one, Scope::kOwn), 0, Metric::kLogP)));
-  EXPECT_TRUE(std::isnan(row(one, Scope::kOwn).change[0][2].high));
+  EXPECT_TRUE(std::isnan(held_out.holm[0]));
+  // Side effects have intervals of the two metrics that pairs tell.
+  const EffectRow& others = row(report, Scope::kOtherRelations);
+  EXPECT_LT(others.change[0][static_cast<size_t>(Metric::kLogOdds)].low,
+            others.change[0][static_cast<size_t>(Metric::kLogOdds)].high);
+  EXPECT_TRUE(std::isnan(others.change[0][static_cast<size_t>(Metric::kRatioOfMeans)].low));
+  EXPECT_FALSE(std::isnan(others.change[0][static_cast<size_t>(Metric::kRatioOfMeans)].value));
+  EXPECT_FALSE(std::isnan(others.holm[0]));
 }
 
 TEST(Effects, AnOutputThatIsNotFiniteIsAnError) {
@@ -231,7 +357,7 @@ TEST(Effects, DoNotDependOnThreads) {
       for (size_t m = 0; m < kMetrics; ++m) {
         const Interval& a = one.rows[r].change[s][m];
         const Interval& b = three.rows[r].change[s][m];
-        EXPECT_EQ(a.value, b.value);
+        EXPECT_TRUE(a.value == b.value || (std::isnan(a.value) && std::isnan(b.value)));
         // Where one group alone has known prompts there is no interval.
         EXPECT_TRUE(a.low == b.low || (std::isnan(a.low) && std::isnan(b.low)));
       }
@@ -268,7 +394,10 @@ TEST(Effects, NeuronsThatMatterBeatRandomOnesAndOthersDoNot) {
   EffectOptions options = quick("zero");
   options.draws = 20;
   options.bootstrap.draws = 500;
-  for (EffectFact& fact : facts) fact.neurons = strongest(model, fact, 2);
+  for (EffectFact& fact : facts) {
+    fact.neurons = strongest(model, fact, 2);
+    fact.object = fact.subject;  // no interval under 10 objects
+  }
   const EffectReport real = measure_effects(model, facts, options);
   const auto& strong = row(real, Scope::kOwn);
   const auto m = static_cast<size_t>(Metric::kLogP);

@@ -229,8 +229,11 @@ TEST(ActivationProfiles, GradientIsTheSlopeOfTheAnswer) {
   const std::vector<int64_t> group = {0, 1, 1};
   const ActivationProfile profile = activation_profiles(model, probes, group, 3);
   const at::Tensor a = mask_activations(model, probes);
-  EXPECT_TRUE(at::allclose(profile.activation[0], a[0].abs(), 1e-4, 1e-5));
-  EXPECT_TRUE(at::allclose(profile.activation[1], (a[1].abs() + a[2].abs()) / 2, 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(profile.activation[0], a[0], 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(profile.activation[1], (a[1] + a[2]) / 2, 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(profile.product[0], a[0] * profile.gradient[0], 1e-4, 1e-6));
+  EXPECT_LT(profile.activation.min().item<float>(), 0) << "signs are kept";
+  EXPECT_LT(profile.gradient.min().item<float>(), 0);
   EXPECT_EQ(profile.gradient[2].abs().max().item<float>(), 0.0F);
   // Central differences of P, neuron by neuron.
   const float step = 0.02F;
@@ -238,9 +241,9 @@ TEST(ActivationProfiles, GradientIsTheSlopeOfTheAnswer) {
     const std::vector<std::vector<NeuronChange>> sets = {{{id, 1.0F, step}}, {{id, 1.0F, -step}}};
     const std::vector<Trial> trials = {{0, 0}, {0, 1}};
     const Measured m = measure(model, probes, sets, trials);
-    const double slope = std::abs(m.after[0].p - m.after[1].p) / (2 * static_cast<double>(step));
+    const double slope = (m.after[0].p - m.after[1].p) / (2 * static_cast<double>(step));
     const double found = profile.gradient[0][id.layer][id.neuron].item<double>();
-    EXPECT_NEAR(found, slope, 0.02 * slope + 1e-5) << id.layer << ":" << id.neuron;
+    EXPECT_NEAR(found, slope, 0.02 * std::abs(slope) + 1e-5) << id.layer << ":" << id.neuron;
   }
 }
 

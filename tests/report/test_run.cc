@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "evaluation/effects_sums.h"
 #include "neurons/random.h"
 
 namespace engram::testing {
@@ -111,7 +112,7 @@ class Demo {
         const bool hostile = id == 3;
         run_.fact(id, relations[r],
                   hostile ? "<script>alert(1)</script>" : "Subject " + std::to_string(id),
-                  "Object " + std::to_string(f % 5), 8, 4);
+                  "Object " + std::to_string(f), 8, 4);
         fill_fact(id, r);
       }
       fill_relation(relations[r], r);
@@ -173,9 +174,21 @@ class Demo {
     for (const char* operation : {"zero", "double"}) {
       const double sign = std::string_view(operation) == "zero" ? -1 : 1;
       size_t strength = 0;
-      for (const char* source :
-           {"ig", "activation", "random-layer", "random-activation", "random-gradient"}) {
-        constexpr std::array<double, 5> kEffect = {0.3, 0.02, 0.01, 0.03, 0.12};
+      for (const char* source : {"ig", "activation", "random-layer", "random-activation",
+                                 "random-gradient", "next", "other-fact", "activation-same-k"}) {
+        constexpr std::array<double, 8> kEffect = {0.3, 0.02, 0.01, 0.03, 0.12, 0.15, 0.1, 0.02};
+        if (strength > 1) {
+          run_.add("effect_set", {{"operation", std::string(operation)},
+                                  {"source", std::string(source)},
+                                  {"fact", id},
+                                  {"sets", int64_t{strength < 5 ? 20 : 1}},
+                                  {"neurons", 4.0},
+                                  {"overlap", strength == 6 ? 0.5 : 0.0},
+                                  {"missing", int64_t{0}},
+                                  {"difference_activation", around(0.3, 0.1)},
+                                  {"difference_value", around(0.1, 0.1)},
+                                  {"difference_product", around(1.5, 0.1)}});
+        }
         const double effect = sign * kEffect[strength++];
         for (const char* scope :
              {"own", "held-out", "same-relation-same-object", "same-relation-other-object",
@@ -189,20 +202,33 @@ class Demo {
                               {"scope", std::string(scope)},
                               {"neurons", int64_t{4}},
                               {"prompts", int64_t{8}},
+                              {"log_odds", 12.0 - static_cast<double>(id % 5)},
                               {"p", 4.0 + static_cast<double>(id % 3)},
                               {"log_p", -9.0},
-                              {"top", 5.0},
+                              {"top", id % 4 == 0 ? 0.0 : 5.0},
                               {"log_rank", 3.0},
                               {"known", int64_t{5}},
                               {"known_p", 3.5},
+                              {"change_log_odds", 24.0 * change},
                               {"change_p", 4.0 * change},
                               {"change_log_p", 8.0 * change},
                               {"change_top", 2.0 * change},
                               {"change_log_rank", -4.0 * change},
-                              {"change_known_p", 3.5 * change}});
+                              {"change_known_p", 3.5 * change},
+                              {"pairs", near ? Value() : Value(pairs_of(id, 3.0 * change))}});
         }
       }
     }
+  }
+
+  /// Eight prompts of other facts, all changed by as much.
+  static std::vector<std::byte> pairs_of(int64_t id, double log_odds) {
+    std::vector<EffectPair> pairs(8);
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      pairs[i].witness = static_cast<int32_t>((id + 7 * static_cast<int64_t>(i) + 1) % 60);
+      pairs[i].log_odds[0] = static_cast<float>(log_odds);
+    }
+    return pair_bytes(pairs, 0, [](int32_t witness) { return witness; });
   }
 
   void fill_edits(int64_t id) {
@@ -304,7 +330,7 @@ class Demo {
                                      {"part", int64_t{0}},
                                      {"scope", std::string(scope)},
                                      {"draw", draw},
-                                     {"change_p", around(0, 4)}});
+                                     {"change_log_odds", around(0, 4)}});
           }
         }
       }
