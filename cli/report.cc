@@ -18,8 +18,9 @@ constexpr const char* kReportHelp =
 every table and figure of the paper with this run's numbers, 95 % intervals and the
 published figures side by side. The page is a single HTML file that fetches nothing;
 it reads on a screen, a phone and paper, light and dark, and every table and figure
-links to its data. A table whose input is missing is shown as skipped, with the
-reason.
+links to its data. It opens with a verdict of six lines, by the fixed rules of
+docs/method.md, and one plot of the neurons beside their controls. What the run does
+not hold is listed with the reason in one line at the end.
 
 Intervals come from the bootstrap: relations and, independently, objects are
 resampled; with fewer than 10 objects there is none. The report may be made while the run goes on.

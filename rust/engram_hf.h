@@ -51,7 +51,7 @@ char* engram_hf_train_wordpiece(const uint8_t* corpus, size_t corpus_size,
 char* engram_hf_safetensors_tensors(const uint8_t* data, size_t size, char** error);
 
 // A chart as an SVG element, out of JSON:
-//   {"kind": "lines" | "bars" | "rows" | "histogram", "width": 760, "height": 360,
+//   {"kind": "lines" | "bars" | "rows" | "histogram", "width": 760, "height": 360,   0: as needed
 //    "x": {"title": "layer", "log": false, "percent": false}, "y": {...},
 //    "categories": ["P19", ...],                       of bars (left to right) and rows (downwards)
 //    "series": [{"name": "...", "points": [{"x": 0, "x2": 1, "y": 0.1, "low": 0, "high": 0.2}]}],

@@ -3,7 +3,9 @@
 
     tools/check_page.py PAGE.html [FOLDER]
 
-Fails where the page logs an error, asks for anything from elsewhere or is wider than the window.
+Fails where the page logs an error, asks for anything from elsewhere or is wider than the window,
+where a chart is cut off or shrunk until its text cannot be read, and where a table that has to be
+scrolled shows no shadow at its edge.
 With FOLDER the screenshots and the PDF stay there. Prints 'skipped: ...' and ends with 77 where
 there is no Chromium.
 """
@@ -35,12 +37,21 @@ addEventListener('load', () => {
     if (e.closest('.scroll') && !e.matches('.scroll')) continue;
     if (e.getBoundingClientRect().right > innerWidth + 0.5) wide.push(e.tagName + '#' + e.id);
   }
+  const charts = [...document.querySelectorAll('svg')].filter(e => e.getClientRects().length);
+  const shrunk = charts.filter(e => {
+    const box = e.getBoundingClientRect();
+    return box.right > innerWidth + 0.5 || box.width < 0.9 * e.getAttribute('width');
+  });
+  const bare = [...document.querySelectorAll('.scroll')].filter(e =>
+    e.scrollWidth > e.clientWidth && !getComputedStyle(e).backgroundAttachment.includes('local'));
+  const owner = e => e.closest('[id]').id;
   parent.postMessage({
+    shrunk: shrunk.map(owner).slice(0, 5),
+    bare: bare.map(owner).slice(0, 5),
     width: innerWidth,
     scroll: document.documentElement.scrollWidth,
     height: document.documentElement.scrollHeight,
     wide: wide.slice(0, 5),
-    charts: document.querySelectorAll('svg').length,
     background: getComputedStyle(document.body).backgroundColor,
     requests: performance.getEntriesByType('resource').map(r => r.name)
                 .filter(n => !n.startsWith('data:')),
@@ -99,6 +110,11 @@ def check_view(program, work, page, out, view):
     if found["scroll"] > width:
         problems.append(f"{name}: the page is {found['scroll']} pixels wide, the window {width}: "
                         + ", ".join(found["wide"]))
+    if found["shrunk"]:
+        problems.append(f"{name}: cannot be read: the charts of {', '.join(found['shrunk'])}")
+    if found["bare"]:
+        problems.append(f"{name}: no shadow where more is to be scrolled to: "
+                        + ", ".join(found["bare"]))
     if found["requests"]:
         problems.append(f"{name}: the page asks for {', '.join(found['requests'])}")
     light = sum(int(part) for part in re.findall(r"\d+", found["background"])[:3]) > 3 * 128

@@ -31,6 +31,9 @@ const CHARACTER: f64 = 0.58;
 const FONT: i32 = 13;
 /// Marker and gaps of a legend's entry.
 const ENTRY: i32 = 34;
+/// Share of the width that the names of rows may take.
+const NAMES: f64 = 0.4;
+const LINE: i32 = 15;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -122,7 +125,7 @@ fn parse(json: &str) -> Result<Chart, String> {
         high: number(&value["high"]),
     };
     let size = |value: &Value| u32::try_from(value.as_u64().unwrap_or(0)).unwrap_or(0);
-    let chart = Chart {
+    let mut chart = Chart {
         kind,
         width: size(&root["width"]),
         height: size(&root["height"]),
@@ -144,6 +147,9 @@ fn parse(json: &str) -> Result<Chart, String> {
             })
             .collect(),
     };
+    if chart.height == 0 {
+        chart.height = needed_height(&chart);
+    }
     if !(200..=4000).contains(&chart.width) || !(120..=8000).contains(&chart.height) {
         return Err(format!(
             "got a chart of {} x {}, expected 200 x 120 to 4000 x 8000",
@@ -184,19 +190,63 @@ impl Axis {
             small if small > 0.0 && digits > 5 => format!("{value:.0e}"),
             _ => format!("{value:.digits$}"),
         };
-        match text
-            .trim_start_matches('-')
-            .chars()
-            .all(|c| "0.".contains(c))
-        {
-            true => text.trim_start_matches('-').to_string(),
-            false => text,
+        let bare = text.trim_start_matches('-');
+        match bare.chars().all(|c| "0.".contains(c)) {
+            true => bare.to_string(),
+            false => text.replace('-', "\u{2212}"),
         }
     }
 }
 
+/// The height of a chart that names none: rows take what their names and series need.
+fn needed_height(chart: &Chart) -> u32 {
+    let legend_lines = legend(chart).len().max(1) as u32 - 1;
+    let more = legend_lines * LEGEND_LINE as u32;
+    if chart.kind != Kind::Rows {
+        return 340 + more;
+    }
+    let lines = |name: &String| row_name(chart, name).len();
+    let names = chart.categories.iter().map(lines).max().unwrap_or(1) as u32;
+    let series = chart.series.len().max(1) as u32;
+    let row = 18.max(9 * series + 4).max(LINE as u32 * names + 4);
+    (110 + more + chart.categories.len().max(1) as u32 * row).min(8000)
+}
+
+/// A row's name in at most two lines that fit; the rest becomes an ellipsis.
+fn row_name(chart: &Chart, name: &str) -> Vec<String> {
+    let room = f64::from(chart.width) * NAMES / (f64::from(FONT) * CHARACTER);
+    let room = (room as usize).max(8);
+    let fits = |text: &str| text.chars().count() <= room;
+    if fits(name) {
+        return vec![name.to_string()];
+    }
+    let mut first = String::new();
+    let mut words = name.split(' ').peekable();
+    while let Some(word) = words.peek() {
+        let longer = match first.is_empty() {
+            true => (*word).to_string(),
+            false => format!("{first} {word}"),
+        };
+        if !fits(&longer) {
+            break;
+        }
+        first = longer;
+        words.next();
+    }
+    let cut = |text: String| match fits(&text) {
+        true => text,
+        false => text.chars().take(room - 1).collect::<String>() + "…",
+    };
+    let rest = cut(words.collect::<Vec<_>>().join(" "));
+    match first.is_empty() {
+        true => vec![rest],
+        false => vec![first, rest],
+    }
+}
+
 /// Round ticks over `low`..`high`, with the range widened to hold the first and last one.
-fn ticks(axis: &Axis, low: f64, high: f64, wanted: f64) -> (f64, f64, Vec<f64>, f64) {
+/// `most`: labels of a logarithmic axis.
+fn ticks(axis: &Axis, low: f64, high: f64, wanted: f64, most: usize) -> (f64, f64, Vec<f64>, f64) {
     if axis.log {
         let decades = high - low;
         let steps: &[f64] = match decades {
@@ -221,8 +271,7 @@ fn ticks(axis: &Axis, low: f64, high: f64, wanted: f64) -> (f64, f64, Vec<f64>, 
             .position(|t| *t >= high - 1e-9)
             .unwrap_or(found.len() - 1);
         let mut kept = found[first..=last].to_vec();
-        // At most a dozen labels.
-        let every = kept.len().div_ceil(12);
+        let every = kept.len().div_ceil(most);
         kept = kept.into_iter().step_by(every).collect();
         return (found[first], found[last], kept, 1.0);
     }
@@ -444,26 +493,28 @@ fn frame(chart: &Chart) -> Frame {
             _ => y.add(chart.y.place(mark.value)),
         }
     }
-    let scale = |axis: &Axis, span: &Span, wanted| {
+    let scale = |axis: &Axis, span: &Span, wanted, most| {
         let (low, high) = span.settled(axis.log);
-        ticks(axis, low, high, wanted)
+        ticks(axis, low, high, wanted, most)
     };
+    let narrow = chart.width < 600;
+    let (wanted, most) = if narrow { (3.0, 5) } else { (8.0, 12) };
     let count = chart.categories.len().max(1) as f64;
     let places: Vec<f64> = (0..chart.categories.len()).map(|i| i as f64).collect();
     let (x_low, x_high, x_ticks, x_step) = match chart.kind {
         Kind::Bars => (-0.5, count - 0.5, places.clone(), 1.0),
-        Kind::Rows => scale(&chart.x, &x, 6.0),
+        Kind::Rows => scale(&chart.x, &x, if narrow { 3.0 } else { 6.0 }, most),
         Kind::Lines => {
-            let (low, high, ticks, step) = scale(&chart.x, &x, 8.0);
+            let (low, high, ticks, step) = scale(&chart.x, &x, wanted, most);
             let room = (high - low) * 0.02;
             (low - room, high + room, ticks, step)
         }
-        Kind::Histogram => scale(&chart.x, &x, 8.0),
+        Kind::Histogram => scale(&chart.x, &x, wanted, most),
     };
     let (y_low, y_high, y_ticks, y_step) = match chart.kind {
         // The first row is on top.
         Kind::Rows => (0.5 - count, 0.5, places.iter().map(|p| -p).collect(), 1.0),
-        _ => scale(&chart.y, &y, 5.0),
+        _ => scale(&chart.y, &y, 5.0, 12),
     };
     Frame {
         x: (x_low, x_high),
@@ -487,10 +538,23 @@ fn draw_chart(area: &Area, chart: &Chart) -> Drawn {
         _ => chart.x.label(*place, frame.x_step),
     };
     let y_label = |place: &f64| match chart.kind {
-        Kind::Rows => category(chart, *place),
+        Kind::Rows => String::new(),
         _ => chart.y.label(*place, frame.y_step),
     };
-    let widest = frame.y_ticks.iter().map(|t| width_of(&y_label(t))).max();
+    // Rows have names of up to two lines, which are written below.
+    let rows = chart.kind == Kind::Rows;
+    let names: Vec<Vec<String>> = match rows {
+        true => chart
+            .categories
+            .iter()
+            .map(|n| row_name(chart, n))
+            .collect(),
+        false => Vec::new(),
+    };
+    let widest = match rows {
+        true => names.iter().flatten().map(|line| width_of(line)).max(),
+        false => frame.y_ticks.iter().map(|t| width_of(&y_label(t))).max(),
+    };
     let top = 8 + legend(chart).len() as i32 * LEGEND_LINE;
     let ink = |h, v| font(INK, h, v);
     let mut plane = drawn(
@@ -521,6 +585,14 @@ fn draw_chart(area: &Area, chart: &Chart) -> Drawn {
     }
     drawn(mesh.draw())?;
     let pixel = |x: f64, y: f64| plane.backend_coord(&(x, y));
+    for (row, lines) in names.iter().enumerate() {
+        let (x, y) = pixel(frame.x.0, -(row as f64));
+        for (i, line) in lines.iter().enumerate() {
+            let at = y + LINE * i as i32 - LINE * (lines.len() as i32 - 1) / 2;
+            let style = font(INK, HPos::Right, VPos::Center);
+            drawn(area.draw(&Text::new(line.as_str(), (x - 10, at), style)))?;
+        }
+    }
     draw_reference_lines(area, chart, &frame, &pixel)?;
     draw_series(area, chart, &frame, &pixel)
 }

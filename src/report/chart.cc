@@ -1,34 +1,27 @@
 #include "engram/report/chart.h"
 
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "engram/error.h"
 #include "engram_hf.h"
 #include "report/json.h"
+#include "report/relations.h"
 
 namespace engram {
 namespace {
-
-constexpr int kChartWidth = 820;
-
-int height_of(const Chart& chart) {
-  if (chart.height > 0) return chart.height;
-  if (chart.kind != ChartKind::kRows) return 340;
-  const auto rows = static_cast<int>(std::max<size_t>(chart.categories.size(), 1));
-  const auto series = static_cast<int>(std::max<size_t>(chart.series.size(), 1));
-  return 110 + rows * std::max(18, 9 * series + 4);
-}
 
 using Text = std::unique_ptr<char, decltype(&engram_hf_free_text)>;
 
 }  // namespace
 
-std::string chart_svg(const Chart& chart) {
+std::string chart_svg(const Chart& chart, int width) {
   nlohmann::ordered_json json = chart_json(chart);
-  json["width"] = kChartWidth;
-  json["height"] = std::min(height_of(chart), 8000);
+  if (chart.relations) {
+    for (auto& name : json["categories"]) name = relation_title(name.get<std::string>());
+  }
+  json["width"] = width;
+  json["height"] = chart.height;
   const std::string text = dump_json(json);
   char* error = nullptr;
   const Text svg(

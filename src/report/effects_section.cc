@@ -370,7 +370,7 @@ void add_relations(const ReportInput& input, const EffectRows& rows, const Words
       words.id + "-relations", "By relation", "Change of log-odds, relation by relation.",
       "Mean over the relation's facts; the interval resamples its objects, and there is none with "
       "fewer than 10. P: ratio of means of the knowledge neurons.",
-      {{"relation", CellFormat::kText},
+      {{"relation", CellFormat::kRelation},
        {"facts", CellFormat::kCount},
        {"known", CellFormat::kCount},
        {"never", CellFormat::kCount},
@@ -394,8 +394,9 @@ void add_relations(const ReportInput& input, const EffectRows& rows, const Words
         scope == 0 ? "Change of log-odds on own prompts" : "Change of log-odds on held-out prompts";
     chart.meaning = "Change of log-odds by relation with 95 % intervals.";
     chart.kind = ChartKind::kRows;
-    chart.x = {"change of log-odds", false, true};
+    chart.x = {"change of log-odds", false, false};
     chart.y = {"relation", false, false};
+    chart.relations = true;
     for (const EffectKind kind : kCharted) chart.series.push_back({kKindTitles[kind], {}});
   }
   for (size_t r = 0; r < input.facts.relations().size(); ++r) {

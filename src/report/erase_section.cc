@@ -370,7 +370,7 @@ ReportTable relation_erasures_table(const ReportInput& input, const Erasures& er
       "Each relation's 20 neurons, one relation at a time.",
       "Perplexity of the answer over prompts that located the neurons; outside: facts of other "
       "relations, the same after erasing as a factor of before.",
-      {{"relation", CellFormat::kText},
+      {{"relation", CellFormat::kRelation},
        {"neurons", CellFormat::kCount},
        {"perplexity before", CellFormat::kNumber}});
   for (const char* title : kModeTitles) {

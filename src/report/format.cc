@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "engram/error.h"
 #include "report/json.h"
+#include "report/relations.h"
 #include "report/text.h"
 
 namespace engram {
@@ -86,6 +88,7 @@ std::string bare_text(double value, CellFormat format, double largest) {
     case CellFormat::kSeconds:
       return seconds_text(value);
     case CellFormat::kText:
+    case CellFormat::kRelation:
     case CellFormat::kNumber:
       return number_text(value, largest);
   }
@@ -114,6 +117,7 @@ Json json_interval(const Interval& value) {
 const char* format_name(CellFormat format) {
   switch (format) {
     case CellFormat::kText:
+    case CellFormat::kRelation:
       return "text";
     case CellFormat::kCount:
       return "count";
@@ -269,9 +273,57 @@ ReportCell number_cell(double value) {
   return cell;
 }
 
-ReportCell interval_cell(const Interval& value) { return {"", value}; }
+ReportCell interval_cell(const Interval& value) {
+  ReportCell cell;
+  cell.number = value;
+  return cell;
+}
 
-std::string cell_text(const ReportCell& cell, CellFormat format) {
+bool is_text(CellFormat format) {
+  return format == CellFormat::kText || format == CellFormat::kRelation;
+}
+
+std::string counted(size_t count, const std::string& singular) {
+  return count_text(static_cast<double>(count)) + " " + singular + (count == 1 ? "" : "s");
+}
+
+std::string shown_text(const ReportCell& cell, const ReportColumn& column) {
+  if (column.format == CellFormat::kRelation) return relation_title(cell.text);
+  return column.published ? published_text(cell, column.format) : cell_text(cell, column.format);
+}
+
+std::string skipped_line(const RunReport& report) {
+  std::map<std::string, std::vector<std::string>> by_reason;
+  for (const ReportSection& section : report.sections) {
+    const bool whole = std::ranges::all_of(section.blocks, is_skipped);
+    for (const ReportBlock& block : section.blocks) {
+      if (!is_skipped(block)) continue;
+      const auto& table = std::get<ReportTable>(block);
+      std::vector<std::string>& names = by_reason[table.skipped];
+      const std::string& name = whole ? section.title : table.title;
+      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+    }
+  }
+  std::string out;
+  for (const auto& [reason, names] : by_reason) {
+    out += out.empty() ? "Not shown: " : "; ";
+    for (size_t i = 0; i < names.size(); ++i) out += (i == 0 ? "" : ", ") + names[i];
+    out += " (" + reason + ")";
+  }
+  return out.empty() ? out : out + ".";
+}
+
+bool is_skipped(const ReportBlock& block) {
+  const auto* table = std::get_if<ReportTable>(&block);
+  return table != nullptr && !table->skipped.empty();
+}
+
+bool is_shown(const ReportSection& section) {
+  return !std::ranges::all_of(section.blocks, is_skipped);
+}
+
+std::string cell_text(const ReportCell& cell, CellFormat of_column) {
+  const CellFormat format = cell.format.value_or(of_column);
   if (!cell.text.empty()) return cell.text;
   if (std::isnan(cell.number.value)) return "-";
   if (std::isinf(cell.number.value)) return cell.number.value > 0 ? "∞" : "-∞";
@@ -279,14 +331,16 @@ std::string cell_text(const ReportCell& cell, CellFormat format) {
          (is_percent(format) ? " %" : "");
 }
 
-std::string interval_text(const ReportCell& cell, CellFormat format) {
+std::string interval_text(const ReportCell& cell, CellFormat of_column) {
+  const CellFormat format = cell.format.value_or(of_column);
   if (!cell.text.empty() || !has_interval(cell.number)) return "";
   const double largest = largest_of(cell.number);
   return "[" + bare_text(cell.number.low, format, largest) + ", " +
          bare_text(cell.number.high, format, largest) + "]";
 }
 
-std::string published_text(const ReportCell& cell, CellFormat format) {
+std::string published_text(const ReportCell& cell, CellFormat of_column) {
+  const CellFormat format = cell.format.value_or(of_column);
   const bool number = cell.text.empty() && std::isfinite(cell.number.value);
   if (!number || format == CellFormat::kCount || format == CellFormat::kSeconds) {
     return cell_text(cell, format);
@@ -372,9 +426,13 @@ std::string report_json(const RunReport& report) {
                         {"command", section.command},
                         {"blocks", std::move(blocks)}});
   }
-  const Json out = {{"schema", "engram.report/1"},
-                    {"title", report.title},
-                    {"subtitle", report.subtitle},
+  Json verdict = Json::array();
+  for (const VerdictLine& line : report.verdict) {
+    verdict.push_back({{"question", line.question}, {"answer", line.answer}});
+  }
+  const Json out = {{"schema", "engram.report/1"},    {"title", report.title},
+                    {"subtitle", report.subtitle},    {"claim", report.claim},
+                    {"verdict", std::move(verdict)},  {"warnings", report.warnings},
                     {"sections", std::move(sections)}};
   return dump_json(out, 1) + "\n";
 }

@@ -287,7 +287,7 @@ ReportTable relation_neurons_table(const ReportInput& input, const std::vector<M
       std::string("p: the share of a fact's prompts that must agree, as it stands after the passes "
                   "that bring the mean into the wanted range. ") +
           kHubsDefined,
-      {{"relation", CellFormat::kText},
+      {{"relation", CellFormat::kRelation},
        {"facts", CellFormat::kCount},
        {"too few prompts", CellFormat::kCount},
        {"prompts without a positive score", CellFormat::kCount},

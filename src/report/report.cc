@@ -1,12 +1,16 @@
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <optional>
+#include <string_view>
 
 #include "engram/error.h"
 #include "engram/report/tables.h"
 #include "report/published.h"
+#include "report/relations.h"
 #include "report/sections.h"
 #include "report/text.h"
+#include "report/verdict.h"
 
 namespace engram {
 
@@ -47,26 +51,6 @@ ReportTable skipped_table(const ReportInput& input, const std::string& experimen
 
 namespace {
 
-/// The cell under `title` in the row whose first cells are `labels`; nothing: it is not there.
-std::optional<ReportCell> find_cell(const RunReport& report, const std::string& id,
-                                    const std::vector<std::string>& labels,
-                                    const std::string& title) {
-  for (const ReportSection& section : report.sections) {
-    for (const ReportBlock& block : section.blocks) {
-      const auto* table = std::get_if<ReportTable>(&block);
-      if (table == nullptr || table->id != id) continue;
-      const auto column = std::ranges::find(table->columns, title, &ReportColumn::title);
-      if (column == table->columns.end()) return {};
-      for (const auto& row : table->rows) {
-        bool same = row.size() >= labels.size();
-        for (size_t i = 0; same && i < labels.size(); ++i) same = row[i].text == labels[i];
-        if (same) return row.at(static_cast<size_t>(column - table->columns.begin()));
-      }
-    }
-  }
-  return {};
-}
-
 /// The paper's headline figures, taken from the tables below.
 ReportSection summary_section(const RunReport& report) {
   ReportTable table = make_table("summary", "This run and the paper",
@@ -75,9 +59,8 @@ ReportSection summary_section(const RunReport& report) {
                                  "Each line is a cell of a table below, which says how it is "
                                  "computed.",
                                  {{"figure", CellFormat::kText},
-                                  {"this run", CellFormat::kText},
-                                  {"95 % interval", CellFormat::kText},
-                                  {published::kAcl, CellFormat::kText, true}});
+                                  {"this run", CellFormat::kNumber},
+                                  {published::kAcl, CellFormat::kNumber, true}});
   struct Line {
     const char* figure;
     const char* table;
@@ -213,33 +196,81 @@ ReportSection summary_section(const RunReport& report) {
                                     CellFormat::kNumber,
                                     number_cell(NAN)}};
   for (const Line& line : lines) {
-    const ReportCell cell =
-        find_cell(report, line.table, line.labels, line.title).value_or(text_cell("skipped"));
-    const std::string interval = interval_text(cell, line.format);
-    table.rows.push_back({text_cell(line.figure), text_cell(cell_text(cell, line.format)),
-                          text_cell(interval.empty() ? "-" : interval),
-                          text_cell(published_text(line.paper, line.format))});
+    std::optional<ReportCell> cell = find_cell(report, line.table, line.labels, line.title);
+    if (!cell) continue;
+    cell->format = line.format;
+    ReportCell paper = line.paper;
+    paper.format = line.format;
+    table.rows.push_back({text_cell(line.figure), *std::move(cell), std::move(paper)});
   }
+  if (table.rows.empty()) table.skipped = "nothing is done yet";
   return {"summary", "At a glance", "", "", {std::move(table)}};
 }
 
-std::string subtitle(const ReportInput& input) {
-  const auto count = [](size_t value) {
-    return cell_text(number_cell(static_cast<double>(value)), CellFormat::kCount);
-  };
-  std::string out = count(input.facts.facts().size()) + " facts of " +
-                    count(input.facts.relations().size()) + " relations";
-  for (const char* name : {"model", "facts"}) {
-    // The whole hash is in the identity below.
-    constexpr size_t kShown = 19;
-    const std::string value = input.option(name);
-    if (value.empty()) continue;
-    out += std::string("; ") + name + " " + value.substr(0, kShown) +
-           (value.size() > kShown ? "…" : "");
+/// What people call the model of a session: the name of the folder that its command names, in a
+/// Hugging Face cache the hub's. Empty where the command does not begin with the model.
+std::string model_name(const std::string& command) {
+  const size_t named = command.find(' ');  // "engram reproduce MODEL --option ..."
+  const size_t begin = named == std::string::npos ? named : command.find(' ', named + 1);
+  if (begin == std::string::npos || command.compare(begin + 1, 1, "-") == 0) return "";
+  const std::string text = command.substr(begin + 1, command.find(" -", begin + 1) - begin - 1);
+  std::filesystem::path path = std::filesystem::path(text).lexically_normal();
+  if (path.filename().empty()) path = path.parent_path();
+  constexpr std::string_view kCached = "models--";
+  const std::filesystem::path above = path.parent_path();
+  std::string hub = above.parent_path().filename().string();
+  if (above.filename() == "snapshots" && hub.starts_with(kCached)) {
+    hub.erase(0, kCached.size());
+    if (const size_t at = hub.find("--"); at != std::string::npos) hub.replace(at, 2, "/");
+    return hub;
   }
-  if (!input.option("version").empty()) out += "; engram " + input.option("version");
+  const std::string name = path.filename().string();
+  return name == "." || name == ".." ? "" : name;
+}
+
+/// "12 layers of 3,072 FFN neurons"; empty where the run does not say it.
+std::string model_sizes(const ReportInput& input) {
+  const int64_t layers = input.size("layers");
+  const int64_t width = input.size("d_ff");
+  if (layers == 0 || width == 0) return "";
+  return counted(static_cast<size_t>(layers), "layer") + " of " +
+         counted(static_cast<size_t>(width), "FFN neuron");
+}
+
+std::string subtitle(const ReportInput& input, const std::vector<RunSession>& sessions) {
+  constexpr size_t kNamed = 3;
+  const std::vector<std::string>& relations = input.facts.relations();
+  std::string out = model_sizes(input);
+  out += (out.empty() ? "" : "; ") + counted(input.facts.facts().size(), "fact") + " of " +
+         counted(relations.size(), "relation");
+  if (relations.size() <= kNamed) {
+    for (size_t r = 0; r < relations.size(); ++r) {
+      out += (r == 0 ? ": " : ", ") + relation_title(relations[r]);
+    }
+  }
+  if (!sessions.empty() && !sessions.back().version.empty()) {
+    out += "; engram " + sessions.back().version;
+  }
   return out;
 }
+
+/// What a reader must know before any number.
+std::vector<std::string> warnings_of(const ReportInput& input) {
+  constexpr size_t kFewFacts = 50;
+  constexpr size_t kFewRelations = 5;
+  const size_t facts = input.facts.facts().size();
+  const size_t relations = input.facts.relations().size();
+  if (facts >= kFewFacts && relations >= kFewRelations) return {};
+  return {"This run has " + counted(facts, "fact") + " of " + counted(relations, "relation") +
+          ". Under " + std::to_string(kFewFacts) + " facts or " + std::to_string(kFewRelations) +
+          " relations the figures say little about the model: intervals are wide or absent, and "
+          "one relation can rule a mean."};
+}
+
+constexpr const char* kClaim =
+    "engram finds neurons whose suppression lowers a fact's probability. That they do more than "
+    "matched neurons does not make them special, and suppression does not show that the fact is "
+    "removed.";
 
 RunReport compute(RunStore& run, const ReportOptions& options) {
   ReportInput input{run, options, run.identity(), FactIndex(run), {}, {}};
@@ -253,8 +284,16 @@ RunReport compute(RunStore& run, const ReportOptions& options) {
     input.model.emplace(row.text(model.column("name")), row.integer(model.column("value")));
   });
   RunReport report;
-  report.title = "Knowledge neurons: report of a run";
-  report.subtitle = subtitle(input);
+  const std::vector<RunSession> sessions = run.sessions();
+  std::string name;
+  for (const RunSession& session : sessions) {
+    if (name.empty()) name = model_name(session.command);
+  }
+  report.title =
+      name.empty() ? "Knowledge neurons: report of a run" : "Knowledge neurons of " + name;
+  report.subtitle = subtitle(input, sessions);
+  report.claim = kClaim;
+  report.warnings = warnings_of(input);
   report.sections.push_back(run_section(input));
   report.sections.push_back(attribution_section(input));
   report.sections.push_back(neurons_section(input));
@@ -263,7 +302,11 @@ RunReport compute(RunStore& run, const ReportOptions& options) {
   report.sections.push_back(update_section(input));
   report.sections.push_back(erase_section(input));
   report.sections.push_back(texts_section(input));
-  report.sections.insert(report.sections.begin(), summary_section(report));
+  report.verdict = verdict(verdict_input(report));
+  ReportSection summary = summary_section(report);
+  Chart forest = forest_chart(report);
+  if (!forest.series.empty()) summary.blocks.insert(summary.blocks.begin(), std::move(forest));
+  report.sections.insert(report.sections.begin(), std::move(summary));
   return report;
 }
 

@@ -29,8 +29,8 @@ ReportTable size_table(const ReportInput& input, double seconds) {
       "Facts whose subject holds the object are left out of all effects, since the answer could be "
       "copied from the prompt.",
       {{"", CellFormat::kText},
-       {"this run", CellFormat::kNumber},
-       {published::kAcl, CellFormat::kNumber, true}});
+       {"this run", CellFormat::kCount},
+       {published::kAcl, CellFormat::kCount, true}});
   double prompts = 0;
   double held_out = 0;
   double copies = 0;
@@ -43,13 +43,7 @@ ReportTable size_table(const ReportInput& input, double seconds) {
   double problems = 0;
   for_rows(input.run, "problem", {}, [&](const Cells&) { problems += 1; });
   const auto count = [&](const char* name, double ours, double paper) {
-    std::vector<ReportCell> row = {text_cell(name)};
-    for (const double value : {ours, paper}) {
-      row.push_back(std::isnan(value)
-                        ? text_cell("-")
-                        : text_cell(cell_text(number_cell(value), CellFormat::kCount)));
-    }
-    table.rows.push_back(std::move(row));
+    table.rows.push_back({text_cell(name), number_cell(ours), number_cell(paper)});
   };
   count("relations", static_cast<double>(input.facts.relations().size()), published::kRelations);
   count("facts", facts, published::kFacts);

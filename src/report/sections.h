@@ -3,6 +3,7 @@
 // The sections of the report, and what all of them work with.
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "engram/report/tables.h"
@@ -35,6 +36,12 @@ ReportTable make_table(std::string id, std::string title, std::string meaning,
 /// The same as skipped, for `experiment`.
 ReportTable skipped_table(const ReportInput& input, const std::string& experiment, std::string id,
                           std::string title);
+
+/// The cell under `title` in the first row of the table whose first cells are `labels`; nothing: it
+/// is not there.
+std::optional<ReportCell> find_cell(const RunReport& report, const std::string& id,
+                                    const std::vector<std::string>& labels,
+                                    const std::string& title);
 
 ReportSection run_section(const ReportInput& input);
 ReportSection attribution_section(const ReportInput& input);

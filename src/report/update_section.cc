@@ -29,6 +29,7 @@ struct Edit {
   double target_p = NAN, target_rank = NAN;
   bool right = false;
   int64_t neurons = 0;
+  double draws = 0;  ///< with neurons, of random sets drawn several times; else 1
   std::array<EditSums, kEditScopes> scopes;
 };
 
@@ -39,7 +40,7 @@ struct VariantWords {
   const char* name;
   const char* title;
 };
-constexpr std::array<VariantWords, 8> kVariants = {
+constexpr std::array<VariantWords, 11> kVariants = {
     VariantWords{"knowledge", "knowledge neurons"},
     VariantWords{"knowledge-unfiltered", "knowledge neurons, all of them"},
     VariantWords{"knowledge-released", "knowledge neurons as the paper's code chooses"},
@@ -47,10 +48,20 @@ constexpr std::array<VariantWords, 8> kVariants = {
     VariantWords{"activation-unfiltered", "activation baseline, all of them"},
     VariantWords{"random", "random neurons"},
     VariantWords{"random-activated", "random activated neurons"},
+    VariantWords{"random-equal-write", "random neurons, equal write"},
+    VariantWords{"other-fact", "another fact's neurons"},
+    VariantWords{"other-fact-equal-write", "another fact's neurons, equal write"},
     VariantWords{"output", "same change on the layer's output"}};
 
 bool is_sweep(const std::string& variant) { return variant.starts_with("sweep/"); }
 
+/// The variant that a draw is of: "random-equal-write/3" is "random-equal-write".
+std::string without_draw(std::string_view variant) {
+  const bool drawn = variant.starts_with("random-equal-write/");
+  return std::string(drawn ? variant.substr(0, variant.find('/')) : variant);
+}
+
+/// Draws of one fact's random sets are one edit: their mean.
 Edits read_edits(const ReportInput& input) {
   Edits edits;
   std::map<std::string, std::map<int64_t, size_t>> places;
@@ -59,10 +70,18 @@ Edits read_edits(const ReportInput& input) {
                target_p = edit.column("target_p"), target_rank = edit.column("target_rank"),
                right = edit.column("right"), neurons = edit.column("neurons");
   for_rows(input.run, "edit", {}, [&](const Cells& row) {
-    const std::string name(row.text(variant));
+    const std::string name = without_draw(row.text(variant));
     std::vector<Edit>& list = edits[name];
-    places[name].emplace(row.integer(fact), list.size());
+    const auto [place, first] = places[name].emplace(row.integer(fact), list.size());
+    const double drawn = row.integer(neurons) > 0 ? 1 : 0;
+    if (!first) {
+      Edit& same = list[place->second];
+      same.neurons = std::max(same.neurons, row.integer(neurons));
+      same.draws += drawn;
+      return;
+    }
     Edit one;
+    one.draws = drawn;
     one.fact = row.integer(fact);
     one.target_p = row.real(target_p);
     one.target_rank = row.real(target_rank);
@@ -77,13 +96,20 @@ Edits read_edits(const ReportInput& input) {
                success = effect.column("success"), before = effect.column("log_p_before"),
                after = effect.column("log_p_after");
   for_rows(input.run, "edit_effect", {}, [&](const Cells& row) {
-    const std::string name(row.text(by));
+    const std::string name = without_draw(row.text(by));
     const auto at = places[name].find(row.integer(of));
     const auto* where = std::ranges::find(kScopeNames, row.text(scope));
     if (at == places[name].end() || where == kScopeNames.end()) return;
     const auto s = static_cast<size_t>(where - kScopeNames.begin());
-    edits[name][at->second].scopes[s] = {row.real(prompts), row.real(was_right), row.real(changed),
-                                         row.real(success), row.real(before),    row.real(after)};
+    Edit& one = edits[name][at->second];
+    const double share = 1 / std::max(one.draws, 1.0);
+    EditSums& sums = one.scopes[s];
+    sums.prompts += share * row.real(prompts);
+    sums.right += share * row.real(was_right);
+    sums.changed += share * row.real(changed);
+    sums.success += share * row.real(success);
+    sums.before += share * row.real(before);
+    sums.after += share * row.real(after);
   });
   return edits;
 }

@@ -201,6 +201,60 @@ TEST(Page, LinksHoldTheTablesNumbers) {
   }
 }
 
+TEST(Page, HidesWhatWasSkippedAndListsItInOneLine) {
+  testing::TestRun run;
+  run.fact(0, "P19", "a", "x", 8, 0);
+  run.skip("texts", "no folder of texts was given (--texts)");
+  run.skip("unions", "needs all relations");
+  RunStore store = run.write();
+  const RunReport report = make_report(store);
+  for (const std::string& page : {report_html(report), report_markdown(report)}) {
+    EXPECT_EQ(page.find("Skipped:"), std::string::npos);
+    EXPECT_EQ(page.find("section-erase"), std::string::npos);
+    EXPECT_EQ(page.find("## Erasing relations"), std::string::npos);
+    const size_t at = page.find("Not shown: ");
+    ASSERT_NE(at, std::string::npos);
+    EXPECT_EQ(page.find("Not shown: ", at + 1), std::string::npos);
+    const std::string line = page.substr(at, page.find('\n', at) - at);
+    EXPECT_NE(line.find("Erasing relations"), std::string::npos) << line;
+    EXPECT_NE(line.find("(no folder of texts was given (--texts))"), std::string::npos) << line;
+  }
+  EXPECT_EQ(first_fault(report_html(report)), "");
+}
+
+TEST(Page, MinusSignsAreSetAndDataKeepsHyphens) {
+  RunReport report;
+  report.title = "t";
+  ReportTable table;
+  table.id = "x";
+  table.title = "bert-base";
+  table.meaning = "P after - P before, -40 % at GELU's -0.17.";
+  table.columns = {{"command", CellFormat::kText}, {"change", CellFormat::kSignedPercent}};
+  table.rows = {{text_cell("run --limit -5 on 2026-11-27"), interval_cell({-0.29, -0.4, -0.1})},
+                {text_cell("-"), number_cell(NAN)},
+                {text_cell("tiny"), number_cell(-3e-7)}};
+  Chart chart = {};
+  chart.id = "c";
+  chart.title = "c";
+  chart.kind = ChartKind::kRows;
+  chart.x = {"change", false, false};
+  chart.y = {"row", false, false};
+  chart.categories = {"a"};
+  chart.series = {{"s", {{0, 0, {-0.5, -1, -0.2}}}}};
+  report.sections = {{"s", "s", "", "", {table, chart}}};
+  const std::string html = report_html(report);
+  for (const char* text : {"\u221229.0 %", "[\u221240.0, \u221210.0]",
+                           "P after \u2212 P before, \u221240 % at GELU", "\u22120.17", "bert-base",
+                           "run --limit -5 on 2026-11-27", ">\u2013</td>", "\n\u22120.5\n"}) {
+    EXPECT_NE(html.find(text), std::string::npos) << text;
+  }
+  EXPECT_EQ(html.find("-29"), std::string::npos);
+  EXPECT_NE(table_csv(table).find("-0.29,-0.4,-0.1"), std::string::npos);
+  for (const std::string& data : {table_csv(table), chart_csv(chart), report_json(report)}) {
+    EXPECT_EQ(data.find("\u2212"), std::string::npos);
+  }
+}
+
 // --- charts --------------------------------------------------------------------------------------
 
 Chart line_chart() {
@@ -260,6 +314,23 @@ TEST(Charts, HistogramsAndConstantValues) {
   chart = line_chart();
   chart.series = {{"a", {{1, 0, {0.3, 0.3, 0.3}}}}};
   EXPECT_EQ(first_fault(chart_svg(chart)), "");
+}
+
+TEST(Charts, AreLaidOutForAPhoneToo) {
+  Chart chart = line_chart();
+  chart.kind = ChartKind::kRows;
+  chart.categories = {"P131", "R2"};
+  chart.relations = true;
+  chart.series = {{"a", {{0, 0, {1, 0.5, 2}}, {1, 0, {2, 1, 3}}}}};
+  const std::string wide = chart_svg(chart);
+  EXPECT_NE(wide.find("width=\"820\""), std::string::npos);
+  EXPECT_NE(wide.find("P131 (located in the administrative"), std::string::npos);
+  const std::string narrow = chart_svg(chart, kPhoneChartWidth);
+  EXPECT_NE(narrow.find("width=\"340\""), std::string::npos);
+  EXPECT_NE(narrow.find("\nP131 (located in\n"), std::string::npos);  // a name takes two lines
+  EXPECT_NE(narrow.find("…"), std::string::npos);
+  EXPECT_EQ(first_fault(narrow), "");
+  EXPECT_NE(chart_csv(chart).find("a,P131,"), std::string::npos);
 }
 
 TEST(Charts, AnAxisWithoutATitleIsABug) {

@@ -77,7 +77,7 @@ TEST(EmptyRun, EveryTableSaysWhyItIsNotThere) {
     EXPECT_NE(table.skipped.find("holds no results"), std::string::npos) << id;
   }
   EXPECT_EQ(report_table(report, "texts").skipped, "no folder of texts was given (--texts)");
-  for (const auto& row : report_table(report, "summary").rows) EXPECT_EQ(row[1].text, "skipped");
+  EXPECT_FALSE(report_table(report, "summary").skipped.empty());
   EXPECT_FALSE(report_html(report).empty());
   EXPECT_FALSE(report_json(report).empty());
 }
@@ -716,14 +716,14 @@ TEST(Report, TheSummaryRepeatsTheTables) {
   RunStore store = run.write();
   const RunReport report = make_report(store, few_draws());
   const ReportTable& summary = report_table(report, "summary");
-  for (const auto& row : summary.rows) EXPECT_NE(row[1].text, "skipped") << row[0].text;
+  EXPECT_EQ(summary.rows.size(), 21U);
   const ReportCell& change =
-      cell(report_table(report, "suppress"), {"held-out prompts"}, "knowledge neurons");
+      cell(report_table(report, "suppress"), {"held-out prompts", "all"}, "knowledge neurons");
   const auto& line = summary.rows.at(4);
-  EXPECT_EQ(line[1].text, cell_text(change, CellFormat::kSignedPercent));
-  EXPECT_EQ(line[2].text, interval_text(change, CellFormat::kSignedPercent));
-  EXPECT_EQ(summary.rows.at(3)[3].text, "-29.03 %");
-  EXPECT_EQ(summary.rows.at(4)[3].text, "-");
+  EXPECT_EQ(cell_text(line[1], CellFormat::kNumber), cell_text(change, CellFormat::kSigned));
+  EXPECT_EQ(line[1].number.low, change.number.low);
+  EXPECT_EQ(cell_text(summary.rows.at(7)[2], CellFormat::kNumber), "-29.0 %");
+  EXPECT_EQ(cell_text(line[2], CellFormat::kNumber), "-");
 }
 
 TEST(Cells, AreWrittenAsNumbersWithTheDigitsOfTheirInterval) {

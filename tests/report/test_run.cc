@@ -67,6 +67,11 @@ TestRun& TestRun::identity(const std::string& name, const std::string& value) {
   return *this;
 }
 
+TestRun& TestRun::command(const std::string& text) {
+  command_ = text;
+  return *this;
+}
+
 TestRun& TestRun::skip(const std::string& experiment, const std::string& reason) {
   skipped_[experiment] = reason;
   return *this;
@@ -76,7 +81,7 @@ RunStore TestRun::write() {
   const fs::path path = folder_ / "run.db";
   {
     RunStore store = RunStore::open(path, RunStore::Mode::kContinue, identity_);
-    store.begin_session("engram reproduce models/engram-base --facts facts.jsonl", "0.1.0");
+    store.begin_session(command_, "0.1.0");
     std::vector<TableRows> rows;
     for (auto& [table, list] : rows_) rows.push_back({table, std::move(list)});
     rows_.clear();

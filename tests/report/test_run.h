@@ -22,6 +22,8 @@ class TestRun {
   TestRun& neurons(const std::string& source, int64_t fact,
                    const std::vector<std::pair<int64_t, int64_t>>& ids);
   TestRun& identity(const std::string& name, const std::string& value);
+  /// Of its session, as typed.
+  TestRun& command(const std::string& text);
   TestRun& skip(const std::string& experiment, const std::string& reason);
 
   /// Writes everything to a new file in a folder of its own, which goes with the object, and opens
@@ -36,6 +38,7 @@ class TestRun {
  private:
   std::filesystem::path folder_;
   RunIdentity identity_;
+  std::string command_ = "engram reproduce models/engram-base --facts facts.jsonl";
   std::map<std::string, std::string> skipped_;
   std::map<std::string, std::vector<Row>> rows_;
 };

@@ -47,14 +47,18 @@ struct Chart {
   ChartAxis x;
   ChartAxis y;
   std::vector<std::string> categories;
+  bool relations = false;  ///< the categories are relations, drawn with their labels
   std::vector<ChartSeries> series;
   std::vector<ChartMark> marks;
   int height = 0;  ///< pixels; 0: as the kind needs
 };
 
-/// The chart as an SVG element with <text> and fixed colours (rust/engram_hf.h). Throws
-/// InternalError for a chart without a title on an axis.
-std::string chart_svg(const Chart& chart);
+constexpr int kChartWidth = 820;
+constexpr int kPhoneChartWidth = 340;
+
+/// The chart as an SVG element with <text> and fixed colours (rust/engram_hf.h), laid out for this
+/// width in pixels. Throws InternalError for a chart without a title on an axis.
+std::string chart_svg(const Chart& chart, int width = kChartWidth);
 /// Its data as CSV: series, category or x, value, low, high, and the published figures.
 std::string chart_csv(const Chart& chart);
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -19,6 +20,7 @@ namespace engram {
 /// How the numbers of a column are written. Changes and signed numbers show their sign.
 enum class CellFormat {
   kText,
+  kRelation,       ///< the relation's name; the page and Markdown show its label beside it
   kCount,          ///< 1,234
   kNumber,         ///< 0.1234
   kSigned,         ///< +0.1234
@@ -39,6 +41,7 @@ struct ReportCell {
   Interval number = {std::numeric_limits<double>::quiet_NaN(),
                      std::numeric_limits<double>::quiet_NaN(),
                      std::numeric_limits<double>::quiet_NaN()};
+  std::optional<CellFormat> format = {};  ///< its own, where a column's cells differ
 };
 ReportCell text_cell(std::string text);
 ReportCell number_cell(double value);  ///< without an interval
@@ -86,15 +89,24 @@ struct ReportOptions {
   bool known_only = false;  ///< effects of facts that the model knows, alone
 };
 
+/// One line of the verdict.
+struct VerdictLine {
+  std::string question;  ///< "On the prompts that located them"
+  std::string answer;    ///< by fixed rules, from the numbers of the tables
+};
+
 struct RunReport {
   std::string title;
-  std::string subtitle;  ///< what was run, in one line
+  std::string subtitle;              ///< what was run, in one line
+  std::string claim;                 ///< what a run can show and what not
+  std::vector<VerdictLine> verdict;  ///< six lines; empty: there is nothing to judge
+  std::vector<std::string> warnings;
   std::vector<ReportSection> sections;
 };
 
 /// Computes everything from the rows of a run, which may be of any size: tables of facts are read
 /// into memory, scores are not looked at. A table whose input is missing is there as skipped, with
-/// the reason. Throws FileError, InputError, Interrupted.
+/// the reason; the page and Markdown leave it out and list it at the end. Throws FileError, InputError, Interrupted.
 RunReport make_report(RunStore& run, const ReportOptions& options = {});
 
 /// The first table of this id; throws InternalError when there is none.
