@@ -30,7 +30,7 @@ class EffectsExperiment : public FactExperiment {
   EffectsExperiment(std::string name, std::vector<Manipulation> manipulations)
       : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
   [[nodiscard]] std::string_view name() const override { return name_; }
-  [[nodiscard]] int version() const override { return 1; }
+  [[nodiscard]] int version() const override { return 2; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     return not_all_located(run);
   }
@@ -50,13 +50,12 @@ class EffectsExperiment : public FactExperiment {
     options.sentences = run.options.sentences;
     options.seed = run.options.seed;
     options.measure = run.measure;
+    options.random_from_all = run.options.random_from_all;
     const Manipulation& manipulation = manipulations_[static_cast<size_t>(part % steps())];
     options.manipulation = manipulation;
     const std::string name = manipulation_name(manipulation);
     // All manipulations of the same facts see the same witnesses.
-    const std::vector<int64_t> witnesses =
-        witness_pool(run, relation, part / steps(), manipulated);
-    options.random_from_all = run.options.random_from_all;
+    const std::vector<int64_t> witnesses = witness_pool(run, relation, part / steps(), manipulated);
     std::vector<int64_t> ids = manipulated;  // of the facts as they are prepared
     ids.insert(ids.end(), witnesses.begin(), witnesses.end());
 
@@ -87,14 +86,19 @@ class EffectsExperiment : public FactExperiment {
   [[nodiscard]] double cost(const RunContext& run, int64_t id) const override {
     const RunOptions& options = run.options;
     const Fact& fact = run.facts.fact(id);
-    const auto tries = [](int64_t draws) { return static_cast<double>(2 + (kSources - 1) * static_cast<size_t>(draws)); };
+    // Before, located and baseline; the random sources; the others, of which one has several sets.
+    const auto tries = [](int64_t draws, int64_t other_facts) {
+      return static_cast<double>(2 + static_cast<int64_t>(kRandomSources) * draws + 2 +
+                                 other_facts);
+    };
     const auto own = static_cast<double>(fact.prompts.size() + fact.held_out.size());
     const auto others = static_cast<double>(options.same_relation + options.other_relations);
     const auto text = static_cast<double>(options.corpus.empty() ? 0 : options.sentences);
     const int64_t side_draws = std::min(options.side_draws, options.draws);
-    return own * tries(options.draws) * changed_run_flops(run, run.facts.size(id)) +
-           others * tries(side_draws) * changed_run_flops(run, run.facts.mean_size()) +
-           text * tries(side_draws) * changed_run_flops(run, text_size(run));
+    return own * tries(options.draws, EffectOptions().other_facts) *
+               changed_run_flops(run, run.facts.size(id)) +
+           others * tries(side_draws, side_draws) * changed_run_flops(run, run.facts.mean_size()) +
+           text * tries(side_draws, side_draws) * changed_run_flops(run, text_size(run));
   }
   /// A part holds one of the manipulations.
   [[nodiscard]] int64_t steps() const override {

@@ -70,7 +70,7 @@ std::vector<NeuronId> frequent_neurons(const RunContext& run, std::string_view r
 struct ErasePiece {
   EraseScope scope = kEraseOwn;
   bool lens = false;
-  std::optional<EraseMode> mode;  ///< nothing: without erasing, for the lens
+  std::optional<EraseMode> mode;          ///< nothing: without erasing, for the lens
   std::optional<MatchStrength> strength;  ///< of a random set; nothing: the relation's neurons
   size_t size = kStandard;
   size_t draw = 0;
@@ -127,8 +127,9 @@ class ErasePieces {
     const uint64_t all = scope == kEraseOwn ? prompts_.own : prompts_.held_out;
     const PromptSize& size = run_.facts.mean_size();
     const auto layers = static_cast<double>(run_.model.config().layers);
-    const double cost = static_cast<double>(std::min(all, kLensPrompts)) *
-                        (run_flops(run_, size) + layers * head_flops(run_.model.config(), size.masks));
+    const double cost =
+        static_cast<double>(std::min(all, kLensPrompts)) *
+        (run_flops(run_, size) + layers * head_flops(run_.model.config(), size.masks));
     add({scope, true, {}, {}, 0, 0}, cost);
     for (const EraseMode mode : modes()) add({scope, true, mode, {}, kStandard, 0}, cost);
   }
@@ -211,10 +212,10 @@ class ErasePart {
       activation = own.activation.select(0, 0);
       product = own.product.select(0, 0);
     }
-    it->second = sampler_->draw(
-        matched, strength, activation, product, kErasureDraws,
-        choice_seed(run_.options.seed, "erase " + source + std::to_string(matched.size()),
-                    relation_));
+    it->second =
+        sampler_->draw(matched, strength, activation, product, kErasureDraws,
+                       choice_seed(run_.options.seed,
+                                   "erase " + source + std::to_string(matched.size()), relation_));
     return it->second;
   }
 
@@ -268,7 +269,7 @@ class ErasePart {
 class EraseExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "erase"; }
-  [[nodiscard]] int version() const override { return 1; }
+  [[nodiscard]] int version() const override { return 2; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     return not_all_located(run);
@@ -381,8 +382,7 @@ TableRows EraseMeasurement::rows() {
       }
     }
   }
-  const EditMeasured measured =
-      measure_edits(run_.model, probes, edits, {}, trials, run_.measure);
+  const EditMeasured measured = measure_edits(run_.model, probes, edits, {}, trials, run_.measure);
   std::vector<std::array<EraseSums, kEraseScopes>> sums(erasures_.size());
   for (size_t t = 0; t < trials.size(); ++t) {
     EraseSums& one = sums[places[t].first][places[t].second];

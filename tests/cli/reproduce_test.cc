@@ -135,7 +135,7 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
   }
   EXPECT_NE(reason.find("--only locate, merge"), std::string::npos) << early.out;
   const std::vector<std::string> merge = shards("merged", {});
-  // What needs all relations is done now, and nothing else.
+  // What needs all relations is done now.
   const Outcome rest = run_engram(reproduce(facts, merge[1], {"--json"}));
   ASSERT_EQ(rest.code, 0) << rest.err;
   EXPECT_GT(Json::parse(rest.out).at("units_done_before"), 3);
