@@ -98,6 +98,13 @@ Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options)
     subject.answer.erase(0, subject.answer.find_first_not_of(' '));
   } else {
     const auto ids = answer_ids(tokenizer, options.prompt, options.answer, "--answer");
+    if (const std::string one =
+            one_token_spelling(tokenizer, options.prompt, options.answer, "--answer");
+        !one.empty()) {
+      note(options.common, "the answer \"" + options.answer + "\" is " +
+                               std::to_string(ids.size()) + " tokens of this model; \"" + one +
+                               "\" is one");
+    }
     subject.prompt = encode_prompt(tokenizer, options.prompt, static_cast<int64_t>(ids.size()),
                                    max_tokens, "--prompt");
     subject.prompt.answer = ids;
@@ -107,11 +114,14 @@ Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options)
     subject.contrast = answer_ids(tokenizer, options.prompt, options.contrast, "--target");
     if (subject.prompt.answer.size() != 1 || subject.contrast.size() != 1) {
       const bool answer = subject.prompt.answer.size() != 1;
+      const std::string one = one_token_spelling(
+          tokenizer, options.prompt, answer ? subject.answer : options.contrast, "--target");
       throw InputError(
           std::string("--target logit-diff: \"") + (answer ? subject.answer : options.contrast) +
           "\" has " +
           std::to_string(answer ? subject.prompt.answer.size() : subject.contrast.size()) +
-          " tokens, expected answers of one token");
+          " tokens, expected answers of one token" +
+          (one.empty() ? "" : " such as \"" + one + "\""));
     }
     if (subject.contrast == subject.prompt.answer) {
       throw InputError("--target logit-diff: \"" + options.contrast +

@@ -98,15 +98,19 @@ struct TokenizerReport {
   int64_t mask_id = 0;
   std::string mask;
   std::vector<std::string> special;
+  std::vector<TokenizerSetting> settings;  ///< what was decided, and by which file
 };
 
 TokenizerReport describe_tokenizer(const std::filesystem::path& folder) {
   const Tokenizer tokenizer = Tokenizer::load(folder);
   TokenizerReport report;
-  for (const char* file : {"tokenizer.json", "vocab.txt", "vocab.json"}) {
-    if (report.file.empty() && std::filesystem::exists(folder / file)) report.file = file;
+  report.settings = tokenizer.settings();
+  for (const TokenizerSetting& setting : report.settings) {
+    if (setting.name == "vocabulary") report.file = setting.source;
   }
-  report.kind = tokenizer.byte_level() ? "byte-level pieces" : "word pieces";
+  report.kind = tokenizer.byte_level()              ? "byte-level pieces"
+                : tokenizer.word_mark() == "\u2581" ? "sentencepiece pieces"
+                                                    : "word pieces";
   report.vocabulary = tokenizer.vocabulary();
   report.mask_id = tokenizer.mask_id();
   report.mask = tokenizer.mask_token();
@@ -159,6 +163,18 @@ Json config_json(const ModelConfig& c) {
   return out;
 }
 
+/// What is worth knowing and does no harm.
+std::vector<std::string> remarks(const Report& report) {
+  std::vector<std::string> list;
+  if (report.config && report.tokenizer &&
+      report.config->vocabulary > report.tokenizer->vocabulary) {
+    list.push_back("the model has " + format_count(report.config->vocabulary) +
+                   " rows and the tokenizer " + format_count(report.tokenizer->vocabulary) +
+                   " tokens: rows without a token have a share in P and are no answers");
+  }
+  return list;
+}
+
 Json to_json(const InspectOptions& options, const Report& report) {
   Json out;
   out["schema"] = "engram.inspect/1";
@@ -180,6 +196,13 @@ Json to_json(const InspectOptions& options, const Report& report) {
   if (const auto& t = report.tokenizer) {
     out["tokenizer"] = {{"file", t->file},       {"kind", t->kind}, {"vocabulary", t->vocabulary},
                         {"mask_id", t->mask_id}, {"mask", t->mask}, {"special", t->special}};
+    Json& settings = out["tokenizer"]["settings"] = Json::array();
+    for (const TokenizerSetting& s : t->settings) {
+      settings.push_back({{"name", s.name},
+                          {"value", s.value},
+                          {"source", s.source},
+                          {"instead_of", s.instead.empty() ? Json() : Json(s.instead)}});
+    }
   }
   out["memory"] = nullptr;
   if (report.config && loaded) {
@@ -189,6 +212,7 @@ Json to_json(const InspectOptions& options, const Report& report) {
         {"weights_transposed", transposed_bytes(*report.config)},
         {"forward_longest_prompt", forward_bytes(*report.config, report.config->max_tokens())}};
   }
+  out["remarks"] = remarks(report);
   out["problems"] = report.problems;
   return out;
 }
@@ -227,6 +251,10 @@ std::string to_text(const InspectOptions& options, const Report& report) {
     line("tokenizer", t->file + ", " + t->kind + ", " + format_count(t->vocabulary) + " tokens");
     line("special", joined(t->special, 12) + "; the mask is " + t->mask + ", id " +
                         std::to_string(t->mask_id));
+    for (const TokenizerSetting& s : t->settings) {
+      line("", printable(s.name) + ": " + printable(s.value) + " (" + printable(s.source) +
+                   (s.instead.empty() ? "" : "; not " + printable(s.instead)) + ")");
+    }
   }
   if (report.config && report.loaded) {
     line("memory", format_bytes(report.loaded->mapped_bytes) +
@@ -238,6 +266,7 @@ std::string to_text(const InspectOptions& options, const Report& report) {
     line("", format_bytes(forward_bytes(*report.config, report.config->max_tokens())) +
                  " for a forward of the longest prompt; attribution takes what --memory allows");
   }
+  for (const std::string& remark : remarks(report)) line("remark", printable(remark));
   for (const std::string& problem : report.problems) line("problem", printable(problem));
   return out;
 }
@@ -261,7 +290,13 @@ Report inspect(const InspectOptions& options) {
   };
   attempt([&] { report.config = read_config(folder); });
   attempt([&] {
-    report.tensors = compare_tensors(report.config, open_checkpoint(folder));
+    const auto stored = open_checkpoint(folder);
+    if (report.config) {
+      if (const std::string lacks = missing_head(*report.config, stored); !lacks.empty()) {
+        add_problem(lacks, ExitCode::kInput);
+      }
+    }
+    report.tensors = compare_tensors(report.config, stored);
     for (const std::string& name : report.tensors->missing) {
       add_problem("missing tensor " + name, ExitCode::kInput);
     }

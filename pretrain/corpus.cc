@@ -8,6 +8,7 @@
 #include "engram/base/file.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
+#include "src/base/json.h"
 
 namespace engram::pretrain {
 namespace fs = std::filesystem;
@@ -103,7 +104,7 @@ PhrasingFile read_phrasings(const fs::path& file) {
   PhrasingFile result;
   const auto fail = [&](const std::string& what) { throw InputError(file.string() + ": " + what); };
   try {
-    const nlohmann::json json = nlohmann::json::parse(read_file(file));
+    const nlohmann::json json = read_json_file(file, 64 << 20);
     json.at("openers").get_to(result.openers);
     json.at("closers").get_to(result.closers);
     for (const auto& [relation, entry] : json.at("relations").items()) {

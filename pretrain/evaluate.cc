@@ -15,6 +15,7 @@
 #include "pretrain/corpus.h"
 #include "pretrain/random.h"
 #include "pretrain/workers.h"
+#include "src/base/json.h"
 
 namespace engram::pretrain {
 namespace fs = std::filesystem;
@@ -149,7 +150,9 @@ std::vector<Question> pararel_questions(const std::vector<Fact>& facts, const fs
         ++number;
         try {
           if (!line.empty()) {
-            entry->second.push_back(nlohmann::json::parse(line).at("pattern").get<std::string>());
+            entry->second.push_back(parse_json(line, file.string() + ":" + std::to_string(number))
+                                        .at("pattern")
+                                        .get<std::string>());
           }
         } catch (const nlohmann::json::exception& error) {
           throw InputError(file.string() + ":" + std::to_string(number) + ": " + error.what());

@@ -7,6 +7,7 @@
 
 #include "engram/base/file.h"
 #include "engram/error.h"
+#include "src/base/json.h"
 
 namespace engram::pretrain {
 namespace {
@@ -49,7 +50,7 @@ void train_wordpiece(const std::vector<std::string>& corpus,
   const std::unique_ptr<char, FreeText> message(error);
   if (!made) throw InputError(std::string("vocabulary: ") + (message ? message.get() : "failed"));
 
-  const nlohmann::json json = nlohmann::json::parse(made.get());
+  const nlohmann::json json = parse_json(made.get(), "vocabulary");
   const auto& ids = json.at("model").at("vocab");
   std::vector<std::string> tokens(ids.size());
   for (const auto& [token, id] : ids.items()) tokens.at(id.get<size_t>()) = token;

@@ -60,6 +60,15 @@ int open_regular(const std::filesystem::path& path, size_t& size) {
   return descriptor;
 }
 
+/// What `git clone` leaves in place of a large file when git-lfs is not set up: refused by name, as
+/// the text would be taken for a broken file of its kind.
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view bytes) {
+  if (!bytes.starts_with("version https://git-lfs.github.com/spec/")) return;
+  throw InputError(path.string() +
+                   ": got a Git LFS pointer, expected the file itself: run \"git lfs pull\" in its "
+                   "repository");
+}
+
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
@@ -83,6 +92,7 @@ std::string read_file(const std::filesystem::path& path, std::uintmax_t max_byte
     done += static_cast<size_t>(count);
   }
   text.resize(done);
+  refuse_lfs_pointer(path, text);
   return text;
 }
 
@@ -157,6 +167,12 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor.number(), 0);
   if (map == MAP_FAILED) throw_file_error(path, "cannot map into memory", errno);
   data_ = static_cast<const std::byte*>(map);
+  try {
+    refuse_lfs_pointer(path, {static_cast<const char*>(map), size_});
+  } catch (...) {
+    ::munmap(map, size_);
+    throw;
+  }
 }
 
 MappedFile::~MappedFile() {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/json.h"
 #include "edit/value_tensors.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
@@ -137,6 +138,14 @@ class Reader {
  private:
   [[noreturn]] void fail(const std::string& what) const { throw InputError(where_ + what); }
 
+  [[nodiscard]] json bounded(std::string_view bytes, const std::string& what) const {
+    try {
+      return parse_json(bytes);
+    } catch (const JsonFault& fault) {
+      fail(what + ": " + fault.message);
+    }
+  }
+
   /// The JSON in the header's metadata. The header itself is valid, the crate has read it.
   [[nodiscard]] json description() const {
     if (tensors_.empty()) fail("got no tensor, expected the value vectors of at least one neuron");
@@ -146,7 +155,7 @@ class Reader {
       length |= std::to_integer<uint64_t>(file.data()[i]) << (8 * i);
     }
     const char* start = reinterpret_cast<const char*>(file.data()) + kLengthBytes;
-    const json header = json::parse(start, start + length, nullptr, /*allow_exceptions=*/false);
+    const json header = bounded({start, length}, "its header");
     const auto metadata = header.is_object() ? header.find("__metadata__") : header.end();
     if (!header.is_object() || metadata == header.end() || !metadata->is_object()) {
       fail("it has no __metadata__, expected one with the schema \"engram.delta/1\"");
@@ -155,7 +164,7 @@ class Reader {
     if (schema != kDeltaSchema) {
       fail("got another schema, expected \"engram.delta/1\", which this version reads");
     }
-    json edit = json::parse(text(*metadata, "edit"), nullptr, /*allow_exceptions=*/false);
+    json edit = bounded(text(*metadata, "edit"), "\"edit\"");
     if (!edit.is_object()) fail("\"edit\" is no JSON object");
     return edit;
   }

@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "base/json.h"
 #include "edit/files.h"
 #include "edit/value_tensors.h"
 #include "engram/base/file.h"
@@ -179,7 +180,7 @@ struct WorkingCopy::Impl {
 
   void read_copy() {
     const fs::path path = history() / kCopy;
-    const json copy = json::parse(read_file(path, 64 << 20), nullptr, false);
+    const json copy = read_json_file(path, 64 << 20);
     const auto wrong = [&](const char* expected) {
       throw InputError(path.string() + ": the history of this working copy is damaged: expected " +
                        expected);

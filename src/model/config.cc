@@ -1,9 +1,13 @@
 #include "engram/model/config.h"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
+#include "base/json.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
 
@@ -121,18 +125,66 @@ void read_bert_like(const Fields& fields, ModelConfig& config) {
   config.activation = parse_activation(fields, "hidden_act");
 }
 
+namespace fs = std::filesystem;
+
+/// Names of the entries of a folder that start with `start`, in order; none where it is no folder.
+std::vector<std::string> entries(const fs::path& folder, std::string_view start) {
+  std::vector<std::string> names;
+  std::error_code failed;
+  for (const auto& entry : fs::directory_iterator(folder, failed)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(start)) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+/// The snapshot of a model of Hugging Face's cache (models--ORGANISATION--NAME): that of its main
+/// branch, or the only one; empty if it has none.
+fs::path cached_snapshot(const fs::path& model) {
+  const fs::path all = model / "snapshots";
+  std::error_code failed;
+  if (fs::is_regular_file(model / "refs" / "main", failed)) {
+    std::string commit = read_file(model / "refs" / "main", 4096);
+    while (!commit.empty() && static_cast<unsigned char>(commit.back()) <= 0x20) commit.pop_back();
+    if (!commit.empty() && fs::path(commit).filename() == fs::path(commit) &&
+        fs::is_directory(all / commit, failed)) {
+      return all / commit;
+    }
+  }
+  const std::vector<std::string> names = entries(all, "");
+  return names.empty() ? fs::path() : all / names.front();
+}
+
+/// What a folder without config.json is, where that can be told.
+std::string cache_hint(const fs::path& directory) {
+  if (const fs::path snapshot = cached_snapshot(directory); !snapshot.empty()) {
+    return ": got a model of Hugging Face's cache, expected its snapshot: " + snapshot.string();
+  }
+  for (const fs::path& root : {directory, directory / "hub"}) {
+    for (const std::string& name : entries(root, "models--")) {
+      const fs::path snapshot = cached_snapshot(root / name);
+      if (snapshot.empty()) continue;
+      return ": got Hugging Face's cache, expected a model's snapshot in it, such as " +
+             snapshot.string();
+    }
+  }
+  return "";
+}
+
+/// Whether `path` can be a name of the hub: NAME or ORGANISATION/NAME.
+bool is_hub_name(const std::string& path) {
+  const bool letters = std::ranges::all_of(path, [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '/';
+  });
+  return letters && !path.empty() && std::isalnum(static_cast<unsigned char>(path.front())) != 0 &&
+         path.back() != '/' && std::ranges::count(path, '/') <= 1;
+}
+
 }  // namespace
 
 ModelConfig parse_config(std::string_view text, const std::string& source) {
-  json object;
-  try {
-    object = json::parse(text);
-  } catch (const json::parse_error& error) {
-    // The parser's own words may repeat bytes of the file that are not UTF-8.
-    throw InputError(source + ": not valid JSON in UTF-8 at byte " + std::to_string(error.byte));
-  } catch (const json::exception&) {
-    throw InputError(source + ": not valid JSON: a number is out of range");
-  }
+  const json object = parse_json(text, source);
   if (!object.is_object()) throw InputError(source + ": expected a JSON object");
   const Fields fields(object, source);
 
@@ -143,8 +195,10 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
     read_bert_like(fields, config);
     config.pad_token = fields.size_or("pad_token_id", 0, 0);
     config.head_activation = config.activation;
-  } else if (type == "roberta") {
-    config.family = Family::kRoberta;
+  } else if (type == "roberta" || type == "xlm-roberta" || type == "camembert") {
+    config.family = type == "roberta"       ? Family::kRoberta
+                    : type == "xlm-roberta" ? Family::kXlmRoberta
+                                            : Family::kCamembert;
     read_bert_like(fields, config);
     config.pad_token = fields.size_or("pad_token_id", 1, 0);
     config.first_position = config.pad_token + 1;
@@ -161,7 +215,8 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
     config.activation = parse_activation(fields, "activation");
     config.head_activation = config.activation;
   } else {
-    fields.refuse("model_type", "\"bert\", \"roberta\" or \"distilbert\"");
+    fields.refuse("model_type",
+                  "\"bert\", \"roberta\", \"xlm-roberta\", \"camembert\" or \"distilbert\"");
   }
   refuse_unsupported(fields);
   config.vocabulary = fields.size("vocab_size");
@@ -193,10 +248,16 @@ ModelConfig read_config(const std::filesystem::path& directory) {
     throw FileError(
         directory.string() + ": " +
         (std::filesystem::exists(status) ? "got no folder" : "cannot open: " + failed.message()) +
-        ", expected a Hugging Face model folder with config.json");
+        ", expected a Hugging Face model folder with config.json" +
+        (!std::filesystem::exists(status) && is_hub_name(directory.string())
+             ? "; a name of the Hugging Face hub is not resolved: \"hf download " +
+                   directory.string() + " --local-dir DIR\" makes the folder DIR"
+             : ""));
   }
   const std::filesystem::path path = directory / "config.json";
   if (std::filesystem::status(path, failed).type() == std::filesystem::file_type::not_found) {
+    const std::string hint = cache_hint(directory);
+    if (!hint.empty()) throw InputError(directory.string() + hint);
     throw InputError(directory.string() +
                      ": no config.json, expected a Hugging Face model folder with one");
   }
@@ -209,6 +270,10 @@ std::string_view family_name(Family family) {
       return "bert";
     case Family::kRoberta:
       return "roberta";
+    case Family::kXlmRoberta:
+      return "xlm-roberta";
+    case Family::kCamembert:
+      return "camembert";
     case Family::kDistilBert:
       return "distilbert";
   }

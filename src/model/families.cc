@@ -15,17 +15,50 @@ void add_norm(std::vector<TensorSpec>& table, const std::string& name, at::Tenso
   table.push_back({{name + ".bias", name + ".beta"}, {Axis::kModel}, bias});
 }
 
-std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights) {
-  weights.layers.resize(static_cast<size_t>(config.layers));
+std::string body_prefix(Family family) {
+  switch (family) {
+    case Family::kBert:
+      return "bert.";
+    case Family::kRoberta:
+    case Family::kXlmRoberta:
+    case Family::kCamembert:
+      return "roberta.";
+    case Family::kDistilBert:
+      return "distilbert.";
+  }
+  throw InternalError("body_prefix: unknown family");
+}
+
+namespace {
+
+std::vector<TensorSpec> family_table(const ModelConfig& config, ModelWeights& weights) {
   switch (config.family) {
     case Family::kBert:
       return bert_tensors(config, weights);
     case Family::kRoberta:
+    case Family::kXlmRoberta:
+    case Family::kCamembert:
       return roberta_tensors(config, weights);
     case Family::kDistilBert:
       return distilbert_tensors(config, weights);
   }
   throw InternalError("tensor_table: unknown family");
+}
+
+}  // namespace
+
+std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights) {
+  weights.layers.resize(static_cast<size_t>(config.layers));
+  std::vector<TensorSpec> table = family_table(config, weights);
+  // A file whose encoder was saved by itself and got its head later lacks the prefix.
+  const std::string prefix = body_prefix(config.family);
+  for (TensorSpec& spec : table) {
+    const std::vector<std::string> names = spec.names;
+    for (const std::string& name : names) {
+      if (name.starts_with(prefix)) spec.names.push_back(name.substr(prefix.size()));
+    }
+  }
+  return table;
 }
 
 int64_t axis_size(const ModelConfig& config, Axis axis) {

@@ -24,6 +24,9 @@ std::vector<TensorSpec> bert_tensors(const ModelConfig& config, ModelWeights& we
 std::vector<TensorSpec> roberta_tensors(const ModelConfig& config, ModelWeights& weights);
 std::vector<TensorSpec> distilbert_tensors(const ModelConfig& config, ModelWeights& weights);
 
+/// What the names of the body's tensors start with: "bert.".
+std::string body_prefix(Family family);
+
 /// The encoder body that BERT and RoBERTa name alike, below `prefix` ("bert" or "roberta").
 std::vector<TensorSpec> bert_body(const std::string& prefix, ModelWeights& weights);
 

@@ -10,6 +10,7 @@
 #include "engram/error.h"
 #include "engram/model/model.h"
 #include "engram/model/safetensors.h"
+#include "model/families.h"
 #include "model/transposed.h"
 
 namespace engram {
@@ -69,7 +70,8 @@ const StoredTensor* find(const std::map<std::string, StoredTensor>& stored,
 /// Tensors that other heads and older versions leave in a file and that no masked LM needs.
 bool is_harmless(const std::string& name) {
   return name.find("position_ids") != std::string::npos ||
-         name.find(".pooler.") != std::string::npos || name.rfind("cls.seq_relationship", 0) == 0;
+         name.find(".pooler.") != std::string::npos || name.starts_with("pooler.") ||
+         name.rfind("cls.seq_relationship", 0) == 0;
 }
 
 /// The layer that a tensor belongs to by its name ("bert.encoder.layer.7.output.dense.bias"), given
@@ -83,12 +85,13 @@ int64_t layer_of(std::string_view name, std::string_view prefix) {
   return whole ? layer : -1;
 }
 
-/// A file with more layers than config.json would load, and be another model cut short.
-void refuse_further_layers(const ModelConfig& config, const std::set<std::string>& used,
+/// A file with more layers than config.json would load, and be another model cut short. `taken`:
+/// the names under which tensors were found.
+void refuse_further_layers(const ModelConfig& config, const std::set<std::string>& taken,
                            const std::map<std::string, StoredTensor>& stored) {
   constexpr std::string_view kLayer = ".layer.";
   std::string prefix;
-  for (const std::string& name : used) {
+  for (const std::string& name : taken) {
     const size_t at = name.find(kLayer);
     if (at != std::string::npos) prefix = name.substr(0, at + kLayer.size());
   }
@@ -112,13 +115,36 @@ void refuse_further_layers(const ModelConfig& config, const std::set<std::string
 
 }  // namespace
 
+std::string missing_head(const ModelConfig& config,
+                         const std::map<std::string, StoredTensor>& stored) {
+  const std::string prefix = body_prefix(config.family);
+  ModelWeights weights;
+  std::string first;
+  bool body = false;
+  for (const TensorSpec& spec : tensor_table(config, weights)) {
+    const bool found = find(stored, spec) != nullptr;
+    const bool head = !spec.names.front().starts_with(prefix);
+    if (head && found) return "";
+    if (!head && found) body = true;
+    if (head && first.empty()) first = spec.names.front();
+  }
+  if (!body) return "";
+  return "no LM head: the weights are an encoder alone or with another head, expected a masked LM "
+         "with " +
+         first + " and the like (save_pretrained of transformers' AutoModelForMaskedLM, trained)";
+}
+
 Model Model::load(const std::filesystem::path& directory, const at::Device& device) {
   Model model;
   model.config_ = read_config(directory);
   const std::map<std::string, StoredTensor> stored = open_checkpoint(directory);
   const std::string place = directory.string();
 
+  if (const std::string lacks = missing_head(model.config_, stored); !lacks.empty()) {
+    throw InputError(place + ": " + lacks);
+  }
   std::set<std::string> used;
+  std::set<std::string> taken;
   for (const TensorSpec& spec : tensor_table(model.config_, model.weights_)) {
     for (const std::string& name : spec.names) used.insert(name);
     const StoredTensor* found = find(stored, spec);
@@ -131,6 +157,7 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
       model.report_.missing.push_back(spec.names.front());
       continue;
     }
+    taken.insert(found->name);
     const std::string where = found->file->path().string() + ": tensor \"" + found->name + "\"";
     if (found->storage == Storage::kOther) {
       throw InputError(where + ": got dtype " + found->storage_name +
@@ -156,7 +183,7 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
   if (!model.weights_.decoder_weight.defined()) {
     model.weights_.decoder_weight = model.weights_.token_embedding;
   }
-  refuse_further_layers(model.config_, used, stored);
+  refuse_further_layers(model.config_, taken, stored);
   for (const auto& [name, tensor] : stored) {
     if (!used.contains(name) && !is_harmless(name)) model.report_.unexpected.push_back(name);
   }
@@ -195,6 +222,12 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c, bool half) {
       break;
     case Family::kRoberta:
       out["architectures"] = {"RobertaForMaskedLM"};
+      break;
+    case Family::kXlmRoberta:
+      out["architectures"] = {"XLMRobertaForMaskedLM"};
+      break;
+    case Family::kCamembert:
+      out["architectures"] = {"CamembertForMaskedLM"};
       break;
     case Family::kDistilBert:
       out["architectures"] = {"DistilBertForMaskedLM"};

@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
 #include "engram_hf.h"
@@ -93,12 +94,7 @@ void check_bytes(const TensorToWrite& tensor) {
 
 /// The shards that an index names, with the tensors that each must hold.
 std::map<std::string, std::vector<std::string>> read_index(const std::filesystem::path& path) {
-  json index;
-  try {
-    index = json::parse(read_file(path, 64 << 20));
-  } catch (const json::exception&) {
-    throw InputError(path.string() + ": not valid JSON in UTF-8");
-  }
+  const json index = read_json_file(path, 64 << 20);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     throw InputError(path.string() + ": expected an object with \"weight_map\"");
   }
@@ -118,6 +114,13 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
   }
   if (shards.empty()) throw InputError(path.string() + ": weight_map names no tensor");
   return shards;
+}
+
+/// The command that turns a pickled checkpoint into one that is read.
+std::string converter(const std::filesystem::path& directory) {
+  return "python3 -c 'import sys; from transformers import AutoModelForMaskedLM as M; "
+         "M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])' " +
+         one_line(directory.string());
 }
 
 }  // namespace
@@ -151,7 +154,7 @@ std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path
                           : told));
   }
   std::map<std::string, StoredTensor> tensors;
-  for (const json& entry : json::parse(take_text(text))) {
+  for (const json& entry : parse_json(take_text(text), path.string())) {
     StoredTensor tensor;
     tensor.name = entry["name"].get<std::string>();
     tensor.storage_name = entry["dtype"].get<std::string>();
@@ -172,12 +175,14 @@ std::map<std::string, StoredTensor> open_checkpoint(const std::filesystem::path&
   const std::filesystem::path index = directory / "model.safetensors.index.json";
   if (is_there(single)) return open_safetensors(single);
   if (!is_there(index)) {
-    const bool pickled = is_there(directory / "pytorch_model.bin");
+    const bool pickled = is_there(directory / "pytorch_model.bin") ||
+                         is_there(directory / "pytorch_model.bin.index.json");
     throw InputError(directory.string() +
                      ": no weights: expected model.safetensors or model.safetensors.index.json" +
-                     (pickled ? "; pytorch_model.bin is not read, save it as safetensors with "
-                                "transformers (save_pretrained)"
-                              : ""));
+                     (pickled
+                          ? "; pytorch_model.bin is not read, this writes the file beside it: " +
+                                converter(directory)
+                          : ""));
   }
   std::map<std::string, StoredTensor> tensors;
   for (const auto& [name, wanted] : read_index(index)) {

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
+
 namespace engram {
 namespace {
 
@@ -134,7 +136,13 @@ std::string safetensors_fault(std::span<const std::byte> file) {
   uint64_t header = 0;
   for (size_t i = 0; i < kLengthBytes; ++i) header |= std::to_integer<uint64_t>(file[i]) << (8 * i);
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, header);
-  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  json object;
+  try {
+    object = parse_json(text);
+  } catch (const JsonFault& fault) {
+    return "its header of " + std::to_string(header) +
+           " bytes is no JSON object in UTF-8: " + fault.message;
+  }
   if (!object.is_object()) {
     return "its header of " + std::to_string(header) + " bytes is no JSON object in UTF-8";
   }

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "base/json.h"
 #include "engram/error.h"
 #include "report/sections.h"
 
@@ -350,7 +351,7 @@ std::vector<std::tuple<std::string, int64_t, int64_t>> shown_neurons(const Repor
 std::vector<std::pair<std::string, double>> parse_tokens(std::string_view json) {
   std::vector<std::pair<std::string, double>> tokens;
   try {
-    const auto parsed = nlohmann::json::parse(json);
+    const auto parsed = parse_json(json, "the run's table text_example");
     for (const auto& entry : parsed) {
       tokens.emplace_back(entry.at(0).get<std::string>(), entry.at(1).get<double>());
     }

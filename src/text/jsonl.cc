@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
 
@@ -15,7 +16,7 @@ using nlohmann::json;
 /// A name that comes twice in `line`'s object would overwrite the first one's value.
 json parse_once(std::string_view line) {
   std::set<std::string> names;
-  return json::parse(line, [&](int depth, json::parse_event_t event, const json& parsed) {
+  return parse_json(line, [&](int depth, json::parse_event_t event, const json& parsed) {
     if (depth == 1 && event == json::parse_event_t::key) {
       const auto& name = parsed.get_ref<const std::string&>();
       if (!names.insert(name).second) {
@@ -36,11 +37,8 @@ json parse_object(std::string_view line) {
     json object = parse_once(line);
     if (object.is_object()) return object;
     throw LineError{"got a JSON " + std::string(object.type_name()) + ", expected a JSON object"};
-  } catch (const json::parse_error& error) {
-    throw LineError{"not valid JSON from byte " + std::to_string(error.byte) +
-                    " on, expected a JSON object"};
-  } catch (const json::exception&) {  // a number that no double holds
-    throw LineError{"not usable JSON, expected a JSON object"};
+  } catch (const JsonFault& fault) {
+    throw LineError{fault.message + ", expected a JSON object"};
   }
 }
 

@@ -1,6 +1,7 @@
 #include "engram/text/prompt.h"
 
 #include <algorithm>
+#include <optional>
 #include <sstream>
 
 #include "engram/error.h"
@@ -59,6 +60,66 @@ Encoding encode(const Tokenizer& tokenizer, std::string_view text, bool special,
   }
 }
 
+/// Token ids of `word` in the mask's place, with the space that the place or the writer gives it.
+std::vector<int64_t> encode_answer(const Tokenizer& tokenizer, std::string_view word, bool space,
+                                   const Origin& origin) {
+  return encode(tokenizer, (tokenizer.byte_level() && space ? " " : "") + std::string(word), false,
+                origin)
+      .ids;
+}
+
+/// The one token that `word` spells as the vocabulary writes it and as `predict` prints it:
+/// "##ing", "\u0120London". Only with the vocabulary's own mark: without it the word is text.
+std::optional<int64_t> spelled_token(const Tokenizer& tokenizer, std::string_view word) {
+  const std::string& mark = tokenizer.word_mark();
+  if (mark.empty() || !word.starts_with(mark) || word.size() == mark.size()) return std::nullopt;
+  const std::optional<int64_t> id = tokenizer.id_of(word);
+  return id && !tokenizer.is_special(*id) ? id : std::nullopt;
+}
+
+/// `word` with its first letter, or all of them, in the other case (ASCII).
+std::vector<std::string> other_cases(std::string_view word) {
+  const auto is_lower = [](char c) { return c >= 'a' && c <= 'z'; };
+  const auto is_upper = [](char c) { return c >= 'A' && c <= 'Z'; };
+  std::string first(word);
+  if (is_lower(first[0]) || is_upper(first[0])) first[0] = static_cast<char>(first[0] ^ 0x20);
+  std::string lower(word);
+  std::string upper(word);
+  for (char& c : lower) c = static_cast<char>(is_upper(c) ? c ^ 0x20 : c);
+  for (char& c : upper) c = static_cast<char>(is_lower(c) ? c ^ 0x20 : c);
+  std::string title = lower;
+  if (is_lower(title[0])) title[0] = static_cast<char>(title[0] ^ 0x20);
+  return {first, title, lower, upper};
+}
+
+/// Whether the answer in the place of the mask at `mask` begins with a space: the writer's own, or
+/// the one before a mask that swallows it.
+bool has_space(const Tokenizer& tokenizer, std::string_view prompt, size_t mask,
+               std::string_view answer) {
+  const bool before = mask > 0 && prompt[mask - 1] == ' ' && tokenizer.mask_takes_space();
+  return before || answer.starts_with(' ');
+}
+
+/// The same word in another case, or after a space, as one token of the vocabulary; "" if none is.
+std::string one_token_form(const Tokenizer& tokenizer, std::string_view prompt, size_t mask,
+                           std::string_view answer) {
+  const std::string_view word = trimmed(answer);
+  const std::optional<int64_t> unknown = tokenizer.unknown_id();
+  const bool natural = has_space(tokenizer, prompt, mask, answer);
+  for (const bool space : {natural, true}) {
+    std::vector<std::string> spellings = other_cases(word);
+    if (space != natural) spellings.emplace_back(word);
+    for (const std::string& spelling : spellings) {
+      const std::vector<int64_t> ids = encode_answer(tokenizer, spelling, space, "");
+      if (ids.size() == 1 && ids[0] != unknown && !tokenizer.is_special(ids[0])) {
+        return (space != natural ? " " : "") + spelling;
+      }
+    }
+    if (!tokenizer.byte_level()) break;
+  }
+  return "";
+}
+
 /// The first word of `answer` in which the unknown token appears.
 std::string unknown_word(const Tokenizer& tokenizer, std::string_view answer, int64_t unknown,
                          const Origin& origin) {
@@ -80,12 +141,10 @@ std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view pro
   if (!find_masks(word, tokenizer.mask_token()).empty()) {
     refuse(origin, "the answer " + in_quotes(word) + " holds a mask, expected a word");
   }
-  // A byte-level vocabulary writes the space before a word into the word's first token, and the
-  // mask token swallows the space before itself: so the space is the answer's.
-  std::string text(word);
-  if (tokenizer.byte_level() && mask > 0 && prompt[mask - 1] == ' ') text.insert(0, 1, ' ');
-
-  const std::vector<int64_t> ids = encode(tokenizer, text, false, origin).ids;
+  if (const auto id = spelled_token(tokenizer, word)) return {*id};
+  // A byte-level vocabulary writes the space before a word into the word's first token.
+  const std::vector<int64_t> ids =
+      encode_answer(tokenizer, word, has_space(tokenizer, prompt, mask, answer), origin);
   if (ids.empty()) {
     refuse(origin, "the answer " + in_quotes(word) + " has no token in this vocabulary");
   }
@@ -93,9 +152,10 @@ std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view pro
   for (const int64_t id : ids) {
     const std::string token = tokenizer.token_of(id);
     if (unknown && id == *unknown && word.find(token) == std::string_view::npos) {
+      const std::string form = one_token_form(tokenizer, prompt, mask, answer);
       refuse(origin, "the answer " + in_quotes(word) + " is not in the vocabulary: " +
                          in_quotes(unknown_word(tokenizer, word, id, origin)) + " becomes " +
-                         token);
+                         token + (form.empty() ? "" : "; " + in_quotes(form) + " is one token"));
     }
     if (tokenizer.is_special(id)) {
       refuse(origin, "the answer " + in_quotes(word) + " holds the special token " + token +
@@ -108,6 +168,12 @@ std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view pro
                        in_quotes(trimmed(tokenizer.decode(ids, false))));
   }
   return ids;
+}
+
+std::string one_token_spelling(const Tokenizer& tokenizer, std::string_view prompt,
+                               std::string_view answer, const Origin& origin) {
+  if (answer_ids(tokenizer, prompt, answer, origin).size() == 1) return "";
+  return one_token_form(tokenizer, prompt, find_mask(tokenizer, prompt, origin).first, answer);
 }
 
 TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,

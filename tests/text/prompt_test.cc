@@ -1,9 +1,11 @@
 #include "engram/text/prompt.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engram/error.h"
@@ -76,6 +78,9 @@ TEST_P(EveryTokenizer, MoreMasksStandSideBySide) {
 
 /// Put into the masks, an answer gives the text with the answer in it.
 TEST_P(EveryTokenizer, AnswersFillTheirMasks) {
+  if (tokenizer_.word_mark() == "\u2581") {
+    GTEST_SKIP() << "a sentencepiece tokenizer begins a word after every added token";
+  }
   for (const std::string place : {"The capital of France is @.", "@ is the capital of Germany.",
                                   "the capital (@)", "France: @"}) {
     for (const std::string answer : {"Paris", "Berlin", "capital", "parisians", "the capital"}) {
@@ -89,7 +94,10 @@ TEST_P(EveryTokenizer, AnswersFillTheirMasks) {
       }
       const std::string whole = place.substr(0, at) + answer + place.substr(at + 1);
       EXPECT_EQ(filled, tokenizer_.encode(whole).ids) << whole;
-      EXPECT_EQ(answer_ids(tokenizer_, text, "  " + answer + "\n", "here"), prompt.answer);
+      EXPECT_EQ(answer_ids(tokenizer_, text, answer + " \n", "here"), prompt.answer);
+      if (!tokenizer_.byte_level()) {
+        EXPECT_EQ(answer_ids(tokenizer_, text, "  " + answer + "\n", "here"), prompt.answer);
+      }
     }
   }
 }
@@ -145,7 +153,8 @@ TEST_P(EveryTokenizer, BrokenTextIsRefusedWithItsOrigin) {
 
 INSTANTIATE_TEST_SUITE_P(Forms, EveryTokenizer,
                          ::testing::Values("wordpiece-json", "wordpiece-json-cased",
-                                           "wordpiece-txt", "bpe-json", "bpe-files"),
+                                           "wordpiece-txt", "bpe-json", "bpe-files",
+                                           "unigram-json"),
                          [](const auto& kind) {
                            std::string name = kind.param;
                            for (char& c : name) {
@@ -172,6 +181,70 @@ TEST(Answers, ByteLevelOnesTakeTheSpaceOfTheirPlace) {
   EXPECT_EQ(first("It is <mask>.").rfind("\xC4\xA0", 0), 0U);
   EXPECT_NE(first("[MASK] it is.").rfind("\xC4\xA0", 0), 0U);
   EXPECT_NE(first("([MASK])").rfind("\xC4\xA0", 0), 0U);
+}
+
+TEST(Answers, ALeadingSpaceIsKeptInByteLevelVocabularies) {
+  const Tokenizer tokenizer = stored_tokenizer("bpe-json");
+  for (const std::string prompt : {"[MASK] it is.", "([MASK])", "It is [MASK]."}) {
+    const Ids ids = answer_ids(tokenizer, prompt, " Paris", "here");
+    ASSERT_EQ(ids.size(), 1U) << prompt;
+    EXPECT_EQ(tokenizer.token_of(ids[0]), "\u0120Paris");
+  }
+  EXPECT_GT(answer_ids(tokenizer, "[MASK] it is.", "Paris", "here").size(), 1U);
+}
+
+TEST(Answers, TheVocabularysOwnSpellingIsOneToken) {
+  for (const auto& [kind, mark] :
+       {std::pair{"wordpiece-json", "##"}, {"bpe-json", "\u0120"}, {"unigram-json", "\u2581"}}) {
+    const Tokenizer tokenizer = stored_tokenizer(kind);
+    int spelled = 0;
+    for (int64_t id = 0; id < tokenizer.vocabulary(); ++id) {
+      const std::string token = tokenizer.token_of(id);
+      if (!token.starts_with(mark) || token == mark) continue;
+      for (const std::string prompt : {"It is [MASK].", "[MASK] it is."}) {
+        EXPECT_EQ(answer_ids(tokenizer, prompt, token, "here"), Ids{id}) << kind << " " << token;
+      }
+      ++spelled;
+    }
+    EXPECT_GT(spelled, 20) << kind;
+  }
+  // What is no token is text: the marks are written out.
+  const Tokenizer tokenizer = stored_tokenizer("wordpiece-json");
+  refused([&] { (void)answer_ids(tokenizer, "It is [MASK].", "##nosuchpiece", "here"); });
+}
+
+/// A mask that leaves the space before it standing has that space as a token of its own; an answer
+/// with a second one would make a text of two spaces.
+TEST(Answers, AMaskThatLeavesTheSpaceTakesAnAnswerWithoutIt) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("engram_mask_" + std::to_string(::getpid()));
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const auto stored = std::filesystem::path(ENGRAM_SOURCE_DIR) / "tests/data/tokenizers/bpe-files";
+  for (const char* name : {"vocab.json", "merges.txt"}) {
+    std::filesystem::copy_file(stored / name, folder / name);
+  }
+  const Tokenizer tokenizer = Tokenizer::load(folder);  // no settings: a mask without lstrip
+  std::filesystem::remove_all(folder);
+  ASSERT_FALSE(tokenizer.mask_takes_space());
+  const std::string text = "It is [MASK].";
+  const TokenizedPrompt prompt = encode_prompt(tokenizer, text, "Paris", 64, "here");
+  EXPECT_EQ(tokenizer.token_of(prompt.ids[static_cast<size_t>(prompt.positions[0]) - 1]), "\u0120");
+  EXPECT_EQ(tokenizer.decode(prompt.answer, false), "Paris");
+  EXPECT_EQ(answer_ids(tokenizer, text, "\u0120Paris", "here").size(), 1U) << "asked for by name";
+}
+
+TEST(Answers, AnotherCaseThatIsOneTokenIsSuggested) {
+  const std::string prompt = "It is [MASK].";
+  const Tokenizer cased = stored_tokenizer("wordpiece-json-cased");
+  EXPECT_EQ(one_token_spelling(cased, prompt, "paris", "here"), "Paris");
+  const std::string message = refused([&] { (void)answer_ids(cased, prompt, "PARIS", "here"); });
+  EXPECT_TRUE(holds(message, "\"Paris\" is one token")) << message;
+  EXPECT_EQ(one_token_spelling(cased, prompt, "Paris", "here"), "");
+  EXPECT_EQ(one_token_spelling(cased, prompt, "the capital", "here"), "");
+  const Tokenizer bytes = stored_tokenizer("bpe-json");
+  EXPECT_EQ(one_token_spelling(bytes, prompt, "paris", "here"), "Paris");
+  EXPECT_EQ(one_token_spelling(bytes, "[MASK] it is.", "Paris", "here"), " Paris");
 }
 
 }  // namespace

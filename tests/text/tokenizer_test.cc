@@ -99,7 +99,7 @@ TEST_P(StoredTokenizer, GivesTheIdsOfTransformers) {
 INSTANTIATE_TEST_SUITE_P(Forms, StoredTokenizer,
                          ::testing::Values("wordpiece-json", "wordpiece-json-cased",
                                            "wordpiece-txt", "wordpiece-txt-cased", "bpe-json",
-                                           "bpe-files"),
+                                           "bpe-files", "unigram-json"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
@@ -166,7 +166,7 @@ TEST(TokenizerTest, ByteLevelMaskTakesTheSpaceBeforeItWhereTheSettingsSaySo) {
   EXPECT_EQ(Tokenizer::load(folder.path()).encode(text).tokens, left);
   folder.write("special_tokens_map.json",
                R"({"mask_token": {"content": "<mask>", "lstrip": true}})");
-  EXPECT_EQ(Tokenizer::load(folder.path()).encode(text).tokens, left) << "the other file wins";
+  EXPECT_EQ(Tokenizer::load(folder.path()).encode(text).tokens, taken) << "this file wins";
   fs::remove(folder.path() / "tokenizer_config.json");
   EXPECT_EQ(Tokenizer::load(folder.path()).encode(text).tokens, taken);
 }
@@ -176,7 +176,10 @@ TEST(TokenizerTest, MaskTokenComesFromTheFolderFirst) {
   folder.copy("wordpiece-json", {"tokenizer.json"});
   folder.write("special_tokens_map.json", R"({"mask_token": {"content": "[SEP]"}})");
   EXPECT_EQ(Tokenizer::load(folder.path()).mask_token(), "[SEP]");
+  // As in transformers 5, where tokenizer_config.json lists no added tokens itself.
   folder.write("tokenizer_config.json", R"({"mask_token": "[CLS]"})");
+  EXPECT_EQ(Tokenizer::load(folder.path()).mask_token(), "[SEP]");
+  fs::remove(folder.path() / "special_tokens_map.json");
   EXPECT_EQ(Tokenizer::load(folder.path()).mask_token(), "[CLS]");
 }
 
@@ -261,7 +264,10 @@ TEST(TokenizerFiles, BadTokenizerJsonNamesTheFile) {
 TEST(TokenizerFiles, BadVocabularyNamesTheFile) {
   const Folder folder;
   folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nword\n");
-  expect_contains(message_of<InputError>([&] { Tokenizer::load(folder.path()); }), "[MASK]");
+  const Tokenizer maskless = Tokenizer::load(folder.path());
+  expect_contains(message_of<InputError>([&] { (void)maskless.mask_id(); }), "vocab.txt");
+  folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[MASK]\nword\n");
+  expect_contains(message_of<InputError>([&] { Tokenizer::load(folder.path()); }), "[SEP]");
   folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nw\xffrd\n");
   expect_contains(message_of<InputError>([&] { Tokenizer::load(folder.path()); }), "vocab.txt");
   folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nword\n");
@@ -273,6 +279,33 @@ TEST(TokenizerFiles, BadVocabularyNamesTheFile) {
                  json{{"added_tokens_decoder", {{key, {{"content", "a"}}}}}}.dump());
     expect_contains(message_of<InputError>([&] { Tokenizer::load(folder.path()); }),
                     "added_tokens_decoder");
+  }
+}
+
+TEST(TokenizerFiles, NestedJsonIsRefused) {
+  // Four megabytes of brackets ran over the stack.
+  const std::string deep(4 << 20, '[');
+  for (const char* name : {"config.json", "tokenizer_config.json", "special_tokens_map.json",
+                           "added_tokens.json", "tokenizer.json"}) {
+    const Folder folder;
+    folder.copy("wordpiece-json", {"tokenizer.json"});
+    folder.write(name, deep);
+    const std::string message = message_of<InputError>([&] { Tokenizer::load(folder.path()); });
+    expect_contains(message, name);
+    expect_contains(message, "nested more than 100 deep");
+  }
+}
+
+TEST(TokenizerFiles, GitLfsPointersAreNamed) {
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n";
+  for (const char* name : {"config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt"}) {
+    const Folder folder;
+    folder.write(name, pointer);
+    if (name != std::string("vocab.txt")) folder.write("vocab.txt", "[PAD]\n");
+    const std::string message = message_of<InputError>([&] { Tokenizer::load(folder.path()); });
+    expect_contains(message, name);
+    expect_contains(message, "git lfs pull");
   }
 }
 

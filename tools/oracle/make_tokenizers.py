@@ -4,12 +4,16 @@
     make_tokenizers.py [FOLDER]        (tests/data/tokenizers of the source tree if not given)
 
 FOLDER/<kind>/ holds the tokenizer's files and expected.json, read by tests/text/tokenizer_test.cc.
+FOLDER/settings.json holds a grid of folders whose files disagree or lack something, each as changes
+to one of the kinds, with the ids that AutoTokenizer gives (tests/text/tokenizer_settings_test.cc).
 """
 
+import itertools
 import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -25,6 +29,7 @@ KINDS = {
     "wordpiece-txt-cased": "BertTokenizer",
     "bpe-json": "RobertaTokenizer",
     "bpe-files": "RobertaTokenizer",
+    "unigram-json": "XLMRobertaTokenizer",
 }
 
 # MASK stands for the mask token. The folder's tokenizers were trained on corpus.txt, so these hold
@@ -100,6 +105,169 @@ def expected(folder: Path, kind: str) -> dict:
     }
 
 
+def flags(content: str, **changed) -> dict:
+    """An added token as tokenizer_config.json writes it."""
+    return {"content": content, "lstrip": False, "normalized": False, "rstrip": False,
+            "single_word": False, "special": True, **changed}
+
+
+def named(content: str, **changed) -> dict:
+    token = {"__type": "AddedToken", **flags(content, **changed)}
+    del token["special"]
+    return token
+
+
+def cases(out: Path) -> list[dict]:
+    """The grid: {"name", "base", "files": {file: merge patch (RFC 7396), or null: not there}}."""
+    found = []
+
+    def case(name: str, base: str, **files) -> None:
+        found.append({"name": name, "base": base,
+                      "files": {key.replace("__", ".").replace("_json", ".json"): value
+                                for key, value in files.items()}})
+
+    bert, roberta = {"model_type": "bert"}, {"model_type": "roberta"}
+    for base in ("wordpiece-json", "wordpiece-json-cased"):
+        for lower, accents, chinese in itertools.product((True, False, None), repeat=3):
+            given = {"do_lower_case": lower, "strip_accents": accents,
+                     "tokenize_chinese_chars": chinese}
+            case(f"{base} {lower} {accents} {chinese}", base, config_json=bert,
+                 tokenizer_config_json=given)
+        case(f"{base} without settings", base, config_json=bert, tokenizer_config_json=None)
+        for name in ("BertTokenizerFast", "DistilBertTokenizer", "PreTrainedTokenizerFast",
+                     "TokenizersBackend", "ElectraTokenizer"):
+            for lower in (True, False):
+                case(f"{base} {name} {lower}", base, config_json=bert,
+                     tokenizer_config_json={"tokenizer_class": name, "do_lower_case": lower})
+        case(f"{base} class in config.json", base,
+             config_json={"model_type": "bert", "tokenizer_class": "PreTrainedTokenizerFast"},
+             tokenizer_config_json={"tokenizer_class": None})
+        case(f"{base} two classes", base,
+             config_json={"model_type": "bert", "tokenizer_class": "PreTrainedTokenizerFast"},
+             tokenizer_config_json={"tokenizer_class": "BertTokenizer", "do_lower_case": False})
+        case(f"{base} of a RoBERTa", base, config_json=roberta)
+        case(f"{base} of a DistilBERT", base, config_json={"model_type": "distilbert"},
+             tokenizer_config_json={"tokenizer_class": None})
+        case(f"{base} no ends", base, config_json=bert, tokenizer_json={"post_processor": None})
+        case(f"{base} no ends, as file", base, config_json=bert,
+             tokenizer_json={"post_processor": None},
+             tokenizer_config_json={"tokenizer_class": "PreTrainedTokenizerFast"})
+        for name in ("BertTokenizer", "PreTrainedTokenizerFast"):
+            case(f"{base} mask in the vocabulary alone, {name}", base, config_json=bert,
+                 tokenizer_json={"added_tokens": [
+                     {"id": i, **flags(t)} for i, t in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]"))]},
+                 tokenizer_config_json={"tokenizer_class": name})
+            case(f"{base} nothing added, {name}", base, config_json=bert,
+                 tokenizer_json={"added_tokens": []},
+                 tokenizer_config_json={"tokenizer_class": name})
+            case(f"{base} decoder, {name}", base, config_json=bert,
+                 tokenizer_config_json={"tokenizer_class": name, "added_tokens_decoder": {
+                     "4": flags("[MASK]", lstrip=True), "401": flags("<two>", special=False),
+                     "400": flags("<one>", special=False, normalized=True),
+                     "9": flags("paris", single_word=True)}})
+            case(f"{base} added_tokens.json, {name}", base, config_json=bert,
+                 added_tokens_json={"<two>": 401, "<one>": 400, "[MASK]": 4},
+                 tokenizer_config_json={"tokenizer_class": name})
+            case(f"{base} both, {name}", base, config_json=bert,
+                 added_tokens_json={"<three>": 401},
+                 tokenizer_config_json={"tokenizer_class": name, "added_tokens_decoder": {
+                     "4": flags("[MASK]"), "400": flags("<one>", special=False)}})
+            case(f"{base} extra special tokens, {name}", base, config_json=bert,
+                 tokenizer_config_json={"tokenizer_class": name,
+                                        "additional_special_tokens": ["<one>", "<two>"]})
+            case(f"{base} other mask, {name}", base, config_json=bert,
+                 tokenizer_config_json={"tokenizer_class": name, "mask_token": "[CLS]"},
+                 special_tokens_map_json={"mask_token": "[SEP]"})
+    for base in ("wordpiece-txt", "wordpiece-txt-cased"):
+        for lower in (True, False, None):
+            case(f"{base} {lower}", base, config_json=bert,
+                 tokenizer_config_json={"do_lower_case": lower})
+        case(f"{base} added_tokens.json", base, config_json=bert,
+             added_tokens_json={"<one>": 400, "<two>": 401},
+             tokenizer_config_json={"added_tokens_decoder": None})
+    masks = {"text": "<mask>", "lstrip": named("<mask>", lstrip=True),
+             "rstrip": named("<mask>", rstrip=True), "none": None}
+    for base in ("bpe-json", "bpe-files"):
+        for (name, mask), prefix in itertools.product(masks.items(), (True, False, None)):
+            case(f"{base} mask {name} {prefix}", base, config_json=roberta,
+                 tokenizer_config_json={"mask_token": mask, "add_prefix_space": prefix})
+        case(f"{base} without settings", base, config_json=roberta, tokenizer_config_json=None)
+        for name in ("RobertaTokenizerFast", "LongformerTokenizer", "BartTokenizer"):
+            case(f"{base} {name}", base, config_json=roberta,
+                 tokenizer_config_json={"tokenizer_class": name})
+        case(f"{base} decoder", base, config_json=roberta,
+             tokenizer_config_json={"added_tokens_decoder": {
+                 "399": flags("<mask>"), "400": flags("<one>", special=False)}})
+        case(f"{base} special_tokens_map.json", base, config_json=roberta,
+             tokenizer_config_json={"mask_token": "<mask>"},
+             special_tokens_map_json={"mask_token": flags("<mask>", lstrip=True)})
+    case("bpe-json as file", "bpe-json", config_json=roberta,
+         tokenizer_config_json={"tokenizer_class": "PreTrainedTokenizerFast",
+                                "add_prefix_space": True})
+    case("bpe-json no ends", "bpe-json", config_json=roberta,
+         tokenizer_json={"post_processor": None})
+    case("bpe-json mask in the vocabulary alone", "bpe-json", config_json=roberta,
+         tokenizer_json={"added_tokens": []})
+    for model in ("xlm-roberta", "camembert"):
+        of = {"model_type": model}
+        case(f"unigram {model}", "unigram-json", config_json=of,
+             tokenizer_config_json={"tokenizer_class": None})
+        case(f"unigram {model} without settings", "unigram-json", config_json=of,
+             tokenizer_config_json=None)
+        case(f"unigram {model} plain mask", "unigram-json", config_json=of,
+             tokenizer_json={"added_tokens": []},
+             tokenizer_config_json={"tokenizer_class": None, "mask_token": "<mask>"})
+        case(f"unigram {model} no space in front", "unigram-json", config_json=of,
+             tokenizer_config_json={"tokenizer_class": None, "add_prefix_space": False})
+        case(f"unigram {model} as file", "unigram-json", config_json=of,
+             tokenizer_config_json={"tokenizer_class": "PreTrainedTokenizerFast"})
+    return found
+
+
+def merge(target, patch):
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    target = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        else:
+            target[key] = merge(target.get(key), value)
+    return target
+
+
+SETTINGS_TEXTS = [
+    "The capital of France is MASK.",
+    "MASK, Élodie in PARIS: naïve façade 日本の首都<one> <two>parisParis paris <three>",
+]
+
+
+def settings_grid(out: Path) -> list[dict]:
+    rows = []
+    for case in cases(out):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            for source in (out / case["base"]).iterdir():
+                if source.name != "expected.json":
+                    shutil.copy(source, folder)
+            for name, patch in case["files"].items():
+                path = folder / name
+                if patch is None:
+                    path.unlink()
+                    continue
+                before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+                dump_json(path, merge(before, patch))
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            mask = tokenizer.mask_token or ("[MASK]" if "wordpiece" in case["base"] else "<mask>")
+            case["mask"] = tokenizer.mask_token_id
+            case["vocabulary"] = len(tokenizer)
+            case["texts"] = [text.replace("MASK", mask) for text in SETTINGS_TEXTS]
+            case["ids"] = [tokenizer(text)["input_ids"] for text in case["texts"]]
+        rows.append(case)
+    return rows
+
+
 def main() -> None:
     root = Path(__file__).resolve().parents[2]
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else root / "tests/data/tokenizers"
@@ -110,6 +278,8 @@ def main() -> None:
         size = write_tokenizer(folder, kind, 400, tokenizer_class, 64)
         add_settings(folder, kind, size)
         dump_json(folder / "expected.json", expected(folder, kind))
+    lines = (json.dumps(row, ensure_ascii=False) for row in settings_grid(out))
+    (out / "settings.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Small real tokenizers, trained offline on corpus.txt: WordPiece and byte-level BPE."""
+"""Small real tokenizers, trained offline on corpus.txt: WordPiece, byte-level BPE and Unigram."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -73,6 +74,39 @@ def train_byte_level(size: int) -> Tokenizer:
     return tokenizer
 
 
+def make_unigram(size: int) -> Tokenizer:
+    """An XLM-RoBERTa tokenizer: <s>=0, <pad>=1, </s>=2, <unk>=3 and <mask> last, as published.
+
+    Pieces are the commonest substrings of the corpus; a piece's score is what its count gives.
+    """
+    words = Counter("\u2581" + word for word in CORPUS.read_text("utf-8").split())
+    counts = Counter()
+    for word, count in words.items():
+        for start in range(len(word)):
+            for end in range(start + 1, min(len(word), start + 9) + 1):
+                counts[word[start:end]] += count * (end - start)
+    letters = sorted({c for word in words for c in word})
+    common = sorted(counts, key=lambda piece: (-counts[piece], piece))
+    pieces = letters + [p for p in common if len(p) > 1]
+    pieces = pieces[:size - len(BYTE_LEVEL_SPECIALS)]
+    total = sum(counts.values())
+    scores = [(p, round(math.log(counts[p] / total) - (4 if len(p) == 1 else 0), 4))
+              for p in pieces]
+    special = [(t, 0.0) for t in BYTE_LEVEL_SPECIALS]
+    tokenizer = Tokenizer(models.Unigram(special[:-1] + scores + special[-1:], unk_id=3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(),
+         pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme="always")])
+    tokenizer.decoder = decoders.Metaspace(replacement="\u2581", prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokenizer.add_special_tokens(
+        [AddedToken(t, special=True, normalized=False) for t in BYTE_LEVEL_SPECIALS[:-1]]
+        + [AddedToken("<mask>", lstrip=True, special=True, normalized=False)])
+    return tokenizer
+
+
 def dump_json(path: Path, value) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
@@ -82,7 +116,8 @@ def write_tokenizer(folder: Path, kind: str, size: int, tokenizer_class: str,
     """Writes the files of `kind` and returns the number of tokens.
 
     wordpiece-json, wordpiece-txt[-cased]: tokenizer.json, or vocab.txt alone;
-    bpe-json, bpe-files: tokenizer.json, or vocab.json and merges.txt alone.
+    bpe-json, bpe-files: tokenizer.json, or vocab.json and merges.txt alone;
+    unigram-json: tokenizer.json.
     """
     settings = {"tokenizer_class": tokenizer_class, "model_max_length": max_length}
     if kind.startswith("wordpiece"):
@@ -92,7 +127,7 @@ def write_tokenizer(folder: Path, kind: str, size: int, tokenizer_class: str,
         for name, token in zip(("pad", "unk", "cls", "sep", "mask"), WORDPIECE_SPECIALS):
             settings[name + "_token"] = token
     else:
-        tokenizer = train_byte_level(size)
+        tokenizer = (make_unigram if kind.startswith("unigram") else train_byte_level)(size)
         for name, token in zip(("bos", "pad", "eos", "unk", "mask"), BYTE_LEVEL_SPECIALS):
             settings[name + "_token"] = token
         settings["cls_token"], settings["sep_token"] = "<s>", "</s>"

@@ -17,7 +17,7 @@ std::string system_message(int error);
                                    int error);
 
 /// Reads a whole regular file. Throws FileError (missing, a directory, unreadable) or InputError
-/// when it is larger than `max_bytes`.
+/// when it is larger than `max_bytes` or a Git LFS pointer stands in its place.
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = 1ULL << 30);
 
 /// Throws the FileError that read_file would throw for `path`, without reading it.
@@ -50,7 +50,8 @@ class AtomicFile {
   void flush();
 };
 
-/// A read-only memory map of a whole regular file. Throws FileError.
+/// A read-only memory map of a whole regular file. Throws FileError, and InputError for a Git LFS
+/// pointer.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,12 @@ struct TensorSpec {
 
 /// The tensor table of `config.family`, bound to `weights` (whose `layers` it resizes).
 std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights);
+
+struct StoredTensor;
+
+/// Says that a checkpoint has the body and nothing of the LM head; "" where that is not so.
+std::string missing_head(const ModelConfig& config,
+                         const std::map<std::string, StoredTensor>& stored);
 /// The number that an axis stands for.
 int64_t axis_size(const ModelConfig& config, Axis axis);
 

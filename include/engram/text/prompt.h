@@ -19,11 +19,18 @@ struct TokenizedPrompt {
 /// Where a prompt or fact comes from, for messages: "FILE:LINE" or "--prompt".
 using Origin = std::string;
 
-/// Token ids of `answer` in the place of the mask of `prompt` (byte-level vocabularies get the
-/// leading space that the place gives it). Throws InputError when the answer is empty, is a special
-/// token, or has a token that the vocabulary does not know.
+/// Token ids of `answer` in the place of the mask of `prompt`. An answer that the vocabulary itself
+/// writes so ("##ing", "\u0120London", as `predict` prints them) is that one token. In a byte-level
+/// vocabulary a word gets the space that stands before the mask if the mask swallows it, and keeps
+/// one that the answer begins with. Throws InputError when the answer is empty, is a special token,
+/// or has a token that the vocabulary does not know.
 std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view prompt,
                                 std::string_view answer, const Origin& origin);
+
+/// For an answer of several tokens: the same word in another case, or after a space, that is one
+/// token of this vocabulary ("Paris" for "paris"); "" if there is none.
+std::string one_token_spelling(const Tokenizer& tokenizer, std::string_view prompt,
+                               std::string_view answer, const Origin& origin);
 
 /// Encodes a prompt written with `[MASK]` or the tokenizer's own mask token, expanding the one mask
 /// to `masks` masks. Throws InputError: no mask, a second mask, longer than `max_tokens`, masks<1.

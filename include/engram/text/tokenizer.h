@@ -16,12 +16,24 @@ struct Encoding {
   std::vector<std::string> tokens;  ///< as the vocabulary writes them (## and byte-level marks too)
 };
 
-/// A Hugging Face tokenizer: tokenizer.json, or vocab.txt (WordPiece), or vocab.json + merges.txt
-/// (byte-level BPE), run by the `tokenizers` crate. Immutable; one object serves many threads.
+/// One thing that a folder's files decide about its tokenizer.
+struct TokenizerSetting {
+  std::string name;     ///< "class", "lower case", ...
+  std::string value;    ///< what is in force
+  std::string source;   ///< the file that says so, or the default that stands in for it
+  std::string instead;  ///< what another file says and is not in force; "" if none does
+};
+
+/// A Hugging Face tokenizer, run by the `tokenizers` crate: WordPiece (tokenizer.json or
+/// vocab.txt), byte-level BPE (tokenizer.json or vocab.json + merges.txt) or Unigram
+/// (tokenizer.json). Immutable; one object serves many threads.
 class Tokenizer {
  public:
-  /// Reads a model folder; tokenizer.json wins over the older files; tokenizer_config.json's
-  /// do_lower_case and friends are honoured for the older ones. Throws FileError, InputError.
+  /// Reads a model folder as transformers' AutoTokenizer does. The class comes from
+  /// tokenizer_config.json, config.json or the model type; all but PreTrainedTokenizerFast take
+  /// only the vocabulary from tokenizer.json, and case, accents, special tokens and the tokens at
+  /// the ends from tokenizer_config.json and their own defaults. Throws FileError; InputError, also
+  /// for a class that is not read.
   static Tokenizer load(const std::filesystem::path& directory);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -43,6 +55,13 @@ class Tokenizer {
   [[nodiscard]] bool is_special(int64_t id) const;
   /// True for byte-level BPE, where a word in a sentence starts with the space before it.
   [[nodiscard]] bool byte_level() const;
+  /// What this vocabulary writes before a piece that starts a word ("\u0120", "\u2581") or goes on
+  /// with one ("##"); "" if it marks neither.
+  [[nodiscard]] const std::string& word_mark() const;
+  /// Whether the mask token swallows the space before it, so that the space is the answer's.
+  [[nodiscard]] bool mask_takes_space() const;
+  /// What was decided while the folder was read, and by which file.
+  [[nodiscard]] const std::vector<TokenizerSetting>& settings() const;
 
  private:
   struct Impl;
