@@ -68,7 +68,7 @@ VerdictInput verdict_input(const RunReport& report) {
   input.known = number_of(report, "suppress", {kOwnPrompts, "known"}, kLocatedTitle);
   input.never = number_of(report, "suppress", {kOwnPrompts, "never"}, kLocatedTitle);
   input.update_rate = number_of(report, "update", {kLocatedTitle, kHeldOutPrompts}, "success rate");
-  constexpr const char* kEqualWrite = "random neurons, equal write";
+  constexpr const char* kEqualWrite = "random activated neurons, equal write";
   input.update = VerdictInput::Control{
       kEqualWrite,
       number_of(report, "update-difference", {kEqualWrite, kHeldOutPrompts}, "success rate")};

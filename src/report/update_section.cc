@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "report/sections.h"
 #include "report/text.h"
@@ -24,12 +25,15 @@ struct EditSums {
   double prompts = 0, right = 0, changed = 0, success = 0, before = 0, after = 0;
 };
 
+/// An edit of one fact; several draws of a random variant count as one, with the mean of their
+/// sums.
 struct Edit {
   int64_t fact = 0;
   double target_p = NAN, target_rank = NAN;
   bool right = false;
   int64_t neurons = 0;
-  double draws = 0;  ///< with neurons, of random sets drawn several times; else 1
+  double written = 0;  ///< summed over the draws that edit
+  int64_t draws = 0;   ///< that edit
   std::array<EditSums, kEditScopes> scopes;
 };
 
@@ -48,46 +52,51 @@ constexpr std::array<VariantWords, 11> kVariants = {
     VariantWords{"activation-unfiltered", "activation baseline, all of them"},
     VariantWords{"random", "random neurons"},
     VariantWords{"random-activated", "random activated neurons"},
-    VariantWords{"random-equal-write", "random neurons, equal write"},
+    VariantWords{"random-equal-write", "random activated neurons, equal write"},
     VariantWords{"other-fact", "another fact's neurons"},
     VariantWords{"other-fact-equal-write", "another fact's neurons, equal write"},
     VariantWords{"output", "same change on the layer's output"}};
 
 bool is_sweep(const std::string& variant) { return variant.starts_with("sweep/"); }
 
-/// The variant that a draw is of: "random-equal-write/3" is "random-equal-write".
-std::string without_draw(std::string_view variant) {
-  const bool drawn = variant.starts_with("random-equal-write/");
-  return std::string(drawn ? variant.substr(0, variant.find('/')) : variant);
+/// "random-equal-write/3" is a draw of "random-equal-write".
+std::string variant_of(std::string_view stored) {
+  return std::string(is_sweep(std::string(stored)) ? stored : stored.substr(0, stored.find('/')));
 }
 
-/// Draws of one fact's random sets are one edit: their mean.
+/// Adds the sums of one draw in a scope; `draws` counts those that have it.
+void add_draw(EditSums& to, const EditSums& draw, double draws) {
+  const auto mean = [&](double& all, double one) { all += (one - all) / draws; };
+  mean(to.prompts, draw.prompts);
+  mean(to.right, draw.right);
+  mean(to.changed, draw.changed);
+  mean(to.success, draw.success);
+  mean(to.before, draw.before);
+  mean(to.after, draw.after);
+}
+
 Edits read_edits(const ReportInput& input) {
   Edits edits;
   std::map<std::string, std::map<int64_t, size_t>> places;
   const Table& edit = run_table("edit");
   const size_t fact = edit.column("fact"), variant = edit.column("variant"),
                target_p = edit.column("target_p"), target_rank = edit.column("target_rank"),
-               right = edit.column("right"), neurons = edit.column("neurons");
+               right = edit.column("right"), neurons = edit.column("neurons"),
+               written = edit.column("written");
   for_rows(input.run, "edit", {}, [&](const Cells& row) {
-    const std::string name = without_draw(row.text(variant));
+    const std::string name = variant_of(row.text(variant));
     std::vector<Edit>& list = edits[name];
-    const auto [place, first] = places[name].emplace(row.integer(fact), list.size());
-    const double drawn = row.integer(neurons) > 0 ? 1 : 0;
-    if (!first) {
-      Edit& same = list[place->second];
-      same.neurons = std::max(same.neurons, row.integer(neurons));
-      same.draws += drawn;
-      return;
-    }
-    Edit one;
-    one.draws = drawn;
+    const auto [at, fresh] = places[name].emplace(row.integer(fact), list.size());
+    if (fresh) list.emplace_back();
+    Edit& one = list[at->second];
     one.fact = row.integer(fact);
     one.target_p = row.real(target_p);
     one.target_rank = row.real(target_rank);
     one.right = row.integer(right) != 0;
-    one.neurons = row.integer(neurons);
-    list.push_back(one);
+    one.neurons = std::max(one.neurons, row.integer(neurons));
+    if (row.integer(neurons) == 0) return;
+    one.written += row.real(written);
+    ++one.draws;
   });
   const Table& effect = run_table("edit_effect");
   const size_t of = effect.column("fact"), by = effect.column("variant"),
@@ -95,23 +104,39 @@ Edits read_edits(const ReportInput& input) {
                was_right = effect.column("right"), changed = effect.column("changed"),
                success = effect.column("success"), before = effect.column("log_p_before"),
                after = effect.column("log_p_after");
+  std::map<std::tuple<std::string, int64_t, size_t>, double> draws;
   for_rows(input.run, "edit_effect", {}, [&](const Cells& row) {
-    const std::string name = without_draw(row.text(by));
+    const std::string name = variant_of(row.text(by));
     const auto at = places[name].find(row.integer(of));
     const auto* where = std::ranges::find(kScopeNames, row.text(scope));
     if (at == places[name].end() || where == kScopeNames.end()) return;
     const auto s = static_cast<size_t>(where - kScopeNames.begin());
-    Edit& one = edits[name][at->second];
-    const double share = 1 / std::max(one.draws, 1.0);
-    EditSums& sums = one.scopes[s];
-    sums.prompts += share * row.real(prompts);
-    sums.right += share * row.real(was_right);
-    sums.changed += share * row.real(changed);
-    sums.success += share * row.real(success);
-    sums.before += share * row.real(before);
-    sums.after += share * row.real(after);
+    add_draw(edits[name][at->second].scopes[s],
+             {row.real(prompts), row.real(was_right), row.real(changed), row.real(success),
+              row.real(before), row.real(after)},
+             ++draws[{name, row.integer(of), s}]);
   });
   return edits;
+}
+
+/// What a variant writes over what the located neurons write, over the facts that both edit.
+template <typename Keep>
+double written_share(const Edits& edits, const std::vector<Edit>& variant, Keep keep) {
+  const auto knowledge = edits.find("knowledge");
+  if (knowledge == edits.end()) return NAN;
+  std::map<int64_t, const Edit*> located;
+  for (const Edit& edit : knowledge->second) located.emplace(edit.fact, &edit);
+  double sum = 0;
+  double all = 0;
+  for (const Edit& edit : variant) {
+    const auto match = located.find(edit.fact);
+    if (!keep(edit) || edit.draws == 0 || match == located.end() || match->second->draws == 0) {
+      continue;
+    }
+    sum += edit.written / static_cast<double>(edit.draws);
+    all += match->second->written;
+  }
+  return ratio(sum, all);
 }
 
 /// What is estimated of some edits in one scope.
@@ -177,18 +202,24 @@ ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong
   ReportTable table = make_table(
       wrong ? "update-wrong" : "update",
       wrong ? "Wrong answers made right" : "Does an update work?",
-      wrong ? "The same for facts that the model answers wrongly: o is its wrong answer, o' the "
+      wrong ? "The same for facts that the model does not know: o is its wrong answer, o' the "
               "right one. The few edits that the paper's first version shows were of this kind, "
               "where the new answer may be nearly there already."
-            : "A seeded sample of facts that the model answers rightly, never chosen by hand. Only "
+            : "A seeded sample, never chosen by hand, of facts that the model knows: no wrong "
+              "answer is "
+              "more frequent on their own prompts than the right one. Only "
               "prompts that were not used to locate the neurons say whether the fact was edited.",
       "Change rate: of the prompts whose top answer was o, those whose top answer is another one "
       "after the edit. Success rate: those whose top answer is o'. Facts left without neurons are "
-      "counted and not edited. Intervals are over the edited facts.",
+      "counted and not edited. Written: length of what the edit adds at the mask of own prompts, "
+      "as "
+      "a share of what the located neurons' edit adds; equal write: rescaled so that it is as "
+      "much, the mean of five draws for random neurons. Intervals are over the edited facts.",
       {{"edited", CellFormat::kText},
        {"prompts", CellFormat::kText},
        {"facts edited", CellFormat::kCount},
        {"without neurons", CellFormat::kCount},
+       {"written, of the located neurons'", CellFormat::kPercent},
        {"prompts with o before", CellFormat::kCount},
        {"change rate", CellFormat::kPercent},
        {"success rate", CellFormat::kPercent}});
@@ -201,11 +232,14 @@ ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong
     for (const EditScope scope : {kOwn, kHeldOut}) {
       const Rates of = rates(input, found->second, scope, keep);
       if (of.edits == 0 && empty == 0) continue;
-      std::vector<ReportCell> row = {
-          text_cell(words.title),   text_cell(kEditScopeTitles[scope]),
-          number_cell(of.edits),    number_cell(static_cast<double>(empty)),
-          number_cell(of.right),    interval_cell(of.change),
-          interval_cell(of.success)};
+      std::vector<ReportCell> row = {text_cell(words.title),
+                                     text_cell(kEditScopeTitles[scope]),
+                                     number_cell(of.edits),
+                                     number_cell(static_cast<double>(empty)),
+                                     number_cell(written_share(edits, found->second, keep)),
+                                     number_cell(of.right),
+                                     interval_cell(of.change),
+                                     interval_cell(of.success)};
       table.rows.push_back(std::move(row));
     }
   }

@@ -434,6 +434,7 @@ struct EditRow {
   int64_t neurons = 2;
   int64_t right = 1;
   double target_p = 0.1;
+  double written = 1;
 };
 
 void add_edit(TestRun& run, const EditRow& row) {
@@ -446,7 +447,8 @@ void add_edit(TestRun& run, const EditRow& row) {
                    {"right", row.right},
                    {"neurons", row.neurons},
                    {"lambda1", 1.0},
-                   {"lambda2", 8.0}});
+                   {"lambda2", 8.0},
+                   {"written", row.written}});
 }
 
 void add_edit_effect(TestRun& run, int64_t fact, const std::string& variant,
@@ -461,6 +463,33 @@ void add_edit_effect(TestRun& run, int64_t fact, const std::string& variant,
                           {"success", success},
                           {"log_p_before", -4.0},
                           {"log_p_after", after}});
+}
+
+TEST(UpdateTables, DrawsOfARandomVariantAreAveraged) {
+  TestRun run;
+  run.fact(0, "P19", "s", "o", 4, 4);
+  add_edit(run, {0, "knowledge", 2, 1, 0.1, 2});
+  add_edit(run, {0, "random-activated", 2, 1, 0.1, 0.5});
+  add_edit_effect(run, 0, "knowledge", "own", 4, 4, 4);
+  add_edit_effect(run, 0, "random-activated", "own", 4, 0, 0);
+  for (int draw = 0; draw < 3; ++draw) {
+    const std::string name = "random-equal-write/" + std::to_string(draw);
+    add_edit(run, {0, name, draw == 2 ? 0 : 2, 1, 0.1, 2});
+    if (draw < 2) add_edit_effect(run, 0, name, "own", 4, 2 + draw, 1 + draw);
+  }
+  RunStore store = run.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& table = report_table(report, "update");
+  const std::vector<std::string> equal = {"random activated neurons, equal write", "own prompts"};
+  EXPECT_EQ(value(table, equal, "change rate"), 2.5 / 4);
+  EXPECT_EQ(value(table, equal, "success rate"), 1.5 / 4);
+  EXPECT_EQ(value(table, equal, "facts edited"), 1);
+  EXPECT_EQ(value(table, equal, "prompts with o before"), 4);
+  EXPECT_EQ(value(table, equal, "written, of the located neurons'"), 1);
+  EXPECT_EQ(
+      value(table, {"random activated neurons", "own prompts"}, "written, of the located neurons'"),
+      0.25);
+  EXPECT_EQ(value(report_table(report, "update-difference"), equal, "success rate"), 2.5 / 4);
 }
 
 TEST(UpdateTables, RatesByHand) {
