@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/common.h"
+#include "cli/picture.h"
+#include "cli/ranking.h"
 #include "engram/attribution/attribution.h"
 
 namespace engram::cli {
@@ -13,13 +16,17 @@ namespace engram::cli {
 struct AttributeOptions {
   CommonOptions common;
   std::string model;
-  std::string prompt;
-  std::string answer;      ///< given unless `predicted`
-  bool predicted = false;  ///< the model's own top answer
+  std::vector<std::string> prompts;
+  std::vector<std::string> answers;  ///< one for each prompt or one for all
+  std::string prompts_file;          ///< instead of `prompts`; "-": stdin
+  bool predicted = false;            ///< the model's own top answers
   AttributionOptions attribution;
   std::string contrast;             ///< WORD of --target logit-diff:WORD
   std::optional<int64_t> top = 20;  ///< neurons to print; unset: all
+  RankBy by = RankBy::kScore;       ///< what they are printed by
+  std::string scores;               ///< file to write, empty: none
   std::string picture;              ///< file to write, empty: none
+  Theme theme = Theme::kAuto;       ///< of the picture
 };
 
 void add_attribute_command(CLI::App& app);

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -129,13 +130,34 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, std::functio
   return command.add_option_function<std::string>(name, parse, description)->type_name("X");
 }
 
+CLI::Option* add_choice(CLI::App& command, const std::string& name,
+                        const std::vector<std::string>& names, std::function<void(size_t)> set,
+                        const std::string& description) {
+  std::string listed;
+  std::string type;
+  for (size_t i = 0; i < names.size(); ++i) {
+    listed += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
+    type += (i == 0 ? "" : "|") + names[i];
+  }
+  const auto parse = [=, set = std::move(set)](const std::string& text) {
+    const auto found = std::ranges::find(names, text);
+    if (found == names.end()) {
+      throw CLI::ValidationError(name + ": " + got(text) + ", expected " + listed);
+    }
+    set(static_cast<size_t>(found - names.begin()));
+  };
+  return command.add_option_function<std::string>(name, parse, description)->type_name(type);
+}
+
 namespace {
 
 /// Adds the options that all commands share to one command.
 class CommonGroup {
  public:
   CommonGroup(CLI::App& command, CommonOptions& options)
-      : command_(command), options_(options), unused_(std::make_shared<std::vector<std::string>>()) {}
+      : command_(command),
+        options_(options),
+        unused_(std::make_shared<std::vector<std::string>>()) {}
 
   void add_json() {
     if (has("--json")) return;

@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cli/terminal.h"
 #include "engram/error.h"
@@ -112,6 +114,21 @@ template <typename T>
 CLI::Option* add_number(CLI::App& command, const std::string& name, T& value, double low,
                         double high, const std::string& description) {
   return add_number(command, name, value, Range{low, high}, description);
+}
+
+/// An option that takes one of a few names; any other is a usage error that lists them.
+CLI::Option* add_choice(CLI::App& command, const std::string& name,
+                        const std::vector<std::string>& names, std::function<void(size_t)> set,
+                        const std::string& description);
+template <typename T>
+CLI::Option* add_choice(CLI::App& command, const std::string& name, T& value,
+                        const std::vector<std::pair<std::string, T>>& choices,
+                        const std::string& description) {
+  std::vector<std::string> names;
+  for (const auto& [text, meant] : choices) names.push_back(text);
+  return add_choice(
+      command, name, names, [&value, choices](size_t i) { value = choices[i].second; },
+      description);
 }
 
 /// Whole text as a number in the range, or UsageError that names `what` (for lists and the like).

@@ -43,23 +43,42 @@ is killed leaves DIR as it was, or as it should be: the next `engram edit` comma
 puts it right.
 
 A delta of another model is refused with both fingerprints.
+
+Example:
+  engram edit apply models/engram-base rome.safetensors --to edited
 )";
 
 constexpr const char* kUndoHelp =
     R"(Takes the newest edit of a working copy back, bit for bit. Any other ID is refused:
 the edits after it were applied to what it left.
+
+Example:
+  engram edit undo edited
 )";
 
 constexpr const char* kDiffHelp =
     R"(Which tensors of two checkpoints differ, by value; of second FFN matrices, which
 neurons' value vectors: their lengths in A and B, the length of the difference and
 its largest number.
+
+Example:
+  engram edit diff models/engram-base edited
 )";
 
 constexpr const char* kExportHelp =
     R"(Writes the working copy as a plain checkpoint: the files of the model with the
 weights as they are now, no history, nothing of engram's. DIR2 must not exist yet, or
 be empty.
+
+Example:
+  engram edit export edited --to plain
+)";
+
+constexpr const char* kListHelp =
+    R"(The edits of a working copy, the newest last.
+
+Example:
+  engram edit list edited
 )";
 
 std::string neurons_text(const std::vector<NeuronId>& neurons, size_t most) {
@@ -380,7 +399,7 @@ void add_edit_command(CLI::App& app) {
   add_edit_erase_command(*edit);
   add_apply(*edit);
   CLI::App* command = nullptr;
-  add_copy_command(*edit, "list", "the edits of a working copy", "", run_list, command);
+  add_copy_command(*edit, "list", "the edits of a working copy", kListHelp, run_list, command);
   auto undo =
       add_copy_command(*edit, "undo", "take the newest edit back", kUndoHelp, run_undo, command);
   add_integer(*command, "ID", undo->id, 1, 1'000'000'000,

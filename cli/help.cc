@@ -137,7 +137,7 @@ void add_help_command(CLI::App& app) {
   auto topic = std::make_shared<std::vector<std::string>>();
   auto common = std::make_shared<CommonOptions>();
   CLI::App* command = add_command(app, "help", "explain a command",
-                                    "Examples:\n  engram help\n  engram help edit update\n");
+                                  "Examples:\n  engram help\n  engram help edit update\n");
   command->add_option("COMMAND", *topic, "The command to explain. Default: all of them, in short.");
   add_common_options(*command, *common, kUsesNothing);
   command->callback([&app, topic, common] {

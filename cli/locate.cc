@@ -337,9 +337,9 @@ void locate_in_run(const LocateCommandOptions& options, const LocateOptions& how
   if (options.strict || !options.scores.empty() ||
       how.attribution.score != Score::kIntegratedGradients) {
     throw UsageError(
-        "--run: keeps the scores of --score ig and of the baseline, skips what cannot "
-        "be used, and stores scores with `engram reproduce --keep-scores`: not "
-        "together with --score, --scores and --strict");
+        "--run cannot be combined with --score, --scores or --strict: a run keeps the scores of "
+        "--score ig and of the baseline, skips what cannot be used, and stores scores with `engram "
+        "reproduce --keep-scores`");
   }
   RunCommandOptions run;
   run.common = options.common;

@@ -46,7 +46,7 @@ void run_merge(const MergeOptions& options) {
     return;
   }
   note(options.common, "wrote " + options.out + ": " + format_count(units) +
-                           " pieces of work from " +
+                           " work units from " +
                            format_count(static_cast<int64_t>(options.in.size())) + " files");
 }
 

@@ -7,6 +7,9 @@
 
 namespace engram::cli {
 
+/// Colours of a picture; kAuto: light or dark by the viewer's preference.
+enum class Theme { kAuto, kLight, kDark };
+
 /// What a picture of one fact's attribution shows beside the scores.
 struct PictureInput {
   std::string model;   ///< as the user named it
@@ -15,15 +18,21 @@ struct PictureInput {
   std::string answer;
   std::string method;  ///< "ig by control-variate", "activation"
   std::string target;  ///< what is attributed: "P", "mean log P over 2 masks"
+  Theme theme = Theme::kAuto;
   const Attribution* attribution = nullptr;
 };
 
-/// A self-contained SVG: every layer a lane with its strongest neurons (area by |score|, colour by
-/// sign, titles on hover, the top ones labelled), beside it each layer's sum against F(a) - F(0).
-/// Light and dark by the viewer's preference. No scripts, no network.
-std::string svg_picture(const PictureInput& input);
+enum class PictureFormat { kSvg, kHtml, kPng, kPdf };
 
-/// The same inside a self-contained HTML page, with a table of the top neurons.
-std::string html_picture(const PictureInput& input);
+/// By the ending of `path`. Throws UsageError for any other, and FileError where the program that
+/// makes PNG and PDF is missing.
+PictureFormat picture_format(const std::string& path);
+
+/// A self-contained file. SVG: every layer a lane with its strongest neurons (area by |score|,
+/// colour by sign, titles on hover, the top ones numbered), beside it each layer's sum against
+/// F(a) - F(0). HTML: the same with a table of the top neurons. No scripts, no network. PNG
+/// and PDF: the SVG, converted (cli/convert.h), light where the theme is kAuto. Throws as
+/// convert_svg().
+std::string make_picture(const PictureInput& input, PictureFormat format);
 
 }  // namespace engram::cli

@@ -64,7 +64,7 @@ int fail(const std::string& program, ExitCode code, const std::string& kind,
 
 int fail_by_bug(const std::string& program, const std::string& what) {
   return fail(program, ExitCode::kInternal, "internal error",
-              what + " (this is a bug of " + program +
+              what + " (this is a bug in " + program +
                   " " ENGRAM_VERSION ": please report it with this line and the command)");
 }
 
@@ -116,7 +116,8 @@ int run(const std::string& name, const std::string& description,
   set_up(app);
   if (const CLI::App* group = bare_group(app, words)) {
     const std::string path = command_of(app, words);
-    print(group->help(path.substr(0, path.size() - std::min(path.size(), group->get_name().size() + 1))));
+    print(group->help(
+        path.substr(0, path.size() - std::min(path.size(), group->get_name().size() + 1))));
     flush_output();
     return static_cast<int>(ExitCode::kDone);
   }

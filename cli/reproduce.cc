@@ -61,7 +61,7 @@ std::string done_text(const RunCommandOptions& options, const RunFacts& facts,
                       const RunSummary& summary, double seconds) {
   std::string text = options.run + ": " + format_count(relation_facts(facts)) + " facts of " +
                      format_count(static_cast<int64_t>(facts.relations().size())) + " relations; " +
-                     format_count(summary.done) + " pieces of work done in " +
+                     format_count(summary.done) + " work units done in " +
                      format_duration(seconds);
   if (summary.skipped > 0) text += ", " + format_count(summary.skipped) + " were done before";
   text += "\n";
@@ -177,12 +177,10 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
     note(options.common, format_count(unusable) + " facts or lines of " + options.facts +
                              " cannot be used: table \"problem\" of the run");
   }
-  const RunContext run{loaded.model,
-                       loaded.tokenizer,
-                       facts,
-                       how,
-                       store,
-                       {options.common.threads, options.common.memory_bytes, kBatchBytes}};
+  const RunContext run{
+      loaded.model, loaded.tokenizer,
+      facts,        how,
+      store,        {options.common.threads, options.common.memory_bytes, kBatchBytes}};
   remark_on_memory(run, options.common);
   store.begin_session(typed_command(options.command), ENGRAM_VERSION);
   std::unique_ptr<Progress> shown;

@@ -141,7 +141,7 @@ std::string status_text(const Status& status) {
                       shorten(printable(session.command), 60)});
   }
   if (!sessions.empty()) text += "\n" + sessions.str();
-  Table finished({{"experiment", Table::Align::kLeft}, {"relations"}, {"pieces of work done"}});
+  Table finished({{"experiment", Table::Align::kLeft}, {"relations"}, {"work units done"}});
   for (const auto& [name, of] : status.finished) {
     const bool across = of.relations.size() == 1 && of.relations.contains("");
     finished.add_row({printable(name),

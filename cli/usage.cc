@@ -94,14 +94,14 @@ class Walk {
     if (option == nullptr) {
       const bool early = !command_names(*app_).empty() && any_command_has(*app_, name);
       unknown_.push_back(is_long ? name : word);
-      unknown_.back() += early ? " (options stand after the command)"
-                               : did_you_mean(name, option_names(*app_));
+      unknown_.back() +=
+          early ? " (options stand after the command)" : did_you_mean(name, option_names(*app_));
       // Whether a value follows is not known: no word is taken for a command after this one.
       done_ = !command_names(*app_).empty();
       return;
     }
-    asks_for_help_ = asks_for_help_ || option == app_->get_help_ptr() ||
-                     option == app_->get_version_ptr();
+    asks_for_help_ =
+        asks_for_help_ || option == app_->get_help_ptr() || option == app_->get_version_ptr();
     const bool value_is_here = is_long ? equals != std::string::npos : word.size() > 2;
     if (value_is_here || option->get_items_expected_max() == 0) return;
     at_ += static_cast<size_t>(std::max(option->get_items_expected_min(), 1));

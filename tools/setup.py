@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sets up what the build needs: system packages, a recent cargo, and libtorch in build/venv.
 
-    setup.py [build] [cuda] [oracle] [lint] [fuzz] [report] [real]
+    setup.py [build] [cuda] [oracle] [lint] [fuzz] [report] [real] [picture]
 
 Only the standard library is used. Every step says what it does and how long it took; what is already
 there is not done again. Exit code 1: something is missing that this program cannot or may not
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 VENV = BUILD / "venv"
 PACKAGES = ROOT / "tools" / "packages.txt"
-SECTIONS = ["build", "fuzz", "report", "real"]  # of packages.txt
+SECTIONS = ["build", "fuzz", "report", "real", "picture"]  # of packages.txt
 ORACLE_PYTHON = (3, 11)  # the oldest Python that the pinned torch wheel can be imported in
 APT = ["-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"]
 
@@ -340,7 +340,7 @@ def setup_full(name, what):
 
 def main(arguments):
     goals = arguments or ["build"]
-    known = ["build", "cuda", "oracle", "lint", "fuzz", "report", "real"]
+    known = ["build", "cuda", "oracle", "lint", "fuzz", "report", "real", "picture"]
     unknown = [goal for goal in goals if goal not in known]
     if unknown:
         raise SetupError(f"unknown goal '{unknown[0]}', expected one of: {', '.join(known)}")

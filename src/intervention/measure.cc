@@ -267,8 +267,8 @@ Measured measure(const Model& model, std::span<const Probe> probes,
     }
     std::ranges::stable_sort(rows, {}, &Row::first);
     const TrialRunner runner(model, batch, shared, sets, trials);
-    const auto most = static_cast<size_t>(
-        limits_for(model, batch.tokens(), batch.masks(), budget).rows);
+    const auto most =
+        static_cast<size_t>(limits_for(model, batch.tokens(), batch.masks(), budget).rows);
     for (size_t begin = 0; begin < rows.size(); begin += most) {
       Interrupt::check();
       const std::span<const Row> part =

@@ -9,6 +9,7 @@
 #include "engram/error.h"
 
 namespace engram {
+
 namespace {
 
 using nlohmann::json;
@@ -27,6 +28,8 @@ json parse_once(std::string_view line) {
   });
 }
 
+}  // namespace
+
 json parse_object(std::string_view line) {
   const size_t bad = invalid_utf8(line);
   if (bad != std::string_view::npos) {
@@ -41,6 +44,8 @@ json parse_object(std::string_view line) {
     throw LineError{fault.message + ", expected a JSON object"};
   }
 }
+
+namespace {
 
 /// "{...}," stands in the middle of a list, whose last object alone would be a line of its own.
 bool is_piece_of_list(std::string_view line) {

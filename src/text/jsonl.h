@@ -42,6 +42,9 @@ class ProblemSink {
 /// Takes a line's JSON object and its number from 1. May throw LineError.
 using UseObject = std::function<void(const nlohmann::json&, int64_t)>;
 
+/// A line's JSON object. Throws LineError (no UTF-8, no JSON, no object).
+nlohmann::json parse_object(std::string_view line);
+
 /// Calls `use` with every line's object, or with the objects of one JSON array, whose line is the
 /// one where they begin; blank lines are passed over. Lines that are no object, and
 /// LineErrors that `use` throws, go to `sink`. Holds one line at a time. Ends early when `stop`

@@ -4,8 +4,11 @@
 #include <ATen/ATen.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <mutex>
+#include <set>
+#include <thread>
 
 #include "engram/attribution/attribution.h"
 #include "engram/attribution/quadrature.h"
@@ -368,6 +371,29 @@ INSTANTIATE_TEST_SUITE_P(
                                          Rule::kGaussRadau, Rule::kGaussLobatto, Rule::kRiemannLeft,
                                          Rule::kRiemannRight, Rule::kTrapezoid, Rule::kLinspace),
                        ::testing::Values<int64_t>(2, 3, 5, 8, 20, 64, 1000)));
+
+/// How many threads hand results on: each one's first result waits until the others have theirs.
+size_t threads_that_attribute(int64_t memory_bytes) {
+  const Model model = random_model(small_config(Activation::kGelu), 5);
+  AttributionOptions options;
+  options.bitwise = true;
+  options.threads = 4;
+  options.memory_bytes = memory_bytes;
+  EXPECT_LE(attribution_workers(model, options), 4);
+  std::set<std::thread::id> seen;
+  // Far more chunks than workers, and a sink slow enough that every worker gets to one.
+  attribute(model, random_queries(model.config(), 400, 6), options, [&](size_t, Attribution&&) {
+    seen.insert(std::this_thread::get_id());
+    if (seen.size() < 4) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  });
+  return seen.size();
+}
+
+TEST(Memory, BoundsTheWorkersWhereItMayNotChangeTheBatches) {
+  EXPECT_EQ(threads_that_attribute(0), 4U);
+  EXPECT_EQ(threads_that_attribute(int64_t{600} << 20), 2U);
+  EXPECT_EQ(threads_that_attribute(int64_t{1} << 20), 1U);
+}
 
 }  // namespace
 }  // namespace engram

@@ -284,11 +284,36 @@ TEST(BadPlace, StandardOutput) {
   expect_error(run_engram(predict, setup), 4, {"stdout"});
 }
 
+TEST(BadInput, FilesOfPrompts) {
+  const TemporaryFolder folder;
+  const std::string file = folder.file("p");
+  const auto expect = [&](const std::string& text, const std::string& place,
+                          const std::string& message) {
+    write_text(file, text);
+    expect_error(run_engram({"attribute", tiny_model(), "--prompts", file}), 3,
+                 {file + place, message});
+  };
+  const std::string good = "{\"prompt\": \"a [MASK]\", \"answer\": \"paris\"}\n";
+  expect("", "", "got no line, expected prompts");
+  expect(good + "{\"prompt\": 3}", ":2", "got a JSON number as \"prompt\", expected a string");
+  expect(good + "{\"answer\": \"x\"}", ":2", "got no \"prompt\"");
+  expect(good + "{\"prompt\": \"a [MASK]\", \"anwser\": \"x\"}", ":2", "\"anwser\"");
+  expect(good + "\n[MASK] is text", ":3", "not valid JSON");
+  expect(good + std::string(200'000, '['), ":2", "not valid JSON");
+  expect("a [MASK]\tx\nb [MASK]\t\n", ":2", "expected PROMPT or PROMPT<tab>ANSWER");
+  expect("a [MASK]\tparis\nb [MASK]\n", ":2", "got a prompt without an answer");
+  expect("a [MASK]\tparis\nno mask\tparis\n", ":2", "[MASK]");
+  expect("caf\xe9 [MASK]\tparis\n", ":1", "UTF-8");
+  expect_error(run_engram({"attribute", tiny_model(), "--prompts", folder.file("none")}), 4,
+               {"none"});
+}
+
 TEST(BadPlace, AReaderThatLeavesEndsTheProgramSilently) {
   RunSetup leaving;
   leaving.reader_leaves = true;
   for (const Arguments& arguments :
-       {Arguments{"help"}, Arguments{"--help"}, Arguments{}, Arguments{"predict", tiny_model(), kPrompt},
+       {Arguments{"help"}, Arguments{"--help"}, Arguments{},
+        Arguments{"predict", tiny_model(), kPrompt},
         Arguments{"attribute", tiny_model(), "--prompt", kPrompt, "--predicted", "--top", "all"}}) {
     const Outcome outcome = run_engram(arguments, leaving);
     EXPECT_EQ(outcome.code, 141) << outcome.err;

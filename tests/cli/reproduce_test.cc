@@ -96,15 +96,32 @@ TEST_F(Reproduce, ContentDependsNeitherOnThreadsNorOnMemory) {
   const std::string two = folder_.file("two.db");
   const Outcome first = run_engram(reproduce(facts, one, {"--threads", "1"}));
   ASSERT_EQ(first.code, 0) << first.err;
-  const Outcome second =
-      run_engram(reproduce(facts, two, {"--threads", "3", "--memory", "64M", "--quiet"}));
+  const Outcome second = run_engram(reproduce(facts, two, {"--threads", "3", "--memory", "64M"}));
   ASSERT_EQ(second.code, 0) << second.err;
+  EXPECT_NE(second.err.find("--memory has room for 1 of 3 workers"), std::string::npos)
+      << second.err;
   EXPECT_EQ(difference(one, two), "");
   // The same command again has nothing to do, and says so.
   const Outcome again = run_engram(reproduce(facts, one, {"--json"}));
   ASSERT_EQ(again.code, 0) << again.err;
   EXPECT_EQ(Json::parse(again.out).at("units_done"), 0);
   EXPECT_GT(Json::parse(again.out).at("units_done_before"), 4);
+}
+
+TEST_F(Reproduce, EveryCommandWithARunHeedsItsMemory) {
+  const std::string facts = tiny_facts(folder_, 1, 2);
+  const std::vector<std::string> shared{"--threads", "3", "--memory", "600M"};
+  const std::string said = "--memory has room for 2 of 3 workers";
+  const std::string run = folder_.file("run.db");
+  const Outcome located =
+      run_engram(with({"locate", tiny_model(), "--facts", facts, "--run", run}, shared));
+  ASSERT_EQ(located.code, 0) << located.err;
+  EXPECT_NE(located.err.find(said), std::string::npos) << located.err;
+  const Outcome intervened = run_engram(with(
+      {"intervene", tiny_model(), "--facts", facts, "--run", run, "--do", "zero", "--draws", "1"},
+      shared));
+  ASSERT_EQ(intervened.code, 0) << intervened.err;
+  EXPECT_NE(intervened.err.find(said), std::string::npos) << intervened.err;
 }
 
 TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {

@@ -1,9 +1,15 @@
 // What the commands compute and print on tiny checkpoints.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <set>
 
 #include "cli/program.h"
@@ -269,6 +275,223 @@ TEST(Attribute, TextForPeople) {
       run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris", "--quiet"});
   EXPECT_EQ(quiet.err, "");
   EXPECT_EQ(quiet.out, outcome.out);
+}
+
+/// The objects of --json, one a line.
+std::vector<json> attribute_lines(Arguments arguments) {
+  arguments.insert(arguments.end(), {"--json", "--top", "all"});
+  const Outcome outcome = run_engram(arguments);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  std::vector<json> objects;
+  for (const std::string& line : lines_of(outcome.out)) objects.push_back(json::parse(line));
+  return objects;
+}
+
+const std::string kOther = "[MASK] is the capital of Germany.";
+
+TEST(Attribute, SeveralPromptsAreAttributedAsEachAlone) {
+  const TemporaryFolder folder;
+  write_text(folder.file("p.jsonl"), json{{"prompt", kPrompt}, {"answer", "paris"}}.dump() +
+                                         "\n\n" +
+                                         json{{"prompt", kOther}, {"answer", "berlin"}}.dump());
+  write_text(folder.file("p.txt"), kPrompt + "\tparis\r\n" + kOther + "\n");
+  const std::vector<Arguments> ways{
+      {"--prompt", kPrompt, "--answer", "paris", "--prompt", kOther, "--answer", "berlin"},
+      {"--prompts", folder.file("p.jsonl")},
+      {"--prompts", folder.file("p.txt"), "--answer", "berlin"}};
+  const std::vector<json> alone{attribute({"--answer", "paris", "--top", "all"}),
+                                run_json({"attribute", tiny_model(), "--prompt", kOther, "--answer",
+                                          "berlin", "--top", "all"})};
+  for (const Arguments& way : ways) {
+    Arguments arguments{"attribute", tiny_model()};
+    arguments.insert(arguments.end(), way.begin(), way.end());
+    const std::vector<json> both = attribute_lines(arguments);
+    ASSERT_EQ(both.size(), 2U);
+    for (size_t i = 0; i < 2; ++i) {
+      for (const char* key : {"prompt", "answer", "answer_ids", "rank", "tokens"}) {
+        EXPECT_EQ(both[i].at(key), alone[i].at(key)) << key;
+      }
+      EXPECT_NEAR(both[i].at("totals").at("sum").get<double>(),
+                  alone[i].at("totals").at("sum").get<double>(), 1e-6);
+    }
+  }
+  // One prompt, several answers; the model's own for each line.
+  EXPECT_EQ(attribute_lines({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris",
+                             "--answer", "berlin"})
+                .size(),
+            2U);
+  const std::vector<json> own = attribute_lines(
+      {"attribute", tiny_model(), "--prompts", folder.file("p.txt"), "--predicted"});
+  ASSERT_EQ(own.size(), 2U);
+  EXPECT_EQ(own[0].at("rank"), 1);
+}
+
+TEST(Attribute, PromptsComeFromStandardInput) {
+  const TemporaryFolder folder;
+  write_text(folder.file("p.txt"), kPrompt + "\tparis\n");
+  const int before = ::dup(STDIN_FILENO);  // the program inherits the test's
+  const int file = ::open(folder.file("p.txt").c_str(), O_RDONLY);
+  ASSERT_GE(file, 0);
+  ::dup2(file, STDIN_FILENO);
+  const Outcome outcome = run_engram({"attribute", tiny_model(), "--prompts", "-", "--json"});
+  ::dup2(before, STDIN_FILENO);
+  ::close(before);
+  ::close(file);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(json::parse(outcome.out).at("answer"), "paris");
+}
+
+/// The header of a score file and the float32 values behind it.
+std::pair<std::string, std::vector<float>> score_file(const std::string& file) {
+  const std::string bytes = read_text(file);
+  size_t begin = 128;
+  std::string header = bytes.substr(0, begin);
+  if (file.ends_with(".safetensors")) {
+    uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    begin = 8 + length;
+    header = bytes.substr(8, length);
+  }
+  std::vector<float> values((bytes.size() - begin) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + begin, values.size() * sizeof(float));
+  return {header, values};
+}
+
+TEST(Attribute, WritesAllScoresForNumpyAndSafetensors) {
+  const TemporaryFolder folder;
+  const json one =
+      attribute({"--answer", "paris", "--top", "all", "--scores", folder.file("one.npy")});
+  run_json({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris", "--scores",
+            folder.file("one.safetensors")});
+  attribute_lines({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris", "--answer",
+                   "berlin", "--scores", folder.file("two.npy")});
+  const auto layers = one.at("layers").size();
+  const size_t d_ff = one.at("neurons").size() / layers;
+  const std::string shape = std::to_string(layers) + ", " + std::to_string(d_ff);
+  const auto [header, values] = score_file(folder.file("one.npy"));
+  EXPECT_NE(header.find("'<f4', 'fortran_order': False, 'shape': (" + shape + ")"), header.npos);
+  ASSERT_EQ(values.size(), layers * d_ff);
+  for (const json& neuron : one.at("neurons")) {
+    const size_t at = neuron.at("layer").get<size_t>() * d_ff + neuron.at("neuron").get<size_t>();
+    EXPECT_EQ(values[at], neuron.at("score").get<float>());
+  }
+  const auto [tensors, same] = score_file(folder.file("one.safetensors"));
+  const json described = json::parse(tensors).at("scores");
+  EXPECT_EQ(described.at("dtype"), "F32");
+  EXPECT_EQ(described.at("shape"), (json{layers, d_ff}));
+  EXPECT_EQ(described.at("data_offsets"), (json{0, 4 * layers * d_ff}));
+  EXPECT_EQ(same, values);
+  const auto [pair, both] = score_file(folder.file("two.npy"));
+  EXPECT_NE(pair.find("'shape': (2, " + shape + ")"), pair.npos) << pair;
+  EXPECT_EQ(both.size(), 2 * values.size());
+}
+
+TEST(Attribute, ByMagnitudeListsNegativeNeuronsToo) {
+  const json all = attribute({"--answer", "paris", "--top", "all"}).at("neurons");
+  const json by = attribute({"--answer", "paris", "--top", "all", "--by", "magnitude"});
+  EXPECT_EQ(by.at("by"), "magnitude");
+  ASSERT_EQ(by.at("neurons").size(), all.size());
+  double before = INFINITY;
+  for (const json& neuron : by.at("neurons")) {
+    const double size = std::fabs(neuron.at("score").get<double>());
+    EXPECT_LE(size, before);
+    before = size;
+  }
+  // By score the most negative one is the last of all, and named under the table.
+  const json& last = all.back();
+  ASSERT_LT(last.at("score").get<double>(), 0);
+  const Outcome text = run_engram(
+      {"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris", "--top", "3"});
+  EXPECT_NE(text.out.find("most negative: neuron " + std::to_string(last.at("layer").get<int>()) +
+                          ":" + std::to_string(last.at("neuron").get<int>()) + ","),
+            std::string::npos)
+      << text.out;
+}
+
+/// Left and right end of every number of a picture, by its height.
+std::map<std::string, std::vector<std::pair<double, double>>> label_spans(const std::string& svg) {
+  std::map<std::string, std::vector<std::pair<double, double>>> spans;
+  const std::regex label(
+      "<text x=\"([0-9.]+)\" y=\"([0-9.]+)\" class=\"label num\"[^>]*>([0-9]+)</text>");
+  for (std::sregex_iterator at(svg.begin(), svg.end(), label), end; at != end; ++at) {
+    const double x = std::stod((*at)[1]);
+    const double half = 2.8 * static_cast<double>((*at)[3].length());  // half a digit at 10 px
+    spans[(*at)[2]].emplace_back(x - half, x + half);
+  }
+  return spans;
+}
+
+TEST(Picture, NumbersDoNotOverlapAndLieOnTop) {
+  const TemporaryFolder folder;
+  const std::string file = folder.file("fact.svg");
+  ASSERT_EQ(run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris",
+                        "--picture", file})
+                .code,
+            0);
+  const std::string svg = read_text(file);
+  size_t labels = 0;
+  for (auto& [height, spans] : label_spans(svg)) {
+    std::ranges::sort(spans);
+    labels += spans.size();
+    for (size_t i = 1; i < spans.size(); ++i) EXPECT_LT(spans[i - 1].second, spans[i].first);
+  }
+  EXPECT_GT(labels, 3U);
+  const size_t first = svg.find("class=\"label num\"");
+  for (const char* mark : {"<circle", "<rect", "<line"}) EXPECT_LT(svg.rfind(mark), first) << mark;
+  // Every mark is explained.
+  for (const char* part :
+       {"largest |score|", "positive score", "negative score", "numbered", "not drawn",
+        "sum of the scores", "negative", "F(a) − F(0)</text>", "nodes: "}) {
+    EXPECT_NE(svg.find(part), std::string::npos) << part;
+  }
+}
+
+TEST(Picture, Themes) {
+  const TemporaryFolder folder;
+  const auto picture = [&](const std::string& name, const std::string& theme) {
+    const std::string file = folder.file(name);
+    const Outcome outcome = run_engram({"attribute", tiny_model(), "--prompt", kPrompt, "--answer",
+                                        "paris", "--picture", file, "--theme", theme});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return read_text(file);
+  };
+  for (const std::string name : {"a.svg", "a.html"}) {
+    const std::string media = "prefers-color-scheme";
+    const std::string dark = ".paper{fill:#12161c}";
+    EXPECT_NE(picture(name, "auto").find(media), std::string::npos);
+    EXPECT_EQ(picture(name, "light").find(media), std::string::npos);
+    EXPECT_EQ(picture(name, "light").find(dark), std::string::npos);
+    EXPECT_EQ(picture(name, "dark").find(media), std::string::npos);
+    EXPECT_NE(picture(name, "dark").find(dark), std::string::npos);
+  }
+}
+
+TEST(Picture, PngAndPdf) {
+  const TemporaryFolder folder;
+  const bool there = std::system("command -v rsvg-convert > /dev/null") == 0;
+  const std::vector<std::pair<std::string, std::string>> formats{{"fact.png", "\x89PNG\r\n"},
+                                                                 {"fact.pdf", "%PDF-"}};
+  for (const auto& [name, magic] : formats) {
+    const std::string file = folder.file(name);
+    const Outcome outcome = run_engram(
+        {"attribute", tiny_model(), "--prompt", kPrompt, "--answer", "paris", "--picture", file});
+    if (there) {
+      ASSERT_EQ(outcome.code, 0) << outcome.err;
+      EXPECT_EQ(read_text(file).rfind(magic, 0), 0U);
+      EXPECT_GT(read_text(file).size(), 5000U);
+    } else {
+      EXPECT_EQ(outcome.code, 4);
+      EXPECT_NE(outcome.err.find("librsvg2-bin"), std::string::npos) << outcome.err;
+    }
+  }
+  // Without the program the message names the package, before any work.
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", folder.path().c_str(), 1);
+  const Outcome outcome = run_engram({"attribute", "no-model", "--prompt", kPrompt, "--answer",
+                                      "paris", "--picture", folder.file("a.png")});
+  ::setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(outcome.code, 4);
+  EXPECT_NE(outcome.err.find("librsvg2-bin"), std::string::npos) << outcome.err;
 }
 
 TEST(Picture, IsSelfContainedAndEscaped) {

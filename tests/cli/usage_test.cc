@@ -47,16 +47,16 @@ TEST_P(CommandHelp, TeachesWithAnExampleAndAllSharedOptions) {
   EXPECT_EQ(flagged.code, 0);
   EXPECT_EQ(asked.out, flagged.out);
   for (const char* part : {"Usage: engram ", "Example", "MODEL", "--json", "--device", "--threads",
-                           "--memory", "--seed", "--quiet", "Default"}) {
+                           "--memory", "--seed", "--quiet", "efault"}) {  // Default:, (default)
     EXPECT_NE(asked.out.find(part), std::string::npos) << part;
   }
   for (const std::string& line : lines_of(asked.out)) EXPECT_LE(line.size(), 100U) << line;
 }
 
 const std::vector<Arguments> kCommands{
-    {"inspect"},        {"predict"},       {"attribute"},    {"locate"},       {"intervene"},
-    {"reproduce"},      {"texts"},         {"report"},       {"status"},       {"merge"},
-    {"export"},         {"help"},          {"edit", "list"}, {"edit", "undo"}, {"edit", "diff"},
+    {"inspect"},        {"predict"},       {"attribute"},     {"locate"},        {"intervene"},
+    {"reproduce"},      {"texts"},         {"report"},        {"status"},        {"merge"},
+    {"export"},         {"help"},          {"edit", "list"},  {"edit", "undo"},  {"edit", "diff"},
     {"edit", "update"}, {"edit", "erase"}, {"edit", "apply"}, {"edit", "export"}};
 
 TEST(Help, EveryCommandHasAnExampleAndTheSharedOptions) {
@@ -121,10 +121,10 @@ TEST(Usage, CommandsThatDoNotExist) {
 
 TEST(Usage, UnknownOptionsComeFirstInTheirOrder) {
   // --prompt and an answer are missing, too, and --steps is invalid.
-  expect_error(run_engram({"attribute", tiny_model(), "--steps", "0", "--promt", "x", "--anwser=y"}),
-               2,
-               "unknown options --promt (did you mean --prompt?), --anwser (did you mean "
-               "--answer?); see `engram help attribute`");
+  expect_error(
+      run_engram({"attribute", tiny_model(), "--steps", "0", "--promt", "x", "--anwser=y"}), 2,
+      "unknown options --promt (did you mean --prompt?), --anwser (did you mean "
+      "--answer?); see `engram help attribute`");
   expect_error(run_engram({"attribute", "--zzzzzz"}), 2, "unknown option --zzzzzz; see");
   expect_error(run_engram({"locate", "m", "--held-out", "0.3"}), 2, "mean --held-out-share?");
   expect_error(run_engram({"report", "run.db", "-x"}), 2, "unknown option -x");
@@ -160,7 +160,13 @@ TEST(Usage, InvalidOptions) {
       {{"--answer", "paris", "--target", "logit-diff:"}, "--target"},
       {{"--answer", "paris", "--top", "0"}, "--top"},
       {{"--answer", "paris", "--top", "some"}, "--top"},
-      {{"--answer", "paris", "--picture", "a.png"}, ".svg or .html"},
+      {{"--answer", "paris", "--picture", "a.gif"}, "ending in .svg"},
+      {{"--answer", "paris", "--scores", "a.csv"}, ".npy or .safetensors"},
+      {{"--answer", "paris", "--by", "size"}, "--by: got \"size\", expected score or magnitude"},
+      {{"--answer", "paris", "--theme", "blue"}, "expected auto, light or dark"},
+      {{"--answer", "a", "--answer", "b", "--prompt", "x", "--prompt", "y"}, "got 2 for 3 prompts"},
+      {{"--answer", "a", "--answer", "b", "--picture", "a.svg"}, "a picture shows one prompt"},
+      {{"--answer", "paris", "--prompts", "none.jsonl"}, "--prompt and --prompts"},
       {{"--answer", "paris", "--nonsense"}, "--nonsense"},
       {{"--answer", "paris", "--predicted"}, "--predicted"},
       {{}, "--answer"},

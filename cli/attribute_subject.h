@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/attribute.h"
+#include "cli/common.h"
+#include "engram/text/prompt.h"
+
+// What `engram attribute` is asked about: prompts with their answers, checked and tokenized.
+namespace engram::cli {
+
+/// A prompt as the user wrote it, and where, for messages ("--prompt", "FILE:3").
+struct AskedPrompt {
+  std::string prompt;
+  std::string answer;  ///< empty: the model's own
+  std::string prompt_origin;
+  std::string answer_origin;
+};
+
+/// The prompts of the command line or of --prompts, in their order. Throws UsageError (answers and
+/// prompts that do not fit each other), InputError, FileError.
+std::vector<AskedPrompt> asked_prompts(const AttributeOptions& options);
+
+/// Everything about a prompt that is attributed.
+struct Subject {
+  std::string text;  ///< of the prompt, as the user wrote it
+  TokenizedPrompt prompt;
+  std::string answer;
+  std::string mask;  ///< as it stands in the user's prompt
+  std::vector<int64_t> contrast;
+  int64_t rank = 0;  ///< of the answer among all tokens; 0 for several tokens
+};
+
+Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,
+                     const AskedPrompt& asked);
+
+}  // namespace engram::cli
