@@ -189,7 +189,7 @@ void add_attribute_command(CLI::App& app) {
   auto options = std::make_shared<AttributeOptions>();
   CLI::App* command =
       add_command(app, "attribute", "which neurons an answer comes from", kAttributeHelp);
-  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_model(*command, options->model, "Folder of the model.")->required();
   command
       ->add_option("--prompt", options->prompts,
                    "A sentence with one [MASK]; may be given several times.")

@@ -354,7 +354,7 @@ void run_inspect(const InspectOptions& options) {
 void add_inspect_command(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = add_command(app, "inspect", "what a model folder holds", kInspectHelp);
-  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_model(*command, options->model, "Folder of the model.")->required();
   add_common_options(*command, options->common,
                      {.device = true, .threads = false, .memory = false, .seed = false});
   command->callback([options] { run_inspect(*options); });

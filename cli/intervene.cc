@@ -355,7 +355,7 @@ void add_intervene_command(CLI::App& app) {
   auto options = std::make_shared<InterveneCommandOptions>();
   CLI::App* command = add_command(
       app, "intervene", "what changes when neurons are switched off or doubled", kInterveneHelp);
-  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_model(*command, options->model, "Folder of the model.")->required();
   add_facts_option(*command, options->facts);
   add_path(*command, "--neurons", options->neurons,
            "What `engram locate --out` wrote, or LAYER:NEURON,... for every fact. Required without "

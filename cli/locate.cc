@@ -434,7 +434,7 @@ void run_locate(const LocateCommandOptions& options) {
 void add_locate_command(CLI::App& app) {
   auto options = std::make_shared<LocateCommandOptions>();
   CLI::App* command = add_command(app, "locate", "facts in, knowledge neurons out", kLocateHelp);
-  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_model(*command, options->model, "Folder of the model.")->required();
   add_facts_option(*command, options->facts);
   command
       ->add_option("--preset", options->preset,

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "engram/model/hub.h"
+
 // The files that a command reads and writes, looked at before any work.
 namespace engram::cli {
 
@@ -21,6 +23,16 @@ template <typename T>  // std::string or std::filesystem::path
 CLI::Option* add_path(CLI::App& command, const std::string& name, T& value,
                       const std::string& description) {
   return add_path(command, name, [&value](const std::string& path) { value = path; }, description);
+}
+
+/// The argument MODEL: a folder, or a name on the Hugging Face hub (OWNER/NAME[@REVISION]) that is in
+/// the local cache; `value` becomes the folder.
+template <typename T>  // std::string or std::filesystem::path
+CLI::Option* add_model(CLI::App& command, T& value, const std::string& description) {
+  return add_path(
+      command, "MODEL",
+      [&value](const std::string& name) { value = find_checkpoint(name).string(); },
+      description + " Or a hub name in the local cache, as OWNER/NAME[@REVISION].");
 }
 
 /// What a fact set is read from: the file, or the files of a ParaRel folder.

@@ -98,7 +98,7 @@ std::vector<Prediction> top_predictions(const at::Tensor& probabilities, int64_t
 void add_predict_command(CLI::App& app) {
   auto options = std::make_shared<PredictOptions>();
   CLI::App* command = add_command(app, "predict", "the top answers at a mask", kPredictHelp);
-  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_model(*command, options->model, "Folder of the model.")->required();
   command->add_option("TEXT", options->text, "A sentence with one [MASK].")->required();
   add_integer(*command, "--top", options->top, 1, 1'000'000,
               "How many answers to show. Default: 10.");

@@ -213,7 +213,7 @@ void add_reproduce_command(CLI::App& app) {
   auto random_from = std::make_shared<std::string>("unlocated");
   CLI::App* command = add_command(
       app, "reproduce", "every experiment of the paper, in one resumable run", kReproduceHelp);
-  add_path(*command, "MODEL", options->model, "Hugging Face folder.")->required();
+  add_model(*command, options->model, "Hugging Face folder.")->required();
   add_facts_option(*command, options->facts);
   add_path(*command, "--run", options->run, "The run's file; made when it is not there. Required.")
       ->type_name("RUN.db")

@@ -216,7 +216,7 @@ void add_texts_command(CLI::App& app) {
   auto options = std::make_shared<TextsOptions>();
   CLI::App* command =
       add_command(app, "texts", "the texts on which neurons are most and least active", kTextsHelp);
-  add_path(*command, "MODEL", options->model, "Folder of the model.")->required();
+  add_model(*command, options->model, "Folder of the model.")->required();
   command->add_option("--neurons", options->neurons, "LAYER:NEURON,... (both from 0). Required.")
       ->type_name("LIST")
       ->required();

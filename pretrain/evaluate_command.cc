@@ -147,7 +147,7 @@ void add_evaluate(CLI::App& app) {
                          const char* help) {
     cli::add_integer(*command, name, value, low, high, help)->default_str(std::to_string(value));
   };
-  cli::add_path(*command, "MODEL", o->model, "Model folder")->required();
+  cli::add_model(*command, o->model, "Model folder")->required();
   cli::add_path(*command, "--facts", o->facts, "Facts (default: MODEL/facts.jsonl)");
   cli::add_path(*command, "--patterns", o->patterns, "ParaRel's folder patterns/");
   cli::add_path(*command, "--wikitext", o->wikitext,

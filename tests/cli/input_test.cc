@@ -399,5 +399,29 @@ TEST_F(Interrupting, ASecondSignalStopsAtOnce) {
   EXPECT_LT(outcome.seconds, 3.0 + 2.0);
 }
 
+// The cache's files are links into blobs/; what a command prints names the folder that was read.
+TEST(Input, AModelIsFoundByItsNameOnTheHub) {
+  const TemporaryFolder folder;
+  const fs::path repository = folder.path() / "models--someone--tiny";
+  fs::create_directories(repository / "refs");
+  fs::create_directories(repository / "snapshots" / "c0ffee");
+  write_text(repository / "refs" / "main", "c0ffee");
+  fs::copy(tiny_model(), repository / "blobs", fs::copy_options::recursive);
+  for (const auto& file : fs::directory_iterator(repository / "blobs")) {
+    const fs::path name = file.path().filename();
+    fs::create_symlink(fs::path("../../blobs") / name, repository / "snapshots" / "c0ffee" / name);
+  }
+  ::setenv("HF_HUB_CACHE", folder.path().c_str(), 1);
+  const Outcome found = run_engram({"inspect", "someone/tiny", "--json"});
+  const Outcome pinned = run_engram({"inspect", "someone/tiny@c0ffee", "--json"});
+  const Outcome missing = run_engram({"inspect", "someone/other"});
+  ::unsetenv("HF_HUB_CACHE");
+  EXPECT_EQ(found.code, 0) << found.err;
+  EXPECT_NE(found.out.find("snapshots/c0ffee"), std::string::npos);
+  EXPECT_EQ(found.out, pinned.out);
+  EXPECT_EQ(missing.code, run_engram({"inspect", "/no/such/folder"}).code);
+  EXPECT_NE(missing.err.find("hf download someone/other"), std::string::npos) << missing.err;
+}
+
 }  // namespace
 }  // namespace engram::testing

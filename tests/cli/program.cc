@@ -110,17 +110,6 @@ Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& se
   return outcome;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "engram-cli-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-  path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::string tiny_model(const std::string& name) {
   return ENGRAM_SOURCE_DIR "/tests/data/oracle/" + name;
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "support/temporary.h"
+
 namespace engram::testing {
 
 /// What a run of the program left.
@@ -28,20 +30,6 @@ struct RunSetup {
 /// Runs `engram` with these arguments. $ENGRAM_BINARY names another binary than the build's, beside
 /// which the other programs lie.
 Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& setup = {});
-
-/// A folder that goes with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// The folder of a stored tiny checkpoint ("bert-tiny").
 std::string tiny_model(const std::string& name = "bert-tiny");
