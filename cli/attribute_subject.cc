@@ -57,8 +57,7 @@ void check_contrast(const Tokenizer& tokenizer, const AttributeOptions& options,
     throw InputError(
         "--target logit-diff: \"" + word + "\" has " +
         std::to_string(one_answer ? subject.contrast.size() : subject.prompt.answer.size()) +
-        " tokens, expected answers of one token" +
-        (one.empty() ? "" : " such as \"" + one + "\""));
+        " tokens, expected answers of one token" + (one.empty() ? "" : " such as \"" + one + "\""));
   }
   if (subject.contrast == subject.prompt.answer) {
     throw InputError("--target logit-diff: \"" + options.contrast +

@@ -357,8 +357,7 @@ void run_diff(const DiffOptions& options) {
 void add_apply(CLI::App& edit) {
   auto options = std::make_shared<ApplyOptions>();
   CLI::App* command = add_command(edit, "apply", "a working copy with edits", kApplyHelp);
-  add_model(*command, options->model, "Folder of the model that the edits are for.")
-      ->required();
+  add_model(*command, options->model, "Folder of the model that the edits are for.")->required();
   command->add_option("DELTA", options->deltas, "Files that update or erase wrote.")
       ->required()
       ->expected(1, -1);

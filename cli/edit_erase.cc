@@ -108,8 +108,7 @@ void run_erase(const EraseOptions& options) {
 void add_edit_erase_command(CLI::App& edit) {
   auto options = std::make_shared<EraseOptions>();
   CLI::App* command = add_command(edit, "erase", "make a relation forgotten", kEraseHelp);
-  add_model(*command, options->model, "Folder of the model, or a working copy.")
-      ->required();
+  add_model(*command, options->model, "Folder of the model, or a working copy.")->required();
   command->add_option("--relation", options->relation, "To erase, like P36. Required.")
       ->type_name("R")
       ->required();

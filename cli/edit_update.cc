@@ -237,8 +237,7 @@ void run_update(const UpdateOptions& options) {
 void add_edit_update_command(CLI::App& edit) {
   auto options = std::make_shared<UpdateOptions>();
   CLI::App* command = add_command(edit, "update", "change one fact's answer", kUpdateHelp);
-  add_model(*command, options->model, "Folder of the model, or a working copy.")
-      ->required();
+  add_model(*command, options->model, "Folder of the model, or a working copy.")->required();
   command->add_option("--subject", options->subject, "Of the fact. Required.")
       ->type_name("S")
       ->required();

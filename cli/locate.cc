@@ -451,11 +451,9 @@ void add_locate_command(CLI::App& app) {
               "Facts with fewer prompts are not refined. Default: 3.");
   const auto choice = [&](const std::string& yes, const std::string& no, std::optional<bool>& value,
                           const std::string& text) {
-    CLI::Option* set = command->add_flag_function(
-        yes, [&value](int64_t) { value = true; }, text);
-    command
-        ->add_flag_function(
-            no, [&value](int64_t) { value = false; }, "The opposite.")
+    CLI::Option* set = command->add_flag_function(yes, [&value](int64_t) { value = true; }, text);
+    command->add_flag_function(
+               no, [&value](int64_t) { value = false; }, "The opposite.")
         ->excludes(set);
   };
   choice("--above-ratio", "--at-ratio", options->above_ratio,

@@ -45,8 +45,7 @@ void run_merge(const MergeOptions& options) {
     print_json(out);
     return;
   }
-  note(options.common, "wrote " + options.out + ": " + format_count(units) +
-                           " work units from " +
+  note(options.common, "wrote " + options.out + ": " + format_count(units) + " work units from " +
                            format_count(static_cast<int64_t>(options.in.size())) + " files");
 }
 

@@ -25,8 +25,8 @@ CLI::Option* add_path(CLI::App& command, const std::string& name, T& value,
   return add_path(command, name, [&value](const std::string& path) { value = path; }, description);
 }
 
-/// The argument MODEL: a folder, or a name on the Hugging Face hub (OWNER/NAME[@REVISION]) that is in
-/// the local cache; `value` becomes the folder.
+/// The argument MODEL: a folder, or a name on the Hugging Face hub (OWNER/NAME[@REVISION]) that is
+/// in the local cache; `value` becomes the folder.
 template <typename T>  // std::string or std::filesystem::path
 CLI::Option* add_model(CLI::App& command, T& value, const std::string& description) {
   return add_path(

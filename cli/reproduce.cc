@@ -61,8 +61,7 @@ std::string done_text(const RunCommandOptions& options, const RunFacts& facts,
                       const RunSummary& summary, double seconds) {
   std::string text = options.run + ": " + format_count(relation_facts(facts)) + " facts of " +
                      format_count(static_cast<int64_t>(facts.relations().size())) + " relations; " +
-                     format_count(summary.done) + " work units done in " +
-                     format_duration(seconds);
+                     format_count(summary.done) + " work units done in " + format_duration(seconds);
   if (summary.skipped > 0) text += ", " + format_count(summary.skipped) + " were done before";
   text += "\n";
   for (const auto& [experiment, reason] : summary.left_out) {

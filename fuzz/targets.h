@@ -281,8 +281,8 @@ inline void text(const uint8_t* data, size_t size) {
 /// A whole run of two facts, as bytes.
 inline const std::string& whole_run() {
   static const std::string bytes = [] {
-    const std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("engram-fuzz-whole-" + std::to_string(::getpid()));
+    const std::filesystem::path path = std::filesystem::temp_directory_path() /
+                                       ("engram-fuzz-whole-" + std::to_string(::getpid()));
     std::filesystem::remove(path);
     {
       RunStore run = RunStore::open(path, RunStore::Mode::kContinue, {{"model", "m"}});

@@ -75,8 +75,7 @@ std::vector<Interval> bootstrap(const ClusteredSums& data, size_t estimates,
   };
   std::vector<std::vector<double>> sums(relations.size());
   for (size_t r = 0; r < relations.size(); ++r) {
-    sum_of(
-        *relations[r], [](size_t) { return 1.0; }, sums[r]);
+    sum_of(*relations[r], [](size_t) { return 1.0; }, sums[r]);
   }
   std::vector<double> values(estimates, kNone);
   statistic(sums, values);
@@ -98,8 +97,7 @@ std::vector<Interval> bootstrap(const ClusteredSums& data, size_t estimates,
     for (size_t r = 0; r < relations.size(); ++r) {
       const auto copies = static_cast<size_t>(times[r]);
       if (copies == 0) continue;
-      sum_of(
-          *relations[r], [&](size_t object) { return objects[place.at(object)]; }, drawn[next]);
+      sum_of(*relations[r], [&](size_t object) { return objects[place.at(object)]; }, drawn[next]);
       for (size_t c = 1; c < copies; ++c) drawn[next + c] = drawn[next];
       next += copies;
     }

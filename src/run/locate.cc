@@ -68,9 +68,8 @@ class PromptRows {
   }
 
  private:
-  [[nodiscard]] Row attribution_row(const PromptOfFact& place,
-                                    const Attribution& attribution, float largest, int64_t rank,
-                                    bool integrated) const {
+  [[nodiscard]] Row attribution_row(const PromptOfFact& place, const Attribution& attribution,
+                                    float largest, int64_t rank, bool integrated) const {
     double gap = 0;
     double nodes = 0;
     bool converged = true;
@@ -344,8 +343,8 @@ class StabilityExperiment : public Experiment {
     if (stands.empty()) throw InternalError("stability before locate");
     selection.share = real_of(stands.front()[run_table("selection").column("share")]);
     selection.adapt = false;
-    return selection_rows(run, kOtherRule, relation, chosen,
-                          select_neurons(stored.bags, selection), stored.negative);
+    return selection_rows(run, kOtherRule, relation, chosen, select_neurons(stored.bags, selection),
+                          stored.negative);
   }
 };
 

@@ -6,13 +6,11 @@
 
 namespace engram {
 
-std::vector<PartRange> cut_parts(std::span<const double> costs, size_t most,
-                                 double budget) {
+std::vector<PartRange> cut_parts(std::span<const double> costs, size_t most, double budget) {
   std::vector<PartRange> parts;
   double sum = 0;
   for (size_t i = 0; i < costs.size(); ++i) {
-    const bool fits = !parts.empty() && i - parts.back().begin < most &&
-                      sum + costs[i] <= budget;
+    const bool fits = !parts.empty() && i - parts.back().begin < most && sum + costs[i] <= budget;
     if (!fits) {
       parts.push_back({i, i});
       sum = 0;

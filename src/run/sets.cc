@@ -48,8 +48,7 @@ std::vector<FactNeurons> stored_relation(const RunContext& run, std::string_view
   return sets;
 }
 
-const std::unordered_set<NeuronId>& located_of_run(const RunContext& run,
-                                                   std::string_view source) {
+const std::unordered_set<NeuronId>& located_of_run(const RunContext& run, std::string_view source) {
   const auto [it, fresh] = run.sets->located.try_emplace(std::string(source));
   if (!fresh || run.options.random_from_all) return it->second;
   const Table& table = run_table("neuron");

@@ -61,7 +61,7 @@ std::vector<NeuronId> union_of_others(const RunContext& run, const RelationSets&
 struct UnionPiece {
   size_t relation = 0;  ///< at this place of all
   EraseScope scope = kEraseOwn;
-  size_t size = 0;               ///< place in kUnionSizes
+  size_t size = 0;             ///< place in kUnionSizes
   std::optional<size_t> draw;  ///< of the random sets; nothing: the others' neurons
 };
 
@@ -96,13 +96,12 @@ class UnionParts {
     text_ = cut_parts(positions, positions.size(), run.part_flops);
   }
 
-  [[nodiscard]] int64_t parts() const {
-    return static_cast<int64_t>(parts_.size() + text_.size());
-  }
+  [[nodiscard]] int64_t parts() const { return static_cast<int64_t>(parts_.size() + text_.size()); }
   /// Nothing for a part of the text.
   [[nodiscard]] std::span<const UnionPiece> pieces(int64_t part) const {
     const auto i = static_cast<size_t>(part);
-    return i < parts_.size() ? std::span<const UnionPiece>(parts_[i]) : std::span<const UnionPiece>();
+    return i < parts_.size() ? std::span<const UnionPiece>(parts_[i])
+                             : std::span<const UnionPiece>();
   }
   [[nodiscard]] PartRange text(int64_t part) const {
     return text_.at(static_cast<size_t>(part) - parts_.size());
@@ -111,8 +110,7 @@ class UnionParts {
   [[nodiscard]] bool last(int64_t part) const {
     const auto i = static_cast<size_t>(part);
     if (i >= parts_.size()) return false;
-    return i + 1 == parts_.size() ||
-           parts_[i + 1].front().relation != parts_[i].front().relation;
+    return i + 1 == parts_.size() || parts_[i + 1].front().relation != parts_[i].front().relation;
   }
 
  private:
@@ -158,8 +156,7 @@ class UnionsExperiment : public Experiment {
   }
 
  private:
-  static const std::string& relation_of(const RunContext& run,
-                                        std::span<const UnionPiece> pieces) {
+  static const std::string& relation_of(const RunContext& run, std::span<const UnionPiece> pieces) {
     return run.facts.relations().at(pieces.front().relation);
   }
 
@@ -170,17 +167,15 @@ class UnionsExperiment : public Experiment {
     if (piece.draw) {
       const uint64_t seed = choice_seed(
           run.options.seed, "unions random " + std::to_string(neurons.size()), relation);
-      MatchedSets random =
-          sampler.draw(neurons, MatchStrength::kLayer, {}, {}, kUnionDraws, seed);
+      MatchedSets random = sampler.draw(neurons, MatchStrength::kLayer, {}, {}, kUnionDraws, seed);
       set = std::move(random.draws.at(*piece.draw));
     }
     std::bitset<kEraseScopes> scopes;
     scopes.set(piece.scope);
-    measurement.add({piece.draw ? "random-others" : "others",
-                     static_cast<int64_t>(piece.draw.value_or(0)),
-                     erase_mode_name(EraseMode::kZero), static_cast<int64_t>(neurons.size()),
-                     output_edit(run.model, erase_values(run.model, set, EraseMode::kZero, {})),
-                     scopes});
+    measurement.add(
+        {piece.draw ? "random-others" : "others", static_cast<int64_t>(piece.draw.value_or(0)),
+         erase_mode_name(EraseMode::kZero), static_cast<int64_t>(neurons.size()),
+         output_edit(run.model, erase_values(run.model, set, EraseMode::kZero, {})), scopes});
   }
 
   /// Positions of the ordinary text without any edit; there may be fewer than were asked for.

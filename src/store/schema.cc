@@ -265,7 +265,8 @@ std::vector<Table> make_tables() {
       {{"relation", kText, "that the file is named by", "relation"},
        {"line", kInt, "of the file"},
        {"message", kText, "got and expected"}});
-  add("text_candidate", 5, "the same for every stretch of the corpus; text_example is chosen from it",
+  add("text_candidate", 5,
+      "the same for every stretch of the corpus; text_example is chosen from it",
       {{"part", kInt, "stretch of lines, from 0"},
        {"layer", kInt, ""},
        {"neuron", kInt, ""},

@@ -263,9 +263,8 @@ void RunWriter::progress(std::string_view stage, int64_t done, int64_t total) {
 }
 
 void RunWriter::end_session(bool interrupted) {
-  enqueue({[this, interrupted] {
-    write_session(interrupted ? State::kInterrupted : State::kEnded);
-  }});
+  enqueue(
+      {[this, interrupted] { write_session(interrupted ? State::kInterrupted : State::kEnded); }});
   flush();
 }
 

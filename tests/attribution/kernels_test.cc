@@ -73,9 +73,10 @@ TEST(Kernels, ActivationsOfTheExponentialAreRight) {
   };
   const auto cdf = [](double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; };
   gelu(u.data(), a.data(), d.data(), count);
-  EXPECT_LE(worst([&](double x) { return x * cdf(x); },
-                  [&](double x) { return cdf(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * M_PI); }),
-            4e-7);
+  EXPECT_LE(
+      worst([&](double x) { return x * cdf(x); },
+            [&](double x) { return cdf(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * M_PI); }),
+      4e-7);
   const auto logistic = [](double x) { return 1 / (1 + std::exp(-x)); };
   silu(u.data(), a.data(), d.data(), count);
   EXPECT_LE(worst([&](double x) { return x * logistic(x); },

@@ -193,8 +193,9 @@ TEST(Opening, DrawsOfARandomSetAreOneEditTheirMean) {
   edit(1, "random-equal-write/1", 2, 0);
   RunStore store = run.write();
   const RunReport report = make_report(store, few_draws());
-  const auto rate = find_cell(report, "update", {"random activated neurons, equal write", "held-out prompts"},
-                              "success rate");
+  const auto rate =
+      find_cell(report, "update", {"random activated neurons, equal write", "held-out prompts"},
+                "success rate");
   ASSERT_TRUE(rate.has_value());
   EXPECT_DOUBLE_EQ(rate->number.value, (2.0 + 0.0) / 8.0);
   const VerdictInput input = verdict_input(report);

@@ -70,8 +70,8 @@ void expect_same(const std::string& table, const std::vector<Row>& a, const std:
   for (size_t i = 0; i < a.size(); ++i) {
     ASSERT_EQ(key_of(run_table(table), a[i]), key_of(run_table(table), b[i])) << table;
     for (size_t c = 0; c < a[i].size(); ++c) {
-      const std::string where = table + " " + key_of(run_table(table), a[i]) + " " +
-                                run_table(table).columns[c].name;
+      const std::string where =
+          table + " " + key_of(run_table(table), a[i]) + " " + run_table(table).columns[c].name;
       if (std::holds_alternative<double>(a[i][c])) {
         const double value = std::get<double>(a[i][c]);
         EXPECT_NEAR(value, real_of(b[i][c]), 2e-4 * std::max(1.0, std::abs(value))) << where;
@@ -92,8 +92,9 @@ class CutRun {
     run_.options.update_facts = 4;
     run_.options.text_positions = 6;
     run_.options.locate.attribution.bitwise = true;
-    run_.write_corpus("The king was born in the town.\nIt lies on the river, they say.\n"
-                      "Music is an art.\nThe capital is old.\nHe was born in Rome.\n");
+    run_.write_corpus(
+        "The king was born in the town.\nIt lies on the river, they say.\n"
+        "Music is an art.\nThe capital is old.\nHe was born in Rome.\n");
     RunContext context = run_.context();
     context.part_flops = part_flops;
     summary_ = execute_run(context, {});

@@ -140,10 +140,9 @@ class PreparedRun {
     store->write({"locate", relation, 1}, {rows});
   }
 
-  [[nodiscard]] static std::vector<NeuronId> set_of(const std::string& relation, int64_t id,
-                                                    const std::string& source,
-                                                    const ModelConfig& config =
-                                                        shipped().model.config()) {
+  [[nodiscard]] static std::vector<NeuronId> set_of(
+      const std::string& relation, int64_t id, const std::string& source,
+      const ModelConfig& config = shipped().model.config()) {
     Random own(hash_text(source, static_cast<uint64_t>(id) + 1));
     const auto width = static_cast<uint64_t>(config.d_ff);
     const auto top = static_cast<int32_t>(config.layers) - 1;

@@ -26,7 +26,8 @@ std::filesystem::path hub_cache();
 /// The folder of the checkpoint that a user names: `name` itself where there is such a path, else
 /// the snapshot of that name in the cache. A path wins over a name. What is neither comes back as
 /// it is, for the reader of checkpoints to say so. Throws FileError for a name of the form
-/// owner/name that is not in the cache, or not in that revision; it names the line that downloads it.
+/// owner/name that is not in the cache, or not in that revision; it names the line that downloads
+/// it.
 std::filesystem::path find_checkpoint(const std::string& name);
 
 }  // namespace engram

@@ -85,7 +85,7 @@ struct ReportSection {
 
 struct ReportOptions {
   BootstrapOptions bootstrap;
-  uint64_t seed = 0;  ///< of the random sets in the statistics
+  uint64_t seed = 0;        ///< of the random sets in the statistics
   bool known_only = false;  ///< effects of facts that the model knows, alone
 };
 
@@ -106,7 +106,8 @@ struct RunReport {
 
 /// Computes everything from the rows of a run, which may be of any size: tables of facts are read
 /// into memory, scores are not looked at. A table whose input is missing is there as skipped, with
-/// the reason; the page and Markdown leave it out and list it at the end. Throws FileError, InputError, Interrupted.
+/// the reason; the page and Markdown leave it out and list it at the end. Throws FileError,
+/// InputError, Interrupted.
 RunReport make_report(RunStore& run, const ReportOptions& options = {});
 
 /// The first table of this id; throws InternalError when there is none.

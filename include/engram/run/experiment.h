@@ -70,9 +70,7 @@ class RunFacts {
   /// The subject holds the object: left out of all effects.
   [[nodiscard]] bool copies(int64_t id) const;
   /// Size of a usable fact's longest prompt.
-  [[nodiscard]] const PromptSize& size(int64_t id) const {
-    return sizes_[static_cast<size_t>(id)];
-  }
+  [[nodiscard]] const PromptSize& size(int64_t id) const { return sizes_[static_cast<size_t>(id)]; }
   /// The mean of it over all usable facts.
   [[nodiscard]] const PromptSize& mean_size() const { return mean_size_; }
   /// Facts that cannot be used, then lines that could not be read as facts.
@@ -114,7 +112,7 @@ struct RunContext {
   const RunFacts& facts;
   const RunOptions& options;
   RunStore& store;
-  MeasureOptions measure;  ///< threads and memory
+  MeasureOptions measure;          ///< threads and memory
   double part_flops = kPartFlops;  ///< parts are cut by it: the same throughout a run
   std::shared_ptr<RunSets> sets = std::make_shared<RunSets>();
 };

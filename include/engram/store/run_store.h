@@ -38,15 +38,15 @@ using Where = std::vector<std::pair<std::string_view, Value>>;
 /// What the ledger says of the sessions that worked on a run.
 struct RunSession {
   int64_t session = 0;
-  std::string command;  ///< as typed
-  std::string version;  ///< of the program
-  std::string host;     ///< and process id: "host:1234"
-  std::string started;  ///< UTC, "2026-01-31T12:00:00Z"
-  std::string last;     ///< last write
-  std::string ended;    ///< empty: still running, or killed
+  std::string command;       ///< as typed
+  std::string version;       ///< of the program
+  std::string host;          ///< and process id: "host:1234"
+  std::string started;       ///< UTC, "2026-01-31T12:00:00Z"
+  std::string last;          ///< last write
+  std::string ended;         ///< empty: still running, or killed
   bool interrupted = false;  ///< ended before all was done, by Ctrl-C or SIGTERM
-  std::string stage;    ///< what it is or was at, "locate"
-  int64_t done = 0;     ///< of the stage's `total`
+  std::string stage;         ///< what it is or was at, "locate"
+  int64_t done = 0;          ///< of the stage's `total`
   int64_t total = 0;
   int64_t stage_from = 0;    ///< `done` when the session came to the stage
   double stage_seconds = 0;  ///< since then
