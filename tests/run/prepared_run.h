@@ -178,6 +178,21 @@ class PreparedRun {
   std::filesystem::path path_, corpus_;
 };
 
+/// The rows of all parts of an experiment, one part after the other; with `keep` written to the
+/// run.
+inline std::vector<TableRows> run_all(const std::unique_ptr<Experiment>& experiment,
+                                      const RunContext& run, const std::string& relation,
+                                      bool keep = false) {
+  std::vector<TableRows> all;
+  const int64_t parts = experiment->parts(run, relation);
+  for (int64_t part = 0; part < parts; ++part) {
+    std::vector<TableRows> rows = experiment->run(run, relation, part);
+    all.insert(all.end(), rows.begin(), rows.end());
+    if (keep) run.store.write({std::string(experiment->name()), relation, part}, std::move(rows));
+  }
+  return all;
+}
+
 /// The rows of one table.
 inline std::vector<Row> rows_of(const std::vector<TableRows>& all, std::string_view table) {
   std::vector<Row> rows;

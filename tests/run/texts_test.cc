@@ -138,7 +138,8 @@ TEST_F(RunTexts, ExamplesAreTheExtremeTextsOfHubs) {
   run_.write_corpus("The capital is old.\nMusic is an art.\nHe was born in Rome.\nIt rains.\n");
   const auto experiment = make_examples_experiment();
   EXPECT_TRUE(experiment->across());
-  const std::vector<Row> rows = rows_of(experiment->run(run_.context(), "", 0), "text_example");
+  const std::vector<Row> rows =
+      rows_of(run_all(experiment, run_.context(), "", true), "text_example");
   EXPECT_EQ(rows.size(), 2U * 5 * 2 * 4);  // relations, neurons, ends, texts
   std::set<std::vector<Value>> keys;
   double last = 0;

@@ -89,7 +89,7 @@ TEST(Update, StoredSumsAreThoseOfTheEditedModel) {
   prepared.locate();
   prepared.options.update_facts = 1;
   const auto update = make_update_experiment();
-  const std::vector<TableRows> tables = update->run(prepared.context(), "P106", 0);
+  const std::vector<TableRows> tables = run_all(update, prepared.context(), "P106");
   std::map<std::pair<int64_t, std::string>, Model> edited;
   std::map<std::pair<int64_t, std::string>, std::string> targets, olds;
   for (const Row& row : rows_of(tables, "edit")) {
@@ -143,11 +143,11 @@ TEST(Update, RowsDoNotDependOnOrderOrThreads) {
   std::map<std::string, std::vector<TableRows>> first;
   const auto update = make_update_experiment();
   for (const std::string& relation : prepared.facts.relations()) {
-    first[relation] = update->run(prepared.context({1, 0}), relation, 0);
+    first[relation] = run_all(update, prepared.context({1, 0}), relation);
   }
   const auto again = make_update_experiment();
   for (const char* relation : {"P19", "P106"}) {
-    const std::vector<TableRows> rows = again->run(prepared.context({3, 1 << 20}), relation, 0);
+    const std::vector<TableRows> rows = run_all(again, prepared.context({3, 1 << 20}), relation);
     ASSERT_EQ(rows.size(), first[relation].size());
     for (size_t i = 0; i < rows.size(); ++i) {
       EXPECT_EQ(rows[i].table, first[relation][i].table);
@@ -170,7 +170,7 @@ TEST(Update, FactsAreSampledAndTargetsAreOtherObjects) {
   ASSERT_EQ(update->parts(prepared.context(), "P106"), 1);
   EXPECT_EQ(update->facts(prepared.context(), "P106", 0), 16);
   std::map<bool, std::set<int64_t>> seen;
-  for (const Row& row : rows_of(update->run(prepared.context(), "P106", 0), "edit")) {
+  for (const Row& row : rows_of(run_all(update, prepared.context(), "P106"), "edit")) {
     const NamedRow edit("edit", row);
     const Fact& fact = prepared.facts.fact(edit.integer("fact"));
     seen[edit.text("variant").starts_with("sweep")].insert(edit.integer("fact"));
@@ -194,7 +194,7 @@ TEST(Update, FactsWithoutNeuronsAreCountedNotEdited) {
   for (const int64_t id : prepared.facts.usable()) all.insert(id);
   prepared.locate(all);
   const auto update = make_update_experiment();
-  const std::vector<TableRows> rows = update->run(prepared.context(), "P106", 0);
+  const std::vector<TableRows> rows = run_all(update, prepared.context(), "P106");
   EXPECT_EQ(rows_of(rows, "edit_effect").size(), 0U);
   const std::vector<Row> edits = rows_of(rows, "edit");
   EXPECT_EQ(edits.size(), 3U * 15 + 2 * 10);
@@ -211,7 +211,7 @@ TEST(Update, TextIsMeasuredWhereThereIsACorpus) {
   const auto scopes = [&] {
     std::map<std::string, int64_t> prompts;
     const auto update = make_update_experiment();
-    for (const Row& row : rows_of(update->run(prepared.context(), "P106", 0), "edit_effect")) {
+    for (const Row& row : rows_of(run_all(update, prepared.context(), "P106"), "edit_effect")) {
       const NamedRow effect("edit_effect", row);
       if (effect.text("variant") == "knowledge") {
         prompts[effect.text("scope")] += effect.integer("prompts");
@@ -233,7 +233,7 @@ TEST(Update, AWrongAnswerIsReplacedByTheRightOne) {
   PreparedRun prepared(std::move(facts), "update_wrong");
   prepared.locate();
   const auto update = make_update_experiment();
-  const std::vector<TableRows> rows = update->run(prepared.context(), "P106", 0);
+  const std::vector<TableRows> rows = run_all(update, prepared.context(), "P106");
   std::set<std::pair<int64_t, std::string>> wrong;
   for (const Row& row : rows_of(rows, "edit")) {
     const NamedRow edit("edit", row);
@@ -287,7 +287,7 @@ TEST(Update, TargetsAreOneTokenInEveryPlaceOfAByteLevelVocabulary) {
   prepared.locate();
   prepared.options.update_facts = 100;
   const RunContext run = prepared.context();
-  const std::vector<TableRows> tables = make_update_experiment()->run(run, "R", 0);
+  const std::vector<TableRows> tables = run_all(make_update_experiment(), run, "R");
   std::map<int64_t, std::pair<std::string, std::string>> answers;
   for (const Row& row : rows_of(tables, "edit")) {
     const NamedRow edit("edit", row);
@@ -345,7 +345,7 @@ TEST(Update, TargetsAreOneTokenOnOtherFactsOfTheRelationToo) {
     first += prompt_text(run, side_prompt(run, id)).starts_with("[MASK]") ? 1 : 0;
   }
   ASSERT_GT(first, 0);
-  const auto tables = make_update_experiment()->run(run, "R", 0);
+  const auto tables = run_all(make_update_experiment(), run, "R");
   ASSERT_FALSE(rows_of(tables, "edit").empty());
   for (const Row& row : rows_of(tables, "edit")) {
     EXPECT_EQ(NamedRow("edit", row).text("target").size(), 2U);
@@ -363,7 +363,7 @@ struct WrittenBy {
 TEST(Update, ControlsOfEqualWriteWriteWhatTheNeuronsWrite) {
   PreparedRun prepared(first_facts({"P106"}, 24), "update_equal");
   prepared.locate();
-  const auto tables = make_update_experiment()->run(prepared.context(), "P106", 0);
+  const auto tables = run_all(make_update_experiment(), prepared.context(), "P106");
   std::map<int64_t, std::map<std::string, WrittenBy>> facts;
   for (const Row& row : rows_of(tables, "edit")) {
     const NamedRow edit("edit", row);
@@ -449,7 +449,7 @@ TEST(Update, RandomNeuronsWereLocatedForNoFactOfTheRun) {
   prepared.locate_all("P1303");
   int64_t seen = 0;
   for (const Row& row :
-       rows_of(make_update_experiment()->run(prepared.context(), "P106", 0), "edit")) {
+       rows_of(run_all(make_update_experiment(), prepared.context(), "P106"), "edit")) {
     const NamedRow edit("edit", row);
     if (!edit.text("variant").starts_with("random")) continue;
     EXPECT_EQ(edit.integer("neurons"), 0) << edit.text("variant");
