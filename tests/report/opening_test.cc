@@ -14,24 +14,24 @@ namespace {
 
 using testing::TestRun;
 
-ReportOptions few_draws() {
+ReportOptions opening_draws() {
   ReportOptions options;
   options.bootstrap.draws = 100;
   return options;
 }
 
-RunReport demo() {
+RunReport opening_demo() {
   TestRun run;
   testing::fill_demo(run);
   RunStore store = run.write();
-  return make_report(store, few_draws());
+  return make_report(store, opening_draws());
 }
 
 TEST(Report, NamesTheModelAndTheRelations) {
   TestRun run;
   testing::fill_demo(run);
   RunStore store = run.write();
-  const RunReport report = make_report(store, few_draws());
+  const RunReport report = make_report(store, opening_draws());
   EXPECT_EQ(report.title, "Knowledge neurons of engram-base");
   EXPECT_NE(report.subtitle.find("6 layers of 512 FFN neurons; 60 facts of 5 relations"),
             std::string::npos)
@@ -51,7 +51,7 @@ TEST(Report, SaysOneFactOfOneRelationAndWarns) {
   TestRun run;
   run.fact(0, "P178", "a", "x", 8, 0);
   RunStore store = run.write();
-  const RunReport report = make_report(store, few_draws());
+  const RunReport report = make_report(store, opening_draws());
   EXPECT_NE(report.subtitle.find("1 fact of 1 relation: P178 (developer)"), std::string::npos)
       << report.subtitle;
   ASSERT_EQ(report.warnings.size(), 1U);
@@ -64,7 +64,7 @@ TEST(Report, TakesTheModelsNameFromTheCommand) {
     TestRun run;
     run.fact(0, "P178", "a", "x", 8, 0).command(command);
     RunStore store = run.write();
-    return make_report(store, few_draws()).title;
+    return make_report(store, opening_draws()).title;
   };
   const std::string named = "Knowledge neurons of ";
   EXPECT_EQ(title("engram reproduce /models/bert-base-cased/ --facts x"),
@@ -86,7 +86,7 @@ TEST(Report, WarnsUnder50FactsOr5Relations) {
       run.fact(id, "R" + std::to_string(id % relations), "a", "x", 3, 0);
     }
     RunStore store = run.write();
-    return make_report(store, few_draws()).warnings.size();
+    return make_report(store, opening_draws()).warnings.size();
   };
   EXPECT_EQ(warnings(50, 5), 0U);
   EXPECT_EQ(warnings(49, 5), 1U);
@@ -108,7 +108,7 @@ TEST(Relations, HaveTheirLabels) {
 }
 
 TEST(Opening, TheVerdictsNumbersAreThoseOfTheTables) {
-  const RunReport report = demo();
+  const RunReport report = opening_demo();
   const VerdictInput input = verdict_input(report);
   const auto number = [&](const char* table, const std::vector<std::string>& labels,
                           const char* column) {
@@ -138,7 +138,7 @@ TEST(Opening, TheVerdictsNumbersAreThoseOfTheTables) {
 }
 
 TEST(Opening, OneForestPlotShowsEverySetOnBothKindsOfPrompts) {
-  const RunReport report = demo();
+  const RunReport report = opening_demo();
   const Chart chart = forest_chart(report);
   const std::vector<std::string> expected = {
       "knowledge neurons",  "random: same layer", "random: + activation, value",
@@ -156,7 +156,7 @@ TEST(Opening, WithoutEffectsThereIsNoForestPlotAndNothingIsClaimed) {
   TestRun run;
   run.fact(0, "P178", "a", "x", 8, 0);
   RunStore store = run.write();
-  const RunReport report = make_report(store, few_draws());
+  const RunReport report = make_report(store, opening_draws());
   EXPECT_TRUE(forest_chart(report).series.empty());
   for (size_t i = 0; i < 5; ++i) {
     EXPECT_EQ(report.verdict.at(i).answer.substr(0, 12), "Not measured");
@@ -192,7 +192,7 @@ TEST(Opening, DrawsOfARandomSetAreOneEditTheirMean) {
   edit(1, "random-equal-write/0", 0, 0);  // a draw without neurons is none
   edit(1, "random-equal-write/1", 2, 0);
   RunStore store = run.write();
-  const RunReport report = make_report(store, few_draws());
+  const RunReport report = make_report(store, opening_draws());
   const auto rate =
       find_cell(report, "update", {"random activated neurons, equal write", "held-out prompts"},
                 "success rate");
