@@ -43,8 +43,9 @@ TEST(Kernels, ExpOfSmallRowsAndOfWhatIsNoNumber) {
     for (int64_t i = 0; i < count; ++i) x.push_back(-0.37F * static_cast<float>(i * i));
     exp_row(x.data(), 1, x.data(), count);
     for (int64_t i = 0; i < count; ++i) {
-      const double expected = std::exp(-1.0 - 0.37 * static_cast<double>(i * i));
-      EXPECT_NEAR(x[static_cast<size_t>(i)], expected, 2e-6 * expected + 2e-38);
+      // Of the float that the function sees.
+      const double expected = std::exp(static_cast<double>(-0.37F * static_cast<float>(i * i) - 1));
+      EXPECT_NEAR(x[static_cast<size_t>(i)], expected, 2e-7 * expected + 2e-38);
     }
   }
   std::vector<float> odd = {std::numeric_limits<float>::quiet_NaN(),
@@ -81,7 +82,7 @@ TEST(Kernels, ActivationsOfTheExponentialAreRight) {
   silu(u.data(), a.data(), d.data(), count);
   EXPECT_LE(worst([&](double x) { return x * logistic(x); },
                   [&](double x) { return logistic(x) * (1 + x * (1 - logistic(x))); }),
-            4e-7);
+            1e-6);  // 1 - s is off by 6e-8, and is multiplied by x
   const double c = std::sqrt(2 / M_PI);
   const auto tanh_of = [&](double x) { return std::tanh(c * (x + 0.044715 * x * x * x)); };
   gelu_tanh(u.data(), a.data(), d.data(), count);

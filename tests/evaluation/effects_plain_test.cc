@@ -270,8 +270,9 @@ TEST_F(PlainSums, CountTheDrawsThatAreAsStrong) {
         PlainScope one = plain_[scope];  // as if the draw were the only one
         for (PlainFact& fact : one) {
           for (PlainPrompt& prompt : fact.prompts) {
-            const std::vector<Answered>& all = prompt.after[s];
-            prompt.after[s] = {all[d]};
+            const std::vector<Answered>& all = prompt.after[s];  // one where there is no neuron
+            const Answered drawn = all.at(all.size() == 1 ? 0 : d);
+            prompt.after[s] = {drawn};
           }
         }
         const double random = plain_metric(one, s, Metric::kLogOdds, options_);
