@@ -117,9 +117,8 @@ TEST_F(Reproduce, EveryCommandWithARunHeedsItsMemory) {
       run_engram(with({"locate", tiny_model(), "--facts", facts, "--run", run}, shared));
   ASSERT_EQ(located.code, 0) << located.err;
   EXPECT_NE(located.err.find(said), std::string::npos) << located.err;
-  const Outcome intervened = run_engram(with(
-      {"intervene", tiny_model(), "--facts", facts, "--run", run, "--do", "zero", "--draws", "1"},
-      shared));
+  const Outcome intervened = run_engram(
+      with({"intervene", tiny_model(), "--facts", facts, "--run", run, "--do", "zero"}, shared));
   ASSERT_EQ(intervened.code, 0) << intervened.err;
   EXPECT_NE(intervened.err.find(said), std::string::npos) << intervened.err;
 }
@@ -148,7 +147,7 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
   ASSERT_EQ(early.code, 0) << early.err;
   std::string reason;
   for (const Json& one : Json::parse(early.out).at("skipped")) {
-    if (one.at("experiment") == "effects") reason = one.at("reason");
+    if (one.at("experiment") == "effects") reason += one.at("reason").get<std::string>();
   }
   EXPECT_NE(reason.find("--only locate, merge"), std::string::npos) << early.out;
   const std::vector<std::string> merge = shards("merged", {});
@@ -325,14 +324,23 @@ TEST_F(Reproduce, APackedCorpusGivesTheSameContent) {
   const std::string text = read_text(kModel + "/corpus.txt");
   write_text(corpus, text);
   const std::vector<std::string> more = {"--only", "effects", "--corpus"};
-  ASSERT_EQ(run_engram(reproduce(facts, folder_.file("plain.db"), with(more, {corpus}))).code, 0);
+  // The files differ, and so do the runs' identities; what was measured does not.
+  const auto effects = [&](const std::string& run) {
+    const std::string tables = run + ".tables";
+    EXPECT_EQ(run_engram({"export", run, "--to", tables}).code, 0);
+    return read_text(tables + "/effect.csv");
+  };
+  const std::string plain = folder_.file("plain.db");
+  ASSERT_EQ(run_engram(reproduce(facts, plain, with(more, {corpus}))).code, 0);
+  const std::string expected = effects(plain);
+  ASSERT_NE(expected.find("text"), std::string::npos);
   for (const auto& [name, pack] : std::map<std::string, std::string (*)(const std::string&)>{
            {"a.xz", xz_packed}, {"a.gz", gz_packed}, {"a.zst", zst_packed}}) {
     write_text(folder_.file(name), pack(text));
     const std::string run = folder_.file(name + ".db");
     const Outcome outcome = run_engram(reproduce(facts, run, with(more, {folder_.file(name)})));
     ASSERT_EQ(outcome.code, 0) << outcome.err;
-    EXPECT_EQ(difference(folder_.file("plain.db"), run), "") << name;
+    EXPECT_EQ(effects(run), expected) << name;
   }
   write_text(folder_.file("cut.gz"), gz_packed(text).substr(0, 1000));
   const Outcome cut =
