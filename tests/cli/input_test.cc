@@ -387,7 +387,7 @@ TEST_F(Interrupting, AClosedTerminalMaySaySoTwice) {
   setup.signals = {SIGHUP, SIGHUP};
   const Outcome outcome = run(setup);
   EXPECT_EQ(outcome.code, 130) << outcome.err;
-  EXPECT_NE(outcome.err.find("nothing was written"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("no file was written"), std::string::npos) << outcome.err;
 }
 
 TEST_F(Interrupting, ASecondSignalStopsAtOnce) {

@@ -167,8 +167,9 @@ TEST(NeuronTables, RandomSetsNeedTheModelsSize) {
   const RunReport report = make_report(store, few_draws());
   const ReportTable& table = report_table(report, "neurons");
   EXPECT_THROW(row_of(table, {"neurons per fact", "random, equal size and layers"}), InternalError);
-  ASSERT_EQ(table.notes.size(), 1U);
-  EXPECT_NE(table.notes[0].find("Random sets are skipped"), std::string::npos);
+  EXPECT_TRUE(std::ranges::any_of(table.notes, [](const std::string& note) {
+    return note.find("Random sets are skipped") != std::string::npos;
+  }));
 }
 
 TEST(NeuronTables, StabilityIsTheMeanJaccardOfFactsWithEnoughPrompts) {
