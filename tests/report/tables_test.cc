@@ -2,6 +2,7 @@
 #include "engram/report/tables.h"
 
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cmath>
 
