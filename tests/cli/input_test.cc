@@ -122,7 +122,7 @@ std::vector<Damage> damages() {
       {"bad number", [](const auto& model) { change_config(model, "hidden_size", -1); },
        "hidden_size", false, true, true},
       {"no JSON", [](const auto& model) { write_text(model + "/config.json", "{"); }, "JSON", false,
-       true, true},
+       true, false},  // config.json may name the tokenizer's class
       {"tokenizer of nonsense",
        [](const auto& model) { write_text(model + "/tokenizer.json", "[]"); }, "tokenizer", true,
        true, false},
@@ -299,7 +299,7 @@ TEST(BadInput, FilesOfPrompts) {
   expect(good + "{\"answer\": \"x\"}", ":2", "got no \"prompt\"");
   expect(good + "{\"prompt\": \"a [MASK]\", \"anwser\": \"x\"}", ":2", "\"anwser\"");
   expect(good + "\n[MASK] is text", ":3", "not valid JSON");
-  expect(good + std::string(200'000, '['), ":2", "not valid JSON");
+  expect(good + std::string(200'000, '['), ":2", "nested more than 100 deep");
   expect("a [MASK]\tx\nb [MASK]\t\n", ":2", "expected PROMPT or PROMPT<tab>ANSWER");
   expect("a [MASK]\tparis\nb [MASK]\n", ":2", "got a prompt without an answer");
   expect("a [MASK]\tparis\nno mask\tparis\n", ":2", "[MASK]");
