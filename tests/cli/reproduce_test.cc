@@ -146,7 +146,8 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
   const Outcome early = run_engram(reproduce(facts, located[2], {"--shard", "1/2", "--json"}));
   ASSERT_EQ(early.code, 0) << early.err;
   std::string reason;
-  for (const Json& one : Json::parse(early.out).at("skipped")) {
+  const Json said = Json::parse(early.out);
+  for (const Json& one : said.at("skipped")) {
     if (one.at("experiment") == "effects") reason += one.at("reason").get<std::string>();
   }
   EXPECT_NE(reason.find("--only locate, merge"), std::string::npos) << early.out;
