@@ -1,5 +1,8 @@
 // Every experiment on an accelerator, against the same run on the CPU.
 #include "engram/run/run.h"
+
+#include <cstring>
+
 #include "run/prepared_run.h"
 #include "support/fake_device.h"
 
@@ -49,6 +52,26 @@ double allowance(const std::string& column, double number) {
   return 1e-4 * std::max(1.0, std::abs(number));
 }
 
+/// Column `pairs` (docs/formats.md): 12 bytes a prompt, int32 fact and two float32 changes.
+void expect_same_pairs(const std::vector<std::byte>& a, const std::vector<std::byte>& b,
+                       const std::string& where) {
+  constexpr size_t kPair = 12;
+  ASSERT_EQ(a.size(), b.size()) << where;
+  ASSERT_EQ(a.size() % kPair, 0U) << where;
+  for (size_t at = 0; at < a.size(); at += kPair) {
+    int32_t facts[2];
+    float changes[2][2];
+    std::memcpy(&facts[0], &a[at], 4);
+    std::memcpy(&facts[1], &b[at], 4);
+    std::memcpy(changes[0], &a[at + 4], 8);
+    std::memcpy(changes[1], &b[at + 4], 8);
+    EXPECT_EQ(facts[0], facts[1]) << where;
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_NEAR(changes[0][i], changes[1][i], allowance("change", changes[0][i])) << where;
+    }
+  }
+}
+
 TEST(RunOnADevice, ComesToTheResultsOfTheCpu) {
   const Model on_device = Model::load(shipped().folder, accelerator);
   const Content here = whole_run(shipped().model);
@@ -66,8 +89,7 @@ TEST(RunOnADevice, ComesToTheResultsOfTheCpu) {
         if (const auto* number = std::get_if<double>(&rows[i][at])) {
           EXPECT_NEAR(*number, real_of(others[i][at]), allowance(column, *number)) << where;
         } else if (const auto* blob = std::get_if<std::vector<std::byte>>(&rows[i][at])) {
-          // float32 values of pairs, whose sums are compared above: only their number here.
-          EXPECT_EQ(blob->size(), std::get<std::vector<std::byte>>(others[i][at]).size()) << where;
+          expect_same_pairs(*blob, std::get<std::vector<std::byte>>(others[i][at]), where);
         } else {
           EXPECT_EQ(rows[i][at], others[i][at]) << where;
         }
