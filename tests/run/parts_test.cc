@@ -114,14 +114,12 @@ class CutRun {
 };
 
 TEST(Parts, WhatComesOutDoesNotDependOnTheCut) {
-  CutRun whole("whole_parts", kPartFlops);
-  CutRun pieces("small_parts", 3e9);  // some prompts of the small model
+  CutRun whole("whole_parts", 1e6 * kPartFlops);  // as few parts as there can be
+  CutRun pieces("small_parts", 3e9);              // some prompts of the small model
   for (const auto& experiment : make_experiments()) {
-    EXPECT_GE(pieces.units(experiment->name()), whole.units(experiment->name()))
+    EXPECT_GT(pieces.units(experiment->name()), whole.units(experiment->name()))
         << experiment->name();
   }
-  EXPECT_GT(pieces.units("locate"), whole.units("locate"));
-  EXPECT_GT(pieces.units("erase"), whole.units("erase"));
   for (const char* table :
        {"relation", "fact", "prompt", "attribution", "score", "selection", "neuron",
         "relation_neuron", "edit", "edit_effect", "erase", "lens", "text_activation", "text_count",
