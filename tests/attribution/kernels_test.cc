@@ -59,7 +59,7 @@ TEST(Kernels, ExpOfSmallRowsAndOfWhatIsNoNumber) {
 
 TEST(Kernels, ActivationsOfTheExponentialAreRight) {
   std::vector<float> u;
-  for (float x = -12; x <= 12; x += 0.00137F) u.push_back(x);
+  for (int i = 0; i <= 17518; ++i) u.push_back(-12 + 0.00137F * static_cast<float>(i));
   std::vector<float> a(u.size());
   std::vector<float> d(u.size());
   const auto count = static_cast<int64_t>(u.size());

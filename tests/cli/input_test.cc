@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,8 @@
 
 namespace engram::testing {
 namespace {
+
+namespace fs = std::filesystem;
 
 using Arguments = std::vector<std::string>;
 using nlohmann::json;
