@@ -30,11 +30,17 @@ Stream scratch_file() {
   return file;
 }
 
+void to_start(std::FILE* file) {
+  if (std::fseek(file, 0, SEEK_SET) != 0) throw_file_error("temporary file", "cannot seek", errno);
+}
+
 std::string content_of(std::FILE* file) {
   std::string content;
-  std::rewind(file);
+  to_start(file);
   std::array<char, 65536> buffer{};
-  while (const size_t count = std::fread(buffer.data(), 1, buffer.size(), file)) {
+  while (std::feof(file) == 0) {
+    const size_t count = std::fread(buffer.data(), 1, buffer.size(), file);
+    if (std::ferror(file) != 0) throw_file_error("temporary file", "cannot be read", errno);
     content.append(buffer.data(), count);
   }
   return content;
@@ -96,7 +102,7 @@ std::string convert_svg(const std::string& svg, const std::string& format) {
       std::fflush(in.get()) != 0) {
     throw_file_error("temporary file", "cannot be written", errno);
   }
-  std::rewind(in.get());
+  to_start(in.get());
   const int status = run_converter(format, in.get(), out.get(), err.get());
   Interrupt::check();
   std::string picture = content_of(out.get());

@@ -484,7 +484,7 @@ std::string make_picture(const PictureInput& input, PictureFormat format) {
   PictureInput drawn = input;
   const bool converted = format != PictureFormat::kSvg;
   if (converted && drawn.theme == Theme::kAuto) drawn.theme = Theme::kLight;
-  const std::string text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + svg(drawn, true);
+  std::string text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + svg(drawn, true);
   if (!converted) return text;
   return convert_svg(text, format == PictureFormat::kPng ? "png" : "pdf");
 }

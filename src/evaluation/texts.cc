@@ -158,7 +158,8 @@ std::optional<int64_t> object_token(const MaskedText& masked, const FactTexts& t
   try {
     const std::vector<int64_t> ids = answer_ids(tokenizer, masked.text, texts.object, "text");
     if (ids.size() == 1) return ids.front();
-  } catch (const InputError&) {  // the vocabulary cannot write it
+  } catch (const InputError&) {
+    return std::nullopt;  // the vocabulary cannot write it
   }
   return std::nullopt;
 }

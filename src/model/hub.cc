@@ -86,7 +86,7 @@ std::optional<HubName> parse_hub_name(std::string_view text) {
 
 fs::path hub_cache() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
-    if (const std::string value = variable(name); !value.empty()) return value;
+    if (std::string value = variable(name); !value.empty()) return value;
   }
   if (const std::string home = variable("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
   const fs::path below = fs::path("huggingface") / "hub";

@@ -12,7 +12,9 @@
 #include <regex>
 #include <set>
 
+#include "cli/convert.h"
 #include "cli/program.h"
+#include "engram/error.h"
 
 namespace engram::testing {
 namespace {
@@ -468,7 +470,12 @@ TEST(Picture, Themes) {
 
 TEST(Picture, PngAndPdf) {
   const TemporaryFolder folder;
-  const bool there = std::system("command -v rsvg-convert > /dev/null") == 0;
+  bool there = true;
+  try {
+    cli::check_converter();
+  } catch (const FileError&) {
+    there = false;
+  }
   const std::vector<std::pair<std::string, std::string>> formats{{"fact.png", "\x89PNG\r\n"},
                                                                  {"fact.pdf", "%PDF-"}};
   for (const auto& [name, magic] : formats) {
@@ -485,7 +492,9 @@ TEST(Picture, PngAndPdf) {
     }
   }
   // Without the program the message names the package, before any work.
-  const std::string path = std::getenv("PATH");
+  const char* before = std::getenv("PATH");
+  ASSERT_NE(before, nullptr);
+  const std::string path = before;
   ::setenv("PATH", folder.path().c_str(), 1);
   const Outcome outcome = run_engram({"attribute", "no-model", "--prompt", kPrompt, "--answer",
                                       "paris", "--picture", folder.file("a.png")});

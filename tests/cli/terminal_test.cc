@@ -103,6 +103,7 @@ std::string progress_text(bool quiet, bool terminal,
                           const std::vector<std::pair<int, int64_t>>& steps) {
   std::chrono::steady_clock::time_point clock;
   std::FILE* file = std::tmpfile();
+  if (file == nullptr) throw std::runtime_error("no temporary file");
   {
     Progress progress(quiet, "locate", 400, "facts", {file, terminal, [&] { return clock; }});
     for (const auto& [seconds, by] : steps) {
@@ -111,7 +112,7 @@ std::string progress_text(bool quiet, bool terminal,
     }
   }
   std::string text(static_cast<size_t>(std::ftell(file)), '\0');
-  std::rewind(file);
+  EXPECT_EQ(std::fseek(file, 0, SEEK_SET), 0);
   EXPECT_EQ(std::fread(text.data(), 1, text.size(), file), text.size());
   std::fclose(file);
   return text;
