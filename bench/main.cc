@@ -24,6 +24,7 @@
 #include "engram/attribution/attribution.h"
 #include "engram/attribution/cost.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/machine.h"
 #include "engram/error.h"
 #include "engram/model/device.h"
 #include "engram/model/model.h"
@@ -142,7 +143,7 @@ void run_attribute(const Options& options) {
   out["prompts"] = queries.size();
   out["tokens"] = longest;
   out["threads"] =
-      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+      options.threads > 0 ? options.threads : usable_cores();
   out["device"] = device.str();
   out["rule"] = options.rule;
   out["load_seconds"] = load_seconds;
@@ -197,7 +198,7 @@ void run_sgemm(const Options& options) {
     return;
   }
   const int threads =
-      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+      options.threads > 0 ? options.threads : usable_cores();
   // The roof is that of the faster library: libtorch's, and the one that attribution takes.
   using Product = std::function<void(const at::Tensor&, const at::Tensor&, at::Tensor&)>;
   const std::array<std::pair<std::string, Product>, 2> libraries = {
@@ -215,7 +216,7 @@ void run_sgemm(const Options& options) {
       double rate = 0;
       for (int attempt = 0; attempt < 3; ++attempt) {
         std::vector<double> each(static_cast<size_t>(threads));
-        std::vector<std::thread> workers;
+        std::vector<std::jthread> workers;
         for (int worker = 0; worker < threads; ++worker) {
           workers.emplace_back([&, worker] {
             const at::NoGradGuard no_grad;
@@ -230,7 +231,7 @@ void run_sgemm(const Options& options) {
                 2.0 * static_cast<double>(n * n * n) * repeats / seconds_since(start) / 1e9;
           });
         }
-        for (std::thread& worker : workers) worker.join();
+        for (std::jthread& worker : workers) worker.join();
         double sum = 0;
         for (const double one : each) sum += one;
         rate = std::max(rate, sum);

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <thread>
 
+#include "engram/base/machine.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/edit/working_copy.h"
@@ -251,8 +251,9 @@ void add_common_options(CLI::App& command, CommonOptions& options, const Uses& u
 LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common) {
   WorkingCopy::check_whole(directory);
   const at::Device device = open_device(common.device);
-  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  at::set_num_threads(common.threads > 0 ? common.threads : static_cast<int>(cores));
+  // More than there are cores would only wait; OpenMP ends a program that it cannot have them in.
+  const int cores = usable_cores();
+  at::set_num_threads(common.threads > 0 ? std::min(common.threads, cores) : cores);
   LoadedModel loaded{Model::load(directory, device), Tokenizer::load(directory)};
   const int64_t rows = loaded.model.config().vocabulary;
   const int64_t tokens = loaded.tokenizer.vocabulary();

@@ -11,9 +11,11 @@
 #include <iostream>
 #include <new>
 #include <sstream>
+#include <system_error>
 
 #include "cli/common.h"
 #include "cli/usage.h"
+#include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 
 namespace engram::cli {
@@ -66,6 +68,11 @@ int fail_by_bug(const std::string& program, const std::string& what) {
   return fail(program, ExitCode::kInternal, "internal error",
               what + " (this is a bug in " + program +
                   " " ENGRAM_VERSION ": please report it with this line and the command)");
+}
+
+int out_of_memory(const std::string& program) {
+  return fail(program, ExitCode::kInternal, "error",
+              "out of memory: a smaller --memory or fewer --threads may help");
 }
 
 /// The command that `words` name, if it has commands of its own and is asked for nothing else.
@@ -139,6 +146,7 @@ int run_program(const std::string& name, const std::string& description,
                 const std::function<void(CLI::App&)>& set_up, int argc, char** argv) {
   set_up_streams();
   set_up_signals();
+  report_lost_maps(name.c_str());
   try {
     return run(name, description, set_up, {argv + std::min(argc, 1), argv + argc});
   } catch (const ReaderLeft& left) {
@@ -152,10 +160,18 @@ int run_program(const std::string& name, const std::string& description,
   } catch (const Error& error) {
     return fail(name, error.exit_code(), "error", error.what());
   } catch (const c10::Error& error) {
-    return fail_by_bug(name, error.what_without_backtrace());
+    // libtorch has no type of its own for this on the CPU.
+    const std::string what = error.what_without_backtrace();
+    if (what.find("can't allocate memory") != std::string::npos) return out_of_memory(name);
+    return fail_by_bug(name, what);
   } catch (const std::bad_alloc&) {
-    return fail(name, ExitCode::kInternal, "error",
-                "out of memory: a smaller --memory or fewer --threads may help");
+    return out_of_memory(name);
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) {
+      return fail_by_bug(name, error.what());
+    }
+    return fail(name, ExitCode::kFile, "error",
+                "the system refuses to start a thread (see `ulimit -u` and -v)");
   } catch (const std::exception& error) {
     return fail_by_bug(name, error.what());
   } catch (...) {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "engram/base/file.h"
+
 namespace engram::cli {
 
 /// All scores as one file, float32 [prompts, layers, d_ff], written row by row in any order and
@@ -15,9 +17,6 @@ class ScoreFile {
  public:
   /// Throws FileError (no regular file, folder that cannot be written).
   ScoreFile(std::filesystem::path path, int64_t layers, int64_t d_ff);
-  ~ScoreFile();
-  ScoreFile(const ScoreFile&) = delete;
-  ScoreFile& operator=(const ScoreFile&) = delete;
 
   /// `scores` [layers, d_ff] float32. Throws FileError (disk full).
   void write_row(int64_t row, const at::Tensor& scores);
@@ -26,13 +25,10 @@ class ScoreFile {
   void commit(int64_t rows, bool single = false);
 
  private:
-  void write_at(const void* bytes, size_t size, int64_t offset) const;
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;
+  FileInMaking file_;
   bool safetensors_ = false;
   int64_t layers_ = 0;
   int64_t d_ff_ = 0;
-  int descriptor_ = -1;
 };
 
 }  // namespace engram::cli

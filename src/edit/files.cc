@@ -27,10 +27,6 @@ Handle open_file(const fs::path& path, int flags, const std::string& what) {
   return Handle(number);
 }
 
-void flush(const Handle& file, const fs::path& path) {
-  if (::fsync(file.number()) != 0) throw_file_error(path, "cannot write", errno);
-}
-
 void read_at(const Handle& file, const fs::path& path, std::span<std::byte> bytes, off_t offset) {
   while (!bytes.empty()) {
     const ssize_t count = ::pread(file.number(), bytes.data(), bytes.size(), offset);
@@ -76,7 +72,7 @@ void copy_one(const fs::path& source, const fs::path& target) {
   if (::fstat(from.number(), &status) != 0)
     throw_file_error(source, "cannot read its state", errno);
   if (!S_ISREG(status.st_mode)) {
-    throw FileError(source.string() + ": is no regular file");
+    throw FileError(source.string() + ": is not a regular file");
   }
   // In the kernel, and on some file systems without copying until one of the two is written to.
   off_t done = 0;
@@ -90,7 +86,7 @@ void copy_one(const fs::path& source, const fs::path& target) {
     done += count;
   }
   if (done < status.st_size) copy_by_buffer(from, to, source, target);
-  flush(to, target);
+  flush_to_disk(to, target);
 }
 
 /// Writes rows of one matrix: of each row the span from the first to the last neuron is read,
@@ -126,24 +122,11 @@ void check_only_name(const Handle& file, const fs::path& path) {
 
 }  // namespace
 
-Handle::~Handle() {
-  if (number_ >= 0) ::close(number_);
-}
-Handle::Handle(Handle&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-Handle& Handle::operator=(Handle&& other) noexcept {
-  std::swap(number_, other.number_);
-  return *this;
-}
-
 Handle lock_path(const fs::path& path, const std::string& what) {
   Handle handle = open_file(path, O_RDONLY | O_NONBLOCK, "cannot open");
   if (::flock(handle.number(), LOCK_EX | LOCK_NB) == 0) return handle;
   if (errno != EWOULDBLOCK) throw_file_error(path, "cannot lock", errno);
   throw FileError(what + ": another process is working on it");
-}
-
-void sync_folder(const fs::path& folder) {
-  flush(open_file(folder, O_RDONLY | O_DIRECTORY, "cannot open"), folder);
 }
 
 void rename_file(const fs::path& from, const fs::path& to) {
@@ -209,7 +192,7 @@ void write_columns(const std::vector<StoredTensor>& matrices, const Delta& delta
     }
     write_layer(file->second, matrix, layer, side == Side::kAfter ? layer.after : layer.before);
   }
-  for (const auto& [path, file] : files) flush(file, path);
+  for (const auto& [path, file] : files) flush_to_disk(file, path);
 }
 
 }  // namespace engram

@@ -4,33 +4,18 @@
 #include <string>
 #include <vector>
 
+#include "base/handle.h"
 #include "edit/value_tensors.h"
 #include "engram/edit/delta.h"
 
 // What an edit does to files, each step flushed to the disk.
 namespace engram {
 
-/// An open file or folder that is closed on every way out.
-class Handle {
- public:
-  explicit Handle(int number = -1) : number_(number) {}
-  ~Handle();
-  Handle(Handle&& other) noexcept;
-  Handle& operator=(Handle&& other) noexcept;
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  [[nodiscard]] int number() const { return number_; }
-
- private:
-  int number_;
-};
-
 /// Locks `path` (a file or folder) for this process until the handle goes. Throws FileError where
 /// another process has it, naming `what` it holds.
 Handle lock_path(const std::filesystem::path& path, const std::string& what);
 
-/// Flushes a folder's entries to the disk. Throws FileError.
-void sync_folder(const std::filesystem::path& folder);
+/// Renames, and flushes the folder of `to`. Throws FileError.
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 /// A file that is not there is no error.
 void remove_file(const std::filesystem::path& path);

@@ -100,7 +100,7 @@ LocatedSet parse_fact(const Json& line, const std::string& where) {
   }
   std::ranges::sort(fact.neurons);
   if (std::ranges::adjacent_find(fact.neurons) != fact.neurons.end()) {
-    malformed(where, "a neuron is there twice");
+    malformed(where, "a neuron appears twice");
   }
   return fact;
 }

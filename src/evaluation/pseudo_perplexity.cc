@@ -74,7 +74,7 @@ class LineSample {
 std::vector<DrawnLine> draw_lines(const std::filesystem::path& path, uint64_t count,
                                   Random& random) {
   if (!std::filesystem::is_regular_file(path)) {
-    throw FileError(path.string() + ": is no regular file, expected lines of plain text");
+    throw FileError(path.string() + ": is not a regular file, expected lines of plain text");
   }
   LineReader reader(path, kLongest);
   LineSample sample(count, random);

@@ -103,8 +103,10 @@ class TextReader {
       seen.cut += counts[i].cut;
       for (Text& text : made[i]) {
         seen.words += count_words(text.text);
+        // A tokenizer without special tokens can leave nothing of a text: it has no activation.
         seen.tokens += static_cast<int64_t>(text.ids.size());
         ++seen.texts;
+        if (text.ids.empty()) continue;
         if (known.insert(text.text).second) texts.push_back(text);
       }
     }
@@ -356,7 +358,7 @@ void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons)
                        std::to_string(config.layers - 1) + " of neurons 0.." +
                        std::to_string(config.d_ff - 1));
     }
-    if (!seen.insert(id).second) throw InputError(name + " is there twice");
+    if (!seen.insert(id).second) throw InputError(name + " appears twice");
   }
   if (neurons.empty()) throw InputError("got no neuron, expected at least one");
 }

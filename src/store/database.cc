@@ -36,7 +36,7 @@ void check_path(const std::filesystem::path& path, Database::Access access) {
                       system_message(errno));
     }
     throw FileError(path.string() + ": got " +
-                    (S_ISDIR(status.st_mode) ? "a folder" : "no regular file") +
+                    (S_ISDIR(status.st_mode) ? "a folder" : "a device, pipe or socket") +
                     ", expected a run in one SQLite file");
   }
   if (errno != ENOENT || access != Database::Access::kCreate) {

@@ -1,6 +1,4 @@
 // Joining runs, and what is different between two.
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,56 +28,23 @@ bool is_result(const Table& table) {
 /// A database file that becomes `path` when it is whole, else goes.
 class NewDatabase {
  public:
-  explicit NewDatabase(std::filesystem::path path) : path_(std::move(path)) {
-    refuse_existing();
-    AtomicFile::check_writable(path_);
-    std::filesystem::path folder = path_.parent_path();
-    if (folder.empty()) folder = ".";
-    std::string pattern = (folder / ("." + path_.filename().string() + ".XXXXXX")).string();
-    const int descriptor = ::mkostemp(pattern.data(), O_CLOEXEC);
-    if (descriptor < 0)
-      throw FileError(path_.string() + ": cannot write: " + system_message(errno));
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    ::fchmod(descriptor, 0666 & ~mask);
-    ::close(descriptor);
-    temporary_ = pattern;
-  }
+  explicit NewDatabase(const std::filesystem::path& path)
+      : file_(path, FileInMaking::Existing::kRefuse) {}
   ~NewDatabase() {
-    if (done_) return;
-    for (const char* tail : {"", "-wal", "-shm", "-journal"}) {
-      ::unlink((temporary_.string() + tail).c_str());
+    for (const char* tail : {"-wal", "-shm", "-journal"}) {
+      ::unlink((file_.temporary().string() + tail).c_str());
     }
   }
   NewDatabase(const NewDatabase&) = delete;
   NewDatabase& operator=(const NewDatabase&) = delete;
 
-  [[nodiscard]] const std::filesystem::path& temporary() const { return temporary_; }
+  [[nodiscard]] const std::filesystem::path& temporary() const { return file_.temporary(); }
 
   /// REQUIRES: no connection to it is open.
-  void commit() {
-    const int descriptor = ::open(temporary_.c_str(), O_RDONLY | O_CLOEXEC);
-    const bool kept = descriptor >= 0 && ::fsync(descriptor) == 0;
-    const int error = errno;
-    if (descriptor >= 0) ::close(descriptor);
-    if (!kept) throw FileError(path_.string() + ": cannot write: " + system_message(error));
-    refuse_existing();
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
-      throw FileError(path_.string() + ": cannot rename into place: " + system_message(errno));
-    }
-    done_ = true;
-  }
+  void commit() { file_.commit(); }
 
  private:
-  void refuse_existing() const {
-    struct stat status {};
-    if (::lstat(path_.c_str(), &status) == 0) {
-      throw FileError(path_.string() + ": exists, expected a new file");
-    }
-  }
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;
-  bool done_ = false;
+  FileInMaking file_;
 };
 
 /// "column p: 0.1 against 0.2" of the first column that differs.

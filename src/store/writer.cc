@@ -102,7 +102,7 @@ RunWriter::RunWriter(const std::filesystem::path& path)
   // A commit is on the disk when it returns: it outlives kill -9 and loss of power. That costs one
   // fsync a unit, in this thread, for work of seconds.
   database_.execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
-  thread_ = std::thread([this] { loop(); });
+  thread_ = std::jthread([this] { loop(); });
 }
 
 RunWriter::~RunWriter() {

@@ -79,7 +79,7 @@ class RunWriter {
   bool stage_changed_ = false;
   Clock::time_point next_progress_;
 
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 }  // namespace engram

@@ -180,7 +180,7 @@ TEST_F(Files, MissingFilesAndFoldersAreNamed) {
 
 TEST_F(Files, APipeIsRefusedAtOnce) {
   ASSERT_EQ(::mkfifo((folder_ / "fifo").c_str(), 0600), 0);
-  EXPECT_TRUE(contains(file_error([&] { (void)read_file(folder_ / "fifo"); }), "no regular file"));
+  EXPECT_TRUE(contains(file_error([&] { (void)read_file(folder_ / "fifo"); }), "a device, pipe or socket"));
   file_error([&] { MappedFile map(folder_ / "fifo"); });
 }
 
@@ -244,6 +244,79 @@ TEST_F(Files, AFullDiskLeavesTheOldFile) {
             0);
   EXPECT_EQ(read_file(folder_ / "x"), "old");
   EXPECT_EQ(names(), std::vector<std::string>{"x"});
+}
+
+TEST_F(Files, ANewFileRefusesOneThatCameMeanwhile) {
+  const fs::path place = folder_ / "x";
+  FileInMaking file(place, FileInMaking::Existing::kRefuse);
+  file.write_at("new", 0);
+  put(place, "old");
+  EXPECT_TRUE(contains(file_error([&] { file.commit(); }), "exists, expected a new file"));
+  EXPECT_EQ(read_file(place), "old");
+  EXPECT_TRUE(contains(
+      file_error([&] { FileInMaking again(place, FileInMaking::Existing::kRefuse); }), "exists"));
+}
+
+TEST_F(Files, WrittenInAnyOrderWithThePermissionsOfTheMask) {
+  const mode_t before = ::umask(027);
+  {
+    FileInMaking file(folder_ / "x");
+    file.write_at("world", 6);
+    file.write_at("hello ", 0);
+    EXPECT_FALSE(fs::exists(folder_ / "x"));
+    file.commit();
+  }
+  ::umask(before);
+  EXPECT_EQ(read_file(folder_ / "x"), "hello world");
+  struct stat status {};
+  ASSERT_EQ(::stat((folder_ / "x").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0640U);
+  EXPECT_EQ(names(), std::vector<std::string>{"x"});
+  EXPECT_NO_THROW(sync_folder(folder_));
+  EXPECT_TRUE(contains(file_error([&] { sync_folder(folder_ / "none"); }), "none"));
+}
+
+/// How a child ends that does `work`, and what it wrote to stderr.
+std::pair<int, std::string> end_of_child(const fs::path& log, const std::function<void()>& work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::freopen(log.c_str(), "w", stderr) == nullptr) ::_exit(99);
+    work();
+    ::_exit(0);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return {status, read_file(log)};
+}
+
+TEST_F(Files, AMapWhoseFileIsCutShortEndsInOneMessage) {
+  const fs::path weights = folder_ / "weights";
+  put(weights, std::string(1 << 20, 'w'));
+  const auto [status, said] = end_of_child(folder_ / "log", [&] {
+    report_lost_maps("engram");
+    const MappedFile other(folder_ / "log");  // empty: no map at all
+    const MappedFile map(weights);
+    fs::resize_file(weights, 4096);
+    volatile const std::byte* at = map.data();
+    if (at[100] != std::byte{'w'}) ::_exit(98);
+    if (at[1 << 19] != std::byte{'w'}) ::_exit(97);
+  });
+  ASSERT_TRUE(WIFEXITED(status)) << status;
+  EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(ExitCode::kFile));
+  EXPECT_TRUE(said.starts_with("engram: error: " + weights.string() + ": its bytes are gone"))
+      << said;
+  EXPECT_EQ(std::ranges::count(said, '\n'), 1) << said;
+}
+
+TEST_F(Files, AnotherBusErrorEndsTheProcessAsBefore) {
+  const auto [status, said] = end_of_child(folder_ / "log", [&] {
+    ::signal(SIGBUS, SIG_DFL);
+    report_lost_maps("engram");
+    ::raise(SIGBUS);
+  });
+  ASSERT_TRUE(WIFSIGNALED(status)) << status;
+  EXPECT_EQ(WTERMSIG(status), SIGBUS);
+  EXPECT_EQ(said, "");
 }
 
 TEST(Interrupts, AreSeenUntilCleared) {

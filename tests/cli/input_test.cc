@@ -40,6 +40,30 @@ Outcome attribute(const std::string& prompt, const std::string& answer,
   return run_engram(all);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kAddressSanitizer = true;
+#else
+constexpr bool kAddressSanitizer = false;
+#endif
+
+TEST(ScarceMachine, MoreThreadsThanTheSystemGivesAreOneMessage) {
+  if (kAddressSanitizer) GTEST_SKIP() << "its shadow alone is larger than any limit on memory";
+  const TemporaryFolder folder;
+  std::string facts;
+  for (int i = 0; i < 400; ++i) {
+    facts += R"({"relation":"P36","subject":"s)" + std::to_string(i) +
+             R"(","object":"paris","prompts":["s)" + std::to_string(i) + R"( [MASK]."]})" + "\n";
+  }
+  write_text(folder.file("facts.jsonl"), facts);
+  RunSetup scarce;
+  scarce.address_space = size_t{3} << 30;
+  const Arguments arguments{"locate",    tiny_model(), "--facts",     folder.file("facts.jsonl"),
+                            "--threads", "400",        "--out",       folder.file("out.jsonl"),
+                            "--quiet",   "--memory",   "1000000000000"};
+  expect_error(run_engram(arguments, scarce), 2, {"cannot start", "threads", "--threads"});
+  EXPECT_FALSE(fs::exists(folder.file("out.jsonl")));
+}
+
 TEST(BadPrompt, MasksAndAnswers) {
   expect_error(attribute("The capital of France is Paris.", "paris"), 3, {"--prompt", "[MASK]"});
   expect_error(attribute("[MASK] is the capital of [MASK].", "paris"), 3, {"--prompt"});

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +83,10 @@ Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& se
       ::dup2(file, 1);
     } else {
       ::dup2(out.ends[1], 1);
+    }
+    if (setup.address_space > 0) {
+      const rlimit limit{setup.address_space, setup.address_space};
+      if (::setrlimit(RLIMIT_AS, &limit) != 0) ::_exit(97);
     }
     ::execv(program.c_str(), argv.data());
     ::_exit(98);

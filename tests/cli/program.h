@@ -24,6 +24,7 @@ struct RunSetup {
   std::string stdout_path;         ///< a file or device instead of a pipe; "-" closes stdout
   std::chrono::milliseconds signal_after{0};  ///< sends `signals` one after the other, from then on
   std::vector<int> signals;
+  size_t address_space = 0;    ///< bytes, as `ulimit -v` limits them; 0: no limit
   bool reader_leaves = false;  ///< stdout is a pipe that nobody reads
 };
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engram/error.h"
@@ -425,6 +426,24 @@ TEST_F(TopTextsOf, LongLinesAreCutBetweenSentencesAndLimitsKept) {
     }
     EXPECT_LE(tokenizer().encode(example.text).ids.size(), 40U);
   }
+}
+
+TEST_F(TopTextsOf, ATextOfNoTokensHasNoActivation) {
+  // A tokenizer that adds no special tokens leaves nothing of control characters.
+  using nlohmann::json;
+  json tokenizer_file = json::parse(std::ifstream(tiny() / "tokenizer.json"));
+  tokenizer_file["post_processor"] = nullptr;
+  write("tokenizer.json", tokenizer_file.dump());
+  write("tokenizer_config.json",
+        R"({"tokenizer_class":"PreTrainedTokenizerFast","mask_token":"[MASK]"})");
+  const Tokenizer bare = Tokenizer::load(folder_);
+  ASSERT_TRUE(bare.encode("\x01\x02").ids.empty());
+  const std::vector<NeuronId> neurons = {{0, 1}};
+  const TopTexts found = top_texts(
+      model(), bare, write("corpus.txt", "\x01\x02\nA sea.\n\x03\nThe king.\n"), neurons);
+  EXPECT_EQ(found.lines, 4);
+  ASSERT_EQ(found.neurons[0].highest.size(), 2U);
+  EXPECT_EQ(found.neurons[0].highest[0].line + found.neurons[0].highest[1].line, 2 + 4);
 }
 
 TEST_F(TopTextsOf, WhatCannotBeMeantIsRefused) {

@@ -88,7 +88,7 @@ TEST(Page, IsWellFormedAndItsLinksLead) {
   EXPECT_EQ(first_fault(html), "");
   std::set<std::string> ids;
   for (const std::string& id : attributes(html, "id")) {
-    EXPECT_TRUE(ids.insert(id).second) << id << " is there twice";
+    EXPECT_TRUE(ids.insert(id).second) << id << " appears twice";
   }
   for (const std::string& href : attributes(html, "href")) {
     if (href.starts_with("data:")) continue;
