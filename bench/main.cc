@@ -142,8 +142,7 @@ void run_attribute(const Options& options) {
   Json out;
   out["prompts"] = queries.size();
   out["tokens"] = longest;
-  out["threads"] =
-      options.threads > 0 ? options.threads : usable_cores();
+  out["threads"] = options.threads > 0 ? options.threads : usable_cores();
   out["device"] = device.str();
   out["rule"] = options.rule;
   out["load_seconds"] = load_seconds;
@@ -197,8 +196,7 @@ void run_sgemm(const Options& options) {
     run_gpu_sgemm(device);
     return;
   }
-  const int threads =
-      options.threads > 0 ? options.threads : usable_cores();
+  const int threads = options.threads > 0 ? options.threads : usable_cores();
   // The roof is that of the faster library: libtorch's, and the one that attribution takes.
   using Product = std::function<void(const at::Tensor&, const at::Tensor&, at::Tensor&)>;
   const std::array<std::pair<std::string, Product>, 2> libraries = {

@@ -8,9 +8,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "engram/base/machine.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/machine.h"
 #include "engram/edit/working_copy.h"
 #include "engram/model/device.h"
 

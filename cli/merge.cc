@@ -1,9 +1,13 @@
 #include "cli/merge.h"
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/common.h"
@@ -22,7 +26,8 @@ parts hold the same piece of work, they must agree to the last bit. What does no
 belong together is refused with the difference, and nothing is written.
 
 What needs all relations at once is made afterwards: the `reproduce` command without
---shard, on the joined file, does it and whatever else the parts left open.
+--shard, on the joined file, does it and whatever else the parts left open. What that
+is, and the command, is said when the parts are joined.
 
 Example:
   engram merge run.db part-1.db part-2.db part-3.db part-4.db
@@ -34,19 +39,62 @@ struct MergeOptions {
   std::vector<std::string> in;
 };
 
+/// Experiments that are not done for every relation, in the order of their names; the run's
+/// identity names all that there are.
+std::vector<std::string> open_experiments(RunStore& run) {
+  constexpr std::string_view kAlgorithm = "algorithm.";
+  const size_t relations = run.read("relation").size();
+  std::map<std::string, std::set<std::string>> done;
+  for (const Unit& unit : run.units()) done[unit.experiment].insert(unit.relation);
+  std::vector<std::string> open;
+  for (const auto& [name, version] : run.identity()) {
+    if (!name.starts_with(kAlgorithm)) continue;
+    const std::string experiment = name.substr(kAlgorithm.size());
+    const std::set<std::string>& relations_done = done[experiment];
+    if (!relations_done.contains("") && relations_done.size() < relations) {
+      open.push_back(experiment);
+    }
+  }
+  return open;
+}
+
+/// The command of the parts' last session, on the joined file and for all relations. Empty: none of
+/// them names a run.
+std::string command_to_go_on(RunStore& run, const std::string& out) {
+  const std::vector<RunSession> sessions = run.sessions();
+  if (sessions.empty()) return {};
+  static const std::regex kOfAPart(R"( --(shard|only)[ =]\S+)");
+  static const std::regex kRun(R"( --run[ =]('[^']*'|\S+))");
+  const std::string command = std::regex_replace(sessions.back().command, kOfAPart, "");
+  if (!std::regex_search(command, kRun)) return {};
+  // A "$" in the name would be read as a group.
+  const std::string shown = std::regex_replace(out, std::regex(R"(\$)"), "$$$$");
+  return std::regex_replace(command, kRun, " --run " + shown);
+}
+
 void run_merge(const MergeOptions& options) {
   merge_runs(options.out, {options.in.begin(), options.in.end()});
   RunStore run = RunStore::open(options.out, RunStore::Mode::kRead);
   const auto units = static_cast<int64_t>(run.units().size());
+  const std::vector<std::string> open = open_experiments(run);
+  const std::string command = open.empty() ? "" : command_to_go_on(run, options.out);
   if (options.common.json) {
     nlohmann::ordered_json out = {{"schema", "engram.merge/1"}, {"run", options.out}};
     out["parts"] = options.in;
     out["units"] = units;
+    out["open"] = open;
+    out["command"] = command;
     print_json(out);
     return;
   }
   note(options.common, "wrote " + options.out + ": " + format_count(units) + " work units from " +
                            format_count(static_cast<int64_t>(options.in.size())) + " files");
+  if (open.empty()) return;
+  std::string names;
+  for (const std::string& name : open) names += (names.empty() ? "" : ", ") + name;
+  note(options.common, "not done yet for all relations: " + names +
+                           "; the command without --shard does it" +
+                           (command.empty() ? "" : ": " + command));
 }
 
 }  // namespace

@@ -114,8 +114,7 @@ int64_t group_memory(const fs::path& folder, bool v2) {
   const auto limit = number_of(folder / (v2 ? "memory.max" : "memory.limit_in_bytes"));
   const auto used = number_of(folder / (v2 ? "memory.current" : "memory.usage_in_bytes"));
   if (!limit || !used) return kNoLimit;
-  const auto spare =
-      value_of(folder / "memory.stat", v2 ? "inactive_file" : "total_inactive_file");
+  const auto spare = value_of(folder / "memory.stat", v2 ? "inactive_file" : "total_inactive_file");
   return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *used - spare.value_or(0)));
 }
 

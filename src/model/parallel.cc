@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "engram/base/machine.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/machine.h"
 #include "engram/error.h"
 
 namespace engram {

@@ -30,15 +30,26 @@ struct Means {
   double p = 0, p_after = 0;
   double top = 0, top_after = 0;
   double log_rank = 0, log_rank_after = 0;
+  double log_odds = 0;  ///< after minus before
 
-  [[nodiscard]] std::array<double, 8> values() const {
-    std::array<double, 8> all = {log_ppl, log_factor, p,        p_after,
-                                 top,     top_after,  log_rank, log_rank_after};
+  [[nodiscard]] std::array<double, 9> values() const {
+    std::array<double, 9> all = {log_ppl,  log_factor,     p,       p_after, top, top_after,
+                                 log_rank, log_rank_after, log_odds};
     for (double& value : all) value /= draws;
     return all;
   }
 };
-enum : size_t { kLogPpl, kLogFactor, kP, kPAfter, kTop, kTopAfter, kLogRank, kLogRankAfter };
+enum : size_t {
+  kLogPpl,
+  kLogFactor,
+  kP,
+  kPAfter,
+  kTop,
+  kTopAfter,
+  kLogRank,
+  kLogRankAfter,
+  kLogOdds
+};
 
 /// [source, mode] -> relation -> number of neurons -> scope.
 using BySize = std::map<double, std::map<std::string, Means>>;
@@ -54,7 +65,8 @@ Erasures read_erasures(const ReportInput& input) {
                log_p = column("log_p_before"), log_p_after = column("log_p_after"),
                p = column("p_before"), p_after = column("p_after"), top = column("top_before"),
                top_after = column("top_after"), rank = column("log_rank_before"),
-               rank_after = column("log_rank_after");
+               rank_after = column("log_rank_after"), odds = column("log_odds_before"),
+               odds_after = column("log_odds_after");
   for_rows(input.run, "erase", {}, [&](const Cells& row) {
     const double n = row.real(prompts);
     if (!(n > 0)) return;
@@ -71,6 +83,7 @@ Erasures read_erasures(const ReportInput& input) {
     means.top_after += row.real(top_after) / n;
     means.log_rank += row.real(rank) / n;
     means.log_rank_after += row.real(rank_after) / n;
+    means.log_odds += (row.real(odds_after) - row.real(odds)) / n;
   });
   return erasures;
 }
@@ -107,15 +120,17 @@ struct Erased {
   Interval top, top_after, top_change;
   Interval rank, rank_after;  ///< geometric means
   Interval beyond;            ///< factor over that of the control
+  Interval odds_change;       ///< of the answer's log-odds
+  Interval odds_beyond;       ///< minus that of the control
 };
 
 /// `control` may be nullptr; only relations that have both are compared.
 Erased measure(const ReportInput& input, const Erasures& erasures, const SelectedErasure& what,
                const SelectedErasure* control = nullptr) {
   Erased erased;
-  constexpr size_t kWidth = 8;
-  // Then relations, and of those with a control: how many, and both factors.
-  enum : size_t { kCount = kWidth, kPairs, kPaired, kControl, kAll };
+  constexpr size_t kWidth = 9;
+  // Then relations, and of those with a control: how many, and both factors and log-odds.
+  enum : size_t { kCount = kWidth, kPairs, kPaired, kControl, kPairedOdds, kControlOdds, kAll };
   FactSums sums(input.facts, kAll);
   for (const std::string& relation : input.facts.relations()) {
     const Means* means = find(erasures, what, relation);
@@ -131,15 +146,17 @@ Erased measure(const ReportInput& input, const Erasures& erasures, const Selecte
     of[kPairs] += 1;
     of[kPaired] += values[kLogFactor];
     of[kControl] += other->values()[kLogFactor];
+    of[kPairedOdds] += values[kLogOdds];
+    of[kControlOdds] += other->values()[kLogOdds];
   }
   erased.neurons = ratio(erased.neurons, erased.relations);
   const std::vector<Interval> found = bootstrap(
-      sums.sums(), 12,
+      sums.sums(), 14,
       [](std::span<const std::vector<double>> drawn, std::span<double> out) {
         const std::vector<double> total = total_of(drawn);
         std::vector<double> mean = total;
         for (double& value : mean) value /= total[kCount];
-        const std::array<double, 12> all = {
+        const std::array<double, 14> all = {
             std::exp(mean[kLogPpl]),
             std::exp(mean[kLogPpl] + mean[kLogFactor]),
             std::exp(mean[kLogFactor]),
@@ -151,7 +168,9 @@ Erased measure(const ReportInput& input, const Erasures& erasures, const Selecte
             mean[kTopAfter] - mean[kTop],
             std::exp(mean[kLogRank]),
             std::exp(mean[kLogRankAfter]),
-            std::exp(ratio(total[kPaired] - total[kControl], total[kPairs]))};
+            std::exp(ratio(total[kPaired] - total[kControl], total[kPairs])),
+            mean[kLogOdds],
+            ratio(total[kPairedOdds] - total[kControlOdds], total[kPairs])};
         std::ranges::copy(all, out.begin());
       },
       input.options.bootstrap);
@@ -167,6 +186,8 @@ Erased measure(const ReportInput& input, const Erasures& erasures, const Selecte
   erased.rank = found[9];
   erased.rank_after = found[10];
   erased.beyond = found[11];
+  erased.odds_change = found[12];
+  erased.odds_beyond = found[13];
   return erased;
 }
 
@@ -218,13 +239,16 @@ ReportTable controls_table(const ReportInput& input, const Erasures& erasures) {
       "How much of the damage would any 20 neurons of these layers do?",
       std::string(kPerplexityDefined) +
           "Values set to zero. Random sets of equal size match the relation's neurons one by one "
-          "and hold no neuron located for the relation; mean over the draws. Beyond: the factor of "
-          "the relation's neurons over that of the control, in the same draws of the bootstrap.",
+          "and hold no neuron located for any fact of the run; mean over the draws. Beyond: the "
+          "factor of the relation's neurons over that of the control, and their change of log-odds "
+          "minus the control's, in the same draws of the bootstrap.",
       {{"erased", CellFormat::kText},
        {"prompts", CellFormat::kText},
        {"relations", CellFormat::kCount},
        {"perplexity factor", CellFormat::kNumber},
        {"relation's neurons beyond this", CellFormat::kNumber},
+       {"change of log-odds", CellFormat::kSigned},
+       {"relation's neurons beyond this, log-odds", CellFormat::kSigned},
        {"change of accuracy", CellFormat::kSignedPercent}});
   for (size_t s = 0; s < kScopes.size(); ++s) {
     const SelectedErasure own{"relation", "zero", kStandard, kScopes[s]};
@@ -232,15 +256,17 @@ ReportTable controls_table(const ReportInput& input, const Erasures& erasures) {
     if (of.relations == 0) continue;
     table.rows.push_back({text_cell("the relation's neurons"), text_cell(kErasureScopes[s]),
                           number_cell(of.relations), interval_cell(of.factor), number_cell(NAN),
+                          interval_cell(of.odds_change), number_cell(NAN),
                           interval_cell(of.top_change)});
     for (size_t k = 0; k < kRandom.size(); ++k) {
       const SelectedErasure control{kRandom[k], "zero", kStandard, kScopes[s]};
       const Erased random = measure(input, erasures, control);
       if (random.relations == 0) continue;
+      const Erased both = measure(input, erasures, own, &control);
       table.rows.push_back({text_cell(kRandomTitles[k]), text_cell(kErasureScopes[s]),
                             number_cell(random.relations), interval_cell(random.factor),
-                            interval_cell(measure(input, erasures, own, &control).beyond),
-                            interval_cell(random.top_change)});
+                            interval_cell(both.beyond), interval_cell(random.odds_change),
+                            interval_cell(both.odds_beyond), interval_cell(random.top_change)});
     }
   }
   if (table.rows.empty()) table.skipped = "no relation has neurons";
@@ -256,6 +282,7 @@ ReportTable audit_table(const ReportInput& input, const Erasures& erasures) {
       {{"values set to", CellFormat::kText},
        {"prompts", CellFormat::kText},
        {"relations", CellFormat::kCount},
+       {"change of log-odds", CellFormat::kSigned},
        {"accuracy before", CellFormat::kPercent},
        {"after", CellFormat::kPercent},
        {"change", CellFormat::kSignedPercent},
@@ -270,9 +297,9 @@ ReportTable audit_table(const ReportInput& input, const Erasures& erasures) {
       if (of.relations == 0) continue;
       table.rows.push_back(
           {text_cell(kModeTitles[m]), text_cell(kErasureScopes[s]), number_cell(of.relations),
-           interval_cell(of.top), interval_cell(of.top_after), interval_cell(of.top_change),
-           interval_cell(of.p), interval_cell(of.p_after), interval_cell(of.p_change),
-           interval_cell(of.rank), interval_cell(of.rank_after)});
+           interval_cell(of.odds_change), interval_cell(of.top), interval_cell(of.top_after),
+           interval_cell(of.top_change), interval_cell(of.p), interval_cell(of.p_after),
+           interval_cell(of.p_change), interval_cell(of.rank), interval_cell(of.rank_after)});
     }
   }
   if (table.rows.empty()) table.skipped = "no relation has neurons";
@@ -389,7 +416,7 @@ ReportTable relation_erasures_table(const ReportInput& input, const Erasures& er
                                    number_cell(std::exp(first->values()[kLogPpl]))};
     const auto after = [](const Means* means) -> double {
       if (means == nullptr) return NAN;
-      const std::array<double, 8> values = means->values();
+      const std::array<double, 9> values = means->values();
       return std::exp(values[kLogPpl] + values[kLogFactor]);
     };
     for (const char* mode : kModes) {

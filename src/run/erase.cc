@@ -34,12 +34,13 @@ constexpr uint64_t kLensPrompts = 100;  // own ones, and as many held-out ones
 struct EraseSums {
   int64_t prompts = 0;
   struct State {
-    double log_p = 0, p = 0, log_rank = 0;
+    double log_p = 0, p = 0, log_rank = 0, log_odds = 0;
     int64_t top = 0;
     void add(const Answered& answered) {
       log_p += answered.log_p;
       p += answered.p;
       log_rank += std::log(static_cast<double>(answered.rank));
+      log_odds += answered.log_odds;
       if (answered.top()) ++top;
     }
   } before, after;
@@ -269,7 +270,7 @@ class ErasePart {
 class EraseExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "erase"; }
-  [[nodiscard]] int version() const override { return 2; }
+  [[nodiscard]] int version() const override { return 3; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     return not_all_located(run);
@@ -400,7 +401,8 @@ TableRows EraseMeasurement::rows() {
                           std::string(kScopeNames[scope]), one.prompts, real(one.before.log_p),
                           real(one.after.log_p), real(one.before.p), real(one.after.p),
                           one.before.top, one.after.top, real(one.before.log_rank),
-                          real(one.after.log_rank)});
+                          real(one.after.log_rank), real(one.before.log_odds),
+                          real(one.after.log_odds)});
     }
   }
   return out;

@@ -5,6 +5,7 @@
 
 namespace engram {
 
+// From 1 to 2 there is no step: version 1 holds no log-odds, which the effects' numbers are now.
 std::span<const Migration> run_migrations() { return {}; }
 
 }  // namespace engram

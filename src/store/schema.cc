@@ -217,7 +217,9 @@ std::vector<Table> make_tables() {
        {"top_before", kInt, ""},
        {"top_after", kInt, ""},
        {"log_rank_before", kReal, ""},
-       {"log_rank_after", kReal, ""}});
+       {"log_rank_after", kReal, ""},
+       {"log_odds_before", kReal, "of the answer: log P - log(1 - P)"},
+       {"log_odds_after", kReal, ""}});
   add("lens", 5, "the answer after every layer, read through the LM head, before and after erasing",
       {{"relation", kText, "", "relation"},
        {"mode", kText, "none (before), zero, unk, mean"},

@@ -180,7 +180,8 @@ TEST_F(Files, MissingFilesAndFoldersAreNamed) {
 
 TEST_F(Files, APipeIsRefusedAtOnce) {
   ASSERT_EQ(::mkfifo((folder_ / "fifo").c_str(), 0600), 0);
-  EXPECT_TRUE(contains(file_error([&] { (void)read_file(folder_ / "fifo"); }), "a device, pipe or socket"));
+  EXPECT_TRUE(
+      contains(file_error([&] { (void)read_file(folder_ / "fifo"); }), "a device, pipe or socket"));
   file_error([&] { MappedFile map(folder_ / "fifo"); });
 }
 

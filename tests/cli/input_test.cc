@@ -57,8 +57,8 @@ TEST(ScarceMachine, MoreThreadsThanTheSystemGivesAreOneMessage) {
   write_text(folder.file("facts.jsonl"), facts);
   RunSetup scarce;
   scarce.address_space = size_t{3} << 30;
-  const Arguments arguments{"locate",    tiny_model(), "--facts",     folder.file("facts.jsonl"),
-                            "--threads", "400",        "--out",       folder.file("out.jsonl"),
+  const Arguments arguments{"locate",    tiny_model(), "--facts",      folder.file("facts.jsonl"),
+                            "--threads", "400",        "--out",        folder.file("out.jsonl"),
                             "--quiet",   "--memory",   "1000000000000"};
   expect_error(run_engram(arguments, scarce), 2, {"cannot start", "threads", "--threads"});
   EXPECT_FALSE(fs::exists(folder.file("out.jsonl")));

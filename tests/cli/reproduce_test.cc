@@ -140,6 +140,15 @@ TEST_F(Reproduce, ShardsMergedAreTheWholeRun) {
     }
     const Outcome merged = run_engram(merge);
     EXPECT_EQ(merged.code, 0) << merged.err;
+    // What is left, and with which command it is done.
+    EXPECT_NE(merged.err.find("not done yet for all relations: "), std::string::npos) << merged.err;
+    EXPECT_NE(merged.err.find("unions"), std::string::npos) << merged.err;
+    EXPECT_EQ(merged.err.find("effects") != std::string::npos, !more.empty()) << merged.err;
+    EXPECT_NE(merged.err.find("reproduce " + tiny_model()), std::string::npos) << merged.err;
+    EXPECT_NE(merged.err.find("--run " + merge[1]), std::string::npos) << merged.err;
+    const size_t command = merged.err.find("engram reproduce");
+    EXPECT_EQ(merged.err.find("--shard", command), std::string::npos) << merged.err;
+    EXPECT_EQ(merged.err.find("--only", command), std::string::npos) << merged.err;
     return merge;
   };
   const std::vector<std::string> located = shards("located", {"--only", "locate"});

@@ -439,8 +439,8 @@ TEST_F(TopTextsOf, ATextOfNoTokensHasNoActivation) {
   const Tokenizer bare = Tokenizer::load(folder_);
   ASSERT_TRUE(bare.encode("\x01\x02").ids.empty());
   const std::vector<NeuronId> neurons = {{0, 1}};
-  const TopTexts found = top_texts(
-      model(), bare, write("corpus.txt", "\x01\x02\nA sea.\n\x03\nThe king.\n"), neurons);
+  const TopTexts found =
+      top_texts(model(), bare, write("corpus.txt", "\x01\x02\nA sea.\n\x03\nThe king.\n"), neurons);
   EXPECT_EQ(found.lines, 4);
   ASSERT_EQ(found.neurons[0].highest.size(), 2U);
   EXPECT_EQ(found.neurons[0].highest[0].line + found.neurons[0].highest[1].line, 2 + 4);

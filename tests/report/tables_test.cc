@@ -511,6 +511,8 @@ TEST(UpdateTables, RatesByHand) {
   add_edit_effect(run, 1, "knowledge", "held-out", 4, 4, 4);
   add_edit_effect(run, 0, "knowledge", "same-relation", 4, 0, 0);
   add_edit_effect(run, 0, "random", "own", 4, 1, 0);
+  add_edit(run, {3, "random", 2, 0});
+  add_edit_effect(run, 3, "random", "own", 4, 4, 1);
   RunStore store = run.write();
   const RunReport report = make_report(store, few_draws());
   const ReportTable& table = report_table(report, "update");
@@ -526,6 +528,9 @@ TEST(UpdateTables, RatesByHand) {
   EXPECT_EQ(value(report_table(report, "update-difference"), {"random neurons", "own prompts"},
                   "change rate"),
             0.5);
+  EXPECT_EQ(value(report_table(report, "update-wrong-difference"),
+                  {"random neurons", "own prompts"}, "success rate"),
+            0.75);
   const ReportTable& perplexity = report_table(report, "update-perplexity");
   const std::vector<std::string> same = {"knowledge neurons", "other facts of the relation"};
   EXPECT_NEAR(value(perplexity, same, "before"), std::exp(1), 1e-12);
@@ -538,6 +543,37 @@ TEST(UpdateTables, RatesByHand) {
   EXPECT_EQ(low[6].number.value, 0);
   EXPECT_EQ(prior.rows[1][1].number.value, 0.3);
   EXPECT_EQ(prior.rows[1][6].number.value, 1);
+}
+
+TEST(UpdateTables, DifferencesOfOneKindOfPromptsAreAdjustedTogether) {
+  TestRun run;
+  const std::vector<std::string> variants = {"knowledge", "activation", "random", "other-fact"};
+  for (int64_t id = 0; id < 12; ++id) {
+    run.fact(id, id % 2 == 0 ? "P19" : "P36", "s", "o" + std::to_string(id), 4, 4);
+    for (size_t v = 0; v < variants.size(); ++v) {
+      add_edit(run, {id, variants[v]});
+      // The first control does nearly as well, the last does nothing.
+      const int64_t success = std::max<int64_t>(0, 4 - static_cast<int64_t>(v) - (id + 1) % 3);
+      add_edit_effect(run, id, variants[v], "own", 4, 4, success);
+      add_edit_effect(run, id, variants[v], "held-out", 4, 4, success / 2);
+    }
+  }
+  RunStore store = run.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& table = report_table(report, "update-difference");
+  ASSERT_EQ(table.rows.size(), 6U);
+  for (const std::string prompts : {"own prompts", "held-out prompts"}) {
+    std::vector<double> p;
+    std::vector<double> adjusted;
+    for (const std::string control :
+         {"activation baseline", "random neurons", "another fact's neurons"}) {
+      p.push_back(value(table, {control, prompts}, "p"));
+      adjusted.push_back(value(table, {control, prompts}, "p (Holm)"));
+      EXPECT_GT(p.back(), 0);
+    }
+    EXPECT_EQ(adjusted, holm(p));
+    EXPECT_GT(adjusted, p);
+  }
 }
 
 TEST(UpdateTables, SweepIsSortedAndDrawn) {
@@ -584,7 +620,9 @@ void add_erase(TestRun& run, const std::string& relation, const std::string& sou
                     {"top_before", int64_t{8}},
                     {"top_after", int64_t{3}},
                     {"log_rank_before", 0.0},
-                    {"log_rank_after", 10 * rise}});
+                    {"log_rank_after", 10 * rise},
+                    {"log_odds_before", 5.0},
+                    {"log_odds_after", 5.0 - 20 * rise}});
 }
 
 TEST(EraseTables, FactorsByHand) {
@@ -613,7 +651,13 @@ TEST(EraseTables, FactorsByHand) {
   EXPECT_NEAR(
       value(controls, {"random: same layer", "own prompts"}, "relation's neurons beyond this"),
       std::exp(0.3), 1e-12);
+  EXPECT_NEAR(value(controls, {"the relation's neurons", "own prompts"}, "change of log-odds"),
+              -2 * 0.6, 1e-12);
+  EXPECT_NEAR(value(controls, {"random: same layer", "own prompts"},
+                    "relation's neurons beyond this, log-odds"),
+              -2 * 0.3, 1e-12);
   const ReportTable& audit = report_table(report, "erase-audit");
+  EXPECT_NEAR(value(audit, own, "change of log-odds"), -2 * 0.6, 1e-12);
   EXPECT_NEAR(value(audit, own, "rank before"), 1, 1e-12);
   const ReportTable& relations = report_table(report, "erase-relations");
   EXPECT_NEAR(value(relations, {"P19"}, "after: zero"), std::exp(2.4), 1e-9);

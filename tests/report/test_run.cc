@@ -380,7 +380,9 @@ class Demo {
                            {"top_before", int64_t{60}},
                            {"top_after", static_cast<int64_t>(60 * std::exp(-rise))},
                            {"log_rank_before", 80.0},
-                           {"log_rank_after", 80.0 + 60 * rise}});
+                           {"log_rank_after", 80.0 + 60 * rise},
+                           {"log_odds_before", 100.0},
+                           {"log_odds_after", 100.0 - 150 * rise}});
       }
     };
     for (const int64_t neurons : {5, 10, 20, 40}) {

@@ -66,7 +66,7 @@ void expect_plain(PreparedRun& prepared, const std::string& relation, bool held_
                   const Model& edited, const NamedRow& row) {
   const RunContext run = prepared.context();
   ProbeList list(run);
-  double log_p = 0, p = 0, log_rank = 0, before = 0;
+  double log_p = 0, p = 0, log_rank = 0, log_odds = 0, before = 0;
   int64_t prompts = 0, top = 0;
   for (const int64_t id : prepared.facts.of(relation)) {
     for (const PromptPlace& place : prompts_of(run, id, held_out)) {
@@ -76,6 +76,7 @@ void expect_plain(PreparedRun& prepared, const std::string& relation, bool held_
       log_p += after.log_p;
       p += after.p;
       log_rank += std::log(static_cast<double>(after.rank));
+      log_odds += after.log_p - std::log1p(-after.p);
       ++prompts;
       if (after.top()) ++top;
     }
@@ -86,6 +87,7 @@ void expect_plain(PreparedRun& prepared, const std::string& relation, bool held_
   expect_close(row.number("log_p_after"), log_p);
   expect_close(row.number("p_after"), p);
   expect_close(row.number("log_rank_after"), log_rank);
+  expect_close(row.number("log_odds_after"), log_odds);
 }
 
 TEST(Erase, StoredSumsAreThoseOfTheEditedModel) {
