@@ -343,8 +343,7 @@ void run_diff(const DiffOptions& options) {
                      printable(tensor_remark(tensor))});
     for (const ColumnDifference& column : tensor.columns) {
       if (++columns > options.show) continue;
-      neurons.add_row({std::to_string(column.id.layer) + ":" + std::to_string(column.id.neuron),
-                       format_number(column.a), format_number(column.b),
+      neurons.add_row({neuron_name(column.id), format_number(column.a), format_number(column.b),
                        format_number(column.change), format_number(column.largest)});
     }
   }

@@ -223,7 +223,7 @@ std::string asked_table(const std::vector<Asked>& scopes) {
 std::string neuron_list(const Delta& delta) {
   std::string text;
   for (const NeuronId id : delta.neurons()) {
-    text += " " + std::to_string(id.layer) + ":" + std::to_string(id.neuron);
+    text += " " + neuron_name(id);
   }
   return text;
 }

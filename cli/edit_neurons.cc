@@ -32,8 +32,7 @@ void check_sets(const std::string& where, const RelationSets& found, const Model
   for (const FactNeurons& set : found.sets) {
     for (const NeuronId id : set.neurons) {
       if (id.layer < config.layers && id.neuron < config.d_ff) continue;
-      throw InputError(where + ": neuron " + std::to_string(id.layer) + ":" +
-                       std::to_string(id.neuron) + " does not exist in the model");
+      throw InputError(where + ": neuron " + neuron_name(id) + " does not exist in the model");
     }
   }
 }

@@ -98,8 +98,7 @@ void check_neurons(const NeuronSource& source, const ModelConfig& config,
   check_size("d_ff", file.d_ff, config.d_ff);
   for (const NeuronId id : source.all) {
     if (id.layer < config.layers && id.neuron < config.d_ff) continue;
-    throw InputError("--neurons: " + std::to_string(id.layer) + ":" + std::to_string(id.neuron) +
-                     " does not exist, the model has layers 0.." +
+    throw InputError("--neurons: " + neuron_name(id) + " does not exist, the model has layers 0.." +
                      std::to_string(config.layers - 1) + " of neurons 0.." +
                      std::to_string(config.d_ff - 1));
   }

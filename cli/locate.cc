@@ -119,14 +119,10 @@ class Lines {
   std::unique_ptr<AtomicFile> file_;
 };
 
-std::string name_of(NeuronId id) {
-  return std::to_string(id.layer) + ":" + std::to_string(id.neuron);
-}
-
 std::string names_of(const std::vector<CountedNeuron>& neurons, size_t most) {
   std::string text;
   for (size_t i = 0; i < neurons.size() && i < most; ++i) {
-    text += (i > 0 ? " " : "") + name_of(neurons[i].id);
+    text += (i > 0 ? " " : "") + neuron_name(neurons[i].id);
   }
   if (neurons.size() > most)
     text += " and " + format_count(static_cast<int64_t>(neurons.size() - most)) + " more";
@@ -223,7 +219,7 @@ std::string statistics_text(const LocateSummary& summary) {
     for (const NeuronFacts& hub : s.hubs) {
       const double share = static_cast<double>(hub.facts) / static_cast<double>(s.facts);
       hubs.add_row(
-          {name_of(hub.id), format_count(hub.facts), format_percent(share), bar(share, 32)});
+          {neuron_name(hub.id), format_count(hub.facts), format_percent(share), bar(share, 32)});
     }
     out += hubs.str();
   }

@@ -1,5 +1,6 @@
 // The command `engram`: its commands and what all of them are run by.
 #include "cli/attribute.h"
+#include "cli/compare.h"
 #include "cli/edit.h"
 #include "cli/export.h"
 #include "cli/help.h"
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
     add_predict_command(app);
     add_attribute_command(app);
     add_locate_command(app);
+    add_compare_command(app);
     add_intervene_command(app);
     add_edit_command(app);
     add_reproduce_command(app);

@@ -37,10 +37,9 @@ std::string tensor_name(int32_t layer, const char* what) {
 
 [[noreturn]] void refuse_value(const StoredTensor& matrix, NeuronId id, const at::Tensor& values) {
   const double largest = values.abs().max().item<double>();
-  throw InputError("neuron " + std::to_string(id.layer) + ":" + std::to_string(id.neuron) +
-                   ": got a new value of size " + std::to_string(largest) +
-                   ", expected finite ones in the type in which " + matrix.file->path().string() +
-                   " stores them, " + storage_text(matrix.storage) +
+  throw InputError("neuron " + neuron_name(id) + ": got a new value of size " +
+                   std::to_string(largest) + ", expected finite ones in the type in which " +
+                   matrix.file->path().string() + " stores them, " + storage_text(matrix.storage) +
                    (matrix.storage == Storage::kF16 ? " (at most 65504)" : ""));
 }
 
@@ -67,9 +66,9 @@ void check_neuron(const std::filesystem::path& directory, NeuronId id,
   const auto layers = static_cast<int64_t>(matrices.size());
   const int64_t d_ff = matrices.front().shape[1];
   if (id.layer >= 0 && id.layer < layers && id.neuron >= 0 && id.neuron < d_ff) return;
-  throw InputError("neuron " + std::to_string(id.layer) + ":" + std::to_string(id.neuron) +
-                   " does not exist, " + directory.string() + " has layers 0.." +
-                   std::to_string(layers - 1) + " of neurons 0.." + std::to_string(d_ff - 1));
+  throw InputError("neuron " + neuron_name(id) + " does not exist, " + directory.string() +
+                   " has layers 0.." + std::to_string(layers - 1) + " of neurons 0.." +
+                   std::to_string(d_ff - 1));
 }
 
 // ---- as JSON ----------------------------------------------------------------------------------
@@ -352,8 +351,7 @@ Delta make_delta(const std::filesystem::path& directory, const std::string& base
     }
     DeltaLayer& layer = delta.layers.back();
     if (!layer.neurons.empty() && layer.neurons.back() == id.neuron) {
-      throw InputError("neuron " + std::to_string(id.layer) + ":" + std::to_string(id.neuron) +
-                       " is named twice, expected each once");
+      throw InputError("neuron " + neuron_name(id) + " is named twice, expected each once");
     }
     add_column(layer, matrix, id, edit.values.select(0, static_cast<int64_t>(i)));
   }

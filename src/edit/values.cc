@@ -9,15 +9,11 @@
 namespace engram {
 namespace {
 
-std::string name_of(NeuronId id) {
-  return std::to_string(id.layer) + ":" + std::to_string(id.neuron);
-}
-
 void check_neuron(const ModelConfig& config, NeuronId id) {
   if (id.layer >= 0 && id.layer < config.layers && id.neuron >= 0 && id.neuron < config.d_ff) {
     return;
   }
-  throw InputError("neuron " + name_of(id) + " does not exist, the model has layers 0.." +
+  throw InputError("neuron " + neuron_name(id) + " does not exist, the model has layers 0.." +
                    std::to_string(config.layers - 1) + " of neurons 0.." +
                    std::to_string(config.d_ff - 1));
 }
@@ -27,7 +23,7 @@ void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons)
   for (const NeuronId id : neurons) {
     check_neuron(config, id);
     if (!seen.insert(id).second) {
-      throw InputError("neuron " + name_of(id) + " is named twice, expected each once");
+      throw InputError("neuron " + neuron_name(id) + " is named twice, expected each once");
     }
   }
 }

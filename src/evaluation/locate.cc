@@ -112,6 +112,7 @@ class Locator {
     located.subject = fact.subject;
     located.object = fact.object;
     located.origin = fact.origin;
+    located.uuid = fact.uuid;
     located.answer_tokens = static_cast<int64_t>(prepared.prompts.front().answer.size());
     if (located.answer_tokens > 1) ++summary_.several_tokens;
     located.held_out = fact.held_out;
@@ -159,6 +160,7 @@ LocatedRelation close_relation(std::vector<LocatedFact>& facts, std::span<const 
     fact.refined = bags[i].prompts >= options.selection.min_bag;
     fact.neurons = std::move(relation.selection.neurons[i]);
     fact.unrefined = std::move(relation.selection.unrefined[i]);
+    fact.near = std::move(relation.selection.near[i]);
     FactNeurons set{fact.relation, {}};
     for (const CountedNeuron& neuron : fact.neurons) set.neurons.push_back(neuron.id);
     sets.push_back(std::move(set));
@@ -174,6 +176,7 @@ LocatedRelation close_relation(std::vector<LocatedFact>& facts, std::span<const 
   relation.p /= static_cast<double>(relation.prompts);
   relation.selection.neurons.clear();
   relation.selection.unrefined.clear();
+  relation.selection.near.clear();
   relation.neurons = relation_neurons(std::span(sets).subspan(first_set), options.relation_neurons,
                                       options.common_share);
   return relation;

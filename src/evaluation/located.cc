@@ -5,8 +5,8 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <tuple>
 
+#include "base/json.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
 
@@ -48,7 +48,7 @@ Json frequent(const std::vector<NeuronFacts>& neurons) {
   throw InputError(where + ": " + what);
 }
 
-int32_t index_of(const Json& neuron, const char* key, const std::string& where) {
+int32_t index_of(const nlohmann::json& neuron, const char* key, const std::string& where) {
   const auto it = neuron.find(key);
   if (it == neuron.end() || !it->is_number_integer()) {
     malformed(where, std::string("a neuron has no whole number \"") + key + "\"");
@@ -61,7 +61,7 @@ int32_t index_of(const Json& neuron, const char* key, const std::string& where) 
   return static_cast<int32_t>(value);
 }
 
-std::string string_of(const Json& line, const char* key, const std::string& where) {
+std::string string_of(const nlohmann::json& line, const char* key, const std::string& where) {
   const auto it = line.find(key);
   if (it == line.end() || !it->is_string()) {
     malformed(where, std::string("has no text \"") + key + "\"");
@@ -69,7 +69,8 @@ std::string string_of(const Json& line, const char* key, const std::string& wher
   return it->get<std::string>();
 }
 
-const Json& list_of(const Json& line, const char* key, const std::string& where) {
+const nlohmann::json& list_of(const nlohmann::json& line, const char* key,
+                              const std::string& where) {
   const auto it = line.find(key);
   if (it == line.end() || !it->is_array()) {
     malformed(where, std::string("has no list \"") + key + "\"");
@@ -77,7 +78,35 @@ const Json& list_of(const Json& line, const char* key, const std::string& where)
   return *it;
 }
 
-LocatedSet parse_fact(const Json& line, const std::string& where) {
+std::vector<NeuronId> neurons_of(const nlohmann::json& list, const std::string& where) {
+  std::vector<NeuronId> neurons;
+  for (const nlohmann::json& neuron : list) {
+    if (!neuron.is_object()) malformed(where, "\"neurons\" holds something that is no object");
+    neurons.push_back({index_of(neuron, "layer", where), index_of(neuron, "neuron", where)});
+  }
+  std::ranges::sort(neurons);
+  if (std::ranges::adjacent_find(neurons) != neurons.end()) {
+    malformed(where, "a neuron appears twice");
+  }
+  return neurons;
+}
+
+/// A line {"uuid", "neurons": [[layer, neuron], ...]}.
+LocatedSet parse_published(const nlohmann::json& line, const std::string& where) {
+  LocatedSet fact;
+  fact.uuid = string_of(line, "uuid", where);
+  nlohmann::json list = nlohmann::json::array();
+  for (const nlohmann::json& pair : list_of(line, "neurons", where)) {
+    if (!pair.is_array() || pair.size() != 2) {
+      malformed(where, "\"neurons\" holds something that is no pair of layer and neuron");
+    }
+    list.push_back({{"layer", pair[0]}, {"neuron", pair[1]}});
+  }
+  fact.neurons = neurons_of(list, where);
+  return fact;
+}
+
+LocatedSet parse_fact(const nlohmann::json& line, const std::string& where) {
   LocatedSet fact;
   fact.relation = string_of(line, "relation", where);
   fact.subject = string_of(line, "subject", where);
@@ -85,23 +114,18 @@ LocatedSet parse_fact(const Json& line, const std::string& where) {
   if (const auto it = line.find("refined"); it != line.end() && it->is_boolean()) {
     fact.refined = it->get<bool>();
   }
-  for (const Json& prompt : list_of(line, "prompts", where)) {
+  for (const nlohmann::json& prompt : list_of(line, "prompts", where)) {
     if (!prompt.is_object()) malformed(where, "\"prompts\" holds something that is no object");
     fact.prompts.push_back(string_of(prompt, "prompt", where));
   }
   if (fact.prompts.empty()) malformed(where, "has no prompt in \"prompts\"");
-  for (const Json& prompt : list_of(line, "held_out", where)) {
+  for (const nlohmann::json& prompt : list_of(line, "held_out", where)) {
     if (!prompt.is_string()) malformed(where, "\"held_out\" holds something that is no text");
     fact.held_out.push_back(prompt.get<std::string>());
   }
-  for (const Json& neuron : list_of(line, "neurons", where)) {
-    if (!neuron.is_object()) malformed(where, "\"neurons\" holds something that is no object");
-    fact.neurons.push_back({index_of(neuron, "layer", where), index_of(neuron, "neuron", where)});
-  }
-  std::ranges::sort(fact.neurons);
-  if (std::ranges::adjacent_find(fact.neurons) != fact.neurons.end()) {
-    malformed(where, "a neuron appears twice");
-  }
+  fact.neurons = neurons_of(list_of(line, "neurons", where), where);
+  if (line.contains("near")) fact.near = neurons_of(list_of(line, "near", where), where);
+  if (line.contains("uuid")) fact.uuid = string_of(line, "uuid", where);
   return fact;
 }
 
@@ -112,12 +136,15 @@ std::string located_fact_line(const LocatedFact& fact) {
   line["relation"] = fact.relation;
   line["subject"] = fact.subject;
   line["object"] = fact.object;
+  if (!fact.uuid.empty()) line["uuid"] = fact.uuid;
   line["origin"] = fact.origin;
   line["answer_tokens"] = fact.answer_tokens;
   line["target"] = fact.answer_tokens > 1 ? "mean-logprob" : "prob";
   line["refined"] = fact.refined;
   line["neurons"] = counted(fact.neurons);
   if (!fact.refined) line["unrefined"] = counted(fact.unrefined);
+  Json& near = line["near"] = Json::array();
+  for (const NeuronId& id : fact.near) near.push_back({{"layer", id.layer}, {"neuron", id.neuron}});
   Json& prompts = line["prompts"] = Json::array();
   for (const LocatedPrompt& p : fact.prompts) {
     prompts.push_back({{"prompt", p.prompt},
@@ -176,31 +203,45 @@ std::string located_summary_line(const LocateSummary& summary) {
   return text_of(line);
 }
 
-LocatedFile read_located(const std::filesystem::path& path) {
+namespace {
+
+LocatedFile read_sets(const std::filesystem::path& path, bool published) {
   LineReader lines(path);
   LocatedFile file;
-  std::map<std::tuple<std::string, std::string, std::string>, int64_t> seen;
+  file.path = path.string();
+  std::map<std::string, int64_t> seen;
+  const auto add = [&](LocatedSet set, const std::string& name, int64_t number,
+                       const std::string& where) {
+    const auto [first, added] = seen.try_emplace(name, number);
+    if (!added) {
+      malformed(where, "has the fact of line " + std::to_string(first->second) +
+                           " again, expected each fact once");
+    }
+    file.facts.push_back(std::move(set));
+  };
   std::string bytes;
   for (int64_t number = 1; lines.next(bytes); ++number) {
     if (bytes.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string where = path.string() + ":" + std::to_string(number);
-    const Json line = Json::parse(bytes, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json line = parse_json(bytes, where);
     if (!line.is_object())
       malformed(where, "is no JSON object, expected a line of " + std::string(kSchema));
+    if (published && !line.contains("schema") && line.contains("uuid")) {
+      LocatedSet set = parse_published(line, where);
+      const std::string name = set.uuid;
+      add(std::move(set), name, number, where);
+      continue;
+    }
     const std::string schema = string_of(line, "schema", where);
     if (schema != kSchema) {
       malformed(where, "has the schema \"" + schema + "\", expected \"" + kSchema + "\"");
     }
     const std::string kind = string_of(line, "record", where);
     if (kind == "fact") {
+      file.has_near = file.has_near || line.contains("near");
       LocatedSet set = parse_fact(line, where);
-      const auto [first, added] =
-          seen.try_emplace(std::tuple(set.relation, set.subject, set.object), number);
-      if (!added) {
-        malformed(where, "has the fact of line " + std::to_string(first->second) +
-                             " again, expected each fact once");
-      }
-      file.facts.push_back(std::move(set));
+      const std::string name = set.relation + '\n' + set.subject + '\n' + set.object;
+      add(std::move(set), name, number, where);
     }
     if (kind == "run") {
       file.model = line.value("model", "");
@@ -216,6 +257,12 @@ LocatedFile read_located(const std::filesystem::path& path) {
   }
   return file;
 }
+
+}  // namespace
+
+LocatedFile read_located(const std::filesystem::path& path) { return read_sets(path, false); }
+
+LocatedFile read_neuron_sets(const std::filesystem::path& path) { return read_sets(path, true); }
 
 std::vector<NeuronId> parse_neurons(std::string_view text) {
   const auto wrong = [&] {

@@ -352,7 +352,7 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Text>& texts) {
 void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons) {
   std::set<NeuronId> seen;
   for (const NeuronId id : neurons) {
-    const std::string name = "neuron " + std::to_string(id.layer) + ":" + std::to_string(id.neuron);
+    const std::string name = "neuron " + neuron_name(id);
     if (id.layer < 0 || id.layer >= config.layers || id.neuron < 0 || id.neuron >= config.d_ff) {
       throw InputError(name + " does not exist: the model has layers 0.." +
                        std::to_string(config.layers - 1) + " of neurons 0.." +

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "engram/error.h"
 #include "neurons/share.h"
@@ -11,14 +12,56 @@ namespace engram {
 namespace {
 
 /// Neurons of the bag that enough of its prompts agree on.
+bool agreed(int64_t passed, int64_t prompts, double share, const SelectionOptions& options) {
+  const bool enough = options.above_share ? above_share(passed, share, prompts)
+                                          : reaches_share(passed, share, prompts);
+  return enough && passed >= options.min_prompts;
+}
+
 std::vector<CountedNeuron> refine(const Bag& bag, double share, const SelectionOptions& options) {
   std::vector<CountedNeuron> kept;
   for (const CountedNeuron& neuron : bag.neurons) {
-    const bool enough = options.above_share ? above_share(neuron.prompts, share, bag.prompts)
-                                            : reaches_share(neuron.prompts, share, bag.prompts);
-    if (enough && neuron.prompts >= options.min_prompts) kept.push_back(neuron);
+    if (agreed(neuron.prompts, bag.prompts, share, options)) kept.push_back(neuron);
   }
   return kept;
+}
+
+/// Neurons of the bag whose place in the set hangs on scores near the threshold.
+std::vector<NeuronId> refine_near(const Bag& bag, double share, const SelectionOptions& options) {
+  std::vector<NeuronId> found;
+  for (const NearNeuron& neuron : bag.near) {
+    if (agreed(neuron.fewest, bag.prompts, share, options) !=
+        agreed(neuron.most, bag.prompts, share, options)) {
+      found.push_back(neuron.id);
+    }
+  }
+  return found;
+}
+
+/// The neurons that are near the threshold on some of a fact's prompts, with how often they pass.
+std::vector<NearNeuron> near_neurons(std::span<const PromptNeurons> prompts,
+                                     std::span<const CountedNeuron> passing) {
+  std::map<NeuronId, NearNeuron> near;
+  for (const PromptNeurons& prompt : prompts) {
+    for (const ScoredNeuron& one : prompt.near) {
+      NearNeuron& neuron = near.try_emplace(one.id, NearNeuron{one.id, 0, 0}).first->second;
+      const bool passes = std::ranges::binary_search(prompt.neurons, one.id, {}, &ScoredNeuron::id);
+      if (passes) {
+        --neuron.fewest;
+      } else {
+        ++neuron.most;
+      }
+    }
+  }
+  std::vector<NearNeuron> list;
+  for (auto& [id, neuron] : near) {
+    const auto at = std::ranges::lower_bound(passing, id, {}, &CountedNeuron::id);
+    const int32_t passed = at != passing.end() && at->id == id ? at->prompts : 0;
+    neuron.fewest += passed;
+    neuron.most += passed;
+    list.push_back(neuron);
+  }
+  return list;
 }
 
 }  // namespace
@@ -72,14 +115,18 @@ PromptNeurons passing_neurons(const at::Tensor& scores, const SelectionOptions& 
   // A fraction of a negative number lies above it: nothing passes. Nor is a zero a reason.
   if (!(result.largest > 0)) return result;
   const double threshold = options.ratio * static_cast<double>(result.largest);
+  const double margin = kNearThreshold * static_cast<double>(result.largest);
   const int64_t d_ff = contiguous.size(1);
   for (size_t i = 0; i < values.size(); ++i) {
     const auto value = static_cast<double>(values[i]);
+    if (value < threshold - margin) continue;
+    const ScoredNeuron neuron{{static_cast<int32_t>(static_cast<int64_t>(i) / d_ff),
+                               static_cast<int32_t>(static_cast<int64_t>(i) % d_ff)},
+                              values[i]};
     if (options.above_ratio ? value > threshold : value >= threshold) {
-      result.neurons.push_back({{static_cast<int32_t>(static_cast<int64_t>(i) / d_ff),
-                                 static_cast<int32_t>(static_cast<int64_t>(i) % d_ff)},
-                                values[i]});
+      result.neurons.push_back(neuron);
     }
+    if (value <= threshold + margin) result.near.push_back(neuron);
   }
   return result;
 }
@@ -103,6 +150,7 @@ Bag make_bag(std::span<const PromptNeurons> prompts) {
                            static_cast<float>(sum / static_cast<double>(count))});
     begin = end;
   }
+  bag.near = near_neurons(prompts, bag.neurons);
   return bag;
 }
 
@@ -133,6 +181,11 @@ RelationSelection select_neurons(std::span<const Bag> bags, const SelectionOptio
     if (result.within) break;
     if (result.mean < options.fewest) share -= options.step;
     if (result.mean > options.most) share += options.step;
+  }
+  result.near.resize(bags.size());
+  for (size_t i = 0; i < bags.size(); ++i) {
+    if (bags[i].prompts < options.min_bag) continue;
+    result.near[i] = refine_near(bags[i], result.share, options);
   }
   return result;
 }

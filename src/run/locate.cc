@@ -52,10 +52,8 @@ class PromptRows {
     });
     for (size_t i = 0; i < queries.size(); ++i) {
       attribution_.rows.push_back(std::move(attributions[i]));
-      for (const ScoredNeuron& one : passing[i].neurons) {
-        score_.rows.push_back({std::string(method_), place[i].fact, place[i].prompt,
-                               count(one.id.layer), count(one.id.neuron), real(one.score)});
-      }
+      add_scores(place[i], passing[i].neurons, score_);
+      add_scores(place[i], passing[i].near, near_);
       if (!blobs.empty()) {
         blob_.rows.push_back(
             {std::string(method_), place[i].fact, place[i].prompt, std::move(blobs[i])});
@@ -64,7 +62,8 @@ class PromptRows {
   }
 
   void move_to(std::vector<TableRows>& out) {
-    for (TableRows* rows : {&attribution_, &score_, &blob_}) out.push_back(std::move(*rows));
+    for (TableRows* rows : {&attribution_, &score_, &near_, &blob_})
+      out.push_back(std::move(*rows));
   }
 
  private:
@@ -90,6 +89,14 @@ class PromptRows {
             flag(converged)};
   }
 
+  void add_scores(const PromptOfFact& place, std::span<const ScoredNeuron> neurons,
+                  TableRows& to) const {
+    for (const ScoredNeuron& one : neurons) {
+      to.rows.push_back({std::string(method_), place.fact, place.prompt, count(one.id.layer),
+                         count(one.id.neuron), real(one.score)});
+    }
+  }
+
   static std::vector<std::byte> bytes_of(const at::Tensor& scores) {
     const at::Tensor plain = scores.contiguous();
     std::vector<std::byte> bytes(static_cast<size_t>(plain.nbytes()));
@@ -101,6 +108,7 @@ class PromptRows {
   std::string_view method_;
   TableRows attribution_{"attribution", {}};
   TableRows score_{"score", {}};
+  TableRows near_{"score_near", {}};
   TableRows blob_{"score_blob", {}};
 };
 
@@ -163,7 +171,7 @@ StoredBags stored_bags(const RunContext& run, std::string_view method,
 class LocateExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "locate"; }
-  [[nodiscard]] int version() const override { return 1; }
+  [[nodiscard]] int version() const override { return 2; }
   [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
     return prompts(run, relation).parts() + 2;
   }

@@ -22,6 +22,7 @@ LocatedFact located_fact(const RunContext& run, int64_t id, std::span<const Prom
   located.subject = fact.subject;
   located.object = fact.object;
   located.origin = fact.origin;
+  located.uuid = fact.uuid;
   located.answer_tokens =
       static_cast<int64_t>(run.facts.prepared(id).prompts.front().answer.size());
   located.held_out = fact.held_out;

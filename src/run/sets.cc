@@ -14,15 +14,18 @@ std::vector<PromptNeurons> stored_prompts(RunStore& store, std::string_view meth
   std::vector<PromptNeurons> prompts;
   const Table& attribution = run_table("attribution");
   for (const Row& row : store.read("attribution", where)) {
-    prompts.push_back({static_cast<float>(real_of(row[attribution.column("largest")])), {}});
+    prompts.push_back({static_cast<float>(real_of(row[attribution.column("largest")])), {}, {}});
   }
-  const Table& score = run_table("score");
-  for (const Row& row : store.read("score", where)) {
-    const auto prompt = static_cast<size_t>(integer_of(row[score.column("prompt")]));
-    prompts.at(prompt).neurons.push_back(
-        {{static_cast<int32_t>(integer_of(row[score.column("layer")])),
-          static_cast<int32_t>(integer_of(row[score.column("neuron")]))},
-         static_cast<float>(real_of(row[score.column("score")]))});
+  for (const auto& [name, list] : {std::pair{"score", &PromptNeurons::neurons},
+                                   std::pair{"score_near", &PromptNeurons::near}}) {
+    const Table& score = run_table(name);
+    for (const Row& row : store.read(name, where)) {
+      const auto prompt = static_cast<size_t>(integer_of(row[score.column("prompt")]));
+      (prompts.at(prompt).*list)
+          .push_back({{static_cast<int32_t>(integer_of(row[score.column("layer")])),
+                       static_cast<int32_t>(integer_of(row[score.column("neuron")]))},
+                      static_cast<float>(real_of(row[score.column("score")]))});
+    }
   }
   return prompts;
 }

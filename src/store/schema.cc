@@ -71,6 +71,14 @@ std::vector<Table> make_tables() {
        {"layer", kInt, "from 0"},
        {"neuron", kInt, "from 0"},
        {"score", kReal, ""}});
+  add("score_near", 5,
+      "scores within 1e-3 of the prompt's largest one from the threshold, on either side",
+      {{"method", kText, ""},
+       {"fact", kInt, "", "fact"},
+       {"prompt", kInt, ""},
+       {"layer", kInt, "from 0"},
+       {"neuron", kInt, "from 0"},
+       {"score", kReal, ""}});
   add("score_blob", 3, "all scores of a prompt, with --keep-scores",
       {{"method", kText, ""},
        {"fact", kInt, "", "fact"},

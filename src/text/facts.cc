@@ -70,6 +70,7 @@ Fact fact_of(const json& object) {
   if (fact.prompts.empty()) {
     throw LineError{"got an empty \"prompts\", expected at least one prompt with [MASK]"};
   }
+  fact.uuid = optional_text(object, "uuid");
   if (object.contains("held_out")) fact.held_out = prompts_field(object, "held_out");
   for (const std::string& prompt : fact.held_out) {
     if (std::ranges::find(fact.prompts, prompt) != fact.prompts.end()) {

@@ -233,6 +233,11 @@ std::string text_field(const json& object, const char* key) {
   return text;
 }
 
+std::string optional_text(const json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 std::string in_quotes(std::string_view text) {
   constexpr size_t kLongest = 120;
   constexpr std::string_view kDigits = "0123456789ABCDEF";

@@ -58,6 +58,8 @@ void parse_json_lines(std::string_view text, const std::string& source, ProblemS
 
 /// The text at `key`, with something else than blanks in it. Throws LineError.
 std::string text_field(const nlohmann::json& object, const char* key);
+/// The text under `key`; "" where there is none or something else.
+std::string optional_text(const nlohmann::json& object, const char* key);
 
 /// `value` as a text without NUL. `what` names it in the message. Throws LineError.
 std::string text_value(const nlohmann::json& value, const std::string& what);

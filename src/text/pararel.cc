@@ -209,6 +209,7 @@ void read_relation(const fs::path& facts_path, const fs::path& patterns_path,
     fact.subject = text_field(object, "sub_label");
     fact.object = text_field(object, "obj_label");
     fact.origin = facts_path.string() + ":" + std::to_string(line);
+    fact.uuid = optional_text(object, "uuid");
     if (count_masks(fact.subject) + count_masks(fact.object) > 0) {
       throw LineError{"got a mask in the fact " + in_quotes(fact.subject) + ", " +
                       in_quotes(fact.object) + ", expected names"};

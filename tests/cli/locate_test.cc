@@ -331,6 +331,39 @@ TEST_F(LocateCommand, CopiesAreLeftOut) {
   EXPECT_FALSE(report.at("scopes").at(0).contains("random-layer"));
 }
 
+TEST_F(LocateCommand, TwoRulesAndARunAreCompared) {
+  write_text(facts_, some_facts(3));
+  const auto file = [&](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {
+        "locate",           tiny_model(), "--facts",           facts_, "--quiet", "--out",
+        folder_.file(name), "--limit",    std::to_string(1000)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = run_engram(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return folder_.file(name);
+  };
+  const std::string run = folder_.file("run.db");
+  const std::string a = file("a.jsonl", {});
+  const std::string b = file("b.jsonl", {"--rule", "riemann-left", "--steps", "2"});
+  const std::string stored = file("stored.jsonl", {"--run", run});
+  // What a run keeps is enough for the same lines, what is near a threshold included.
+  EXPECT_EQ(read_text(a).substr(read_text(a).find('\n')),
+            read_text(stored).substr(read_text(stored).find('\n')));
+  EXPECT_NE(read_text(a).find("\"near\":["), std::string::npos);
+  const Outcome same = run_engram({"compare", a, run});
+  ASSERT_EQ(same.code, 0) << same.err;
+  EXPECT_NE(same.out.find("6 of 6 facts identical: 100.0 %"), std::string::npos) << same.out;
+  const Outcome other = run_engram({"compare", a, b, "--json"});
+  ASSERT_EQ(other.code, 0) << other.err;
+  const json found = json::parse(other.out);
+  EXPECT_EQ(found.at("all").at("facts"), 6);
+  EXPECT_EQ(found.at("all").at("identical").get<size_t>() + found.at("differing").size(), 6U);
+  EXPECT_TRUE(found.at("all").at("near").is_number());
+  const Outcome bad = run_engram({"compare", a, facts_});
+  EXPECT_EQ(bad.code, 3);
+  EXPECT_NE(bad.err.find("facts.jsonl:1"), std::string::npos) << bad.err;
+}
+
 TEST_F(LocateCommand, AnInterruptLeavesNoFile) {
   write_text(facts_, some_facts(1500));
   RunSetup setup;

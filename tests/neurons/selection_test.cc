@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
@@ -211,6 +213,51 @@ TEST(MakeBag, CountsPromptsAndAveragesScores) {
   ASSERT_EQ(bag.neurons.size(), 2U);
   EXPECT_EQ(bag.neurons[0].prompts, 2);
   EXPECT_FLOAT_EQ(bag.neurons[0].score, 1.5F);
+}
+
+// Moving the threshold by the margin, up and down, moves exactly the neurons that are called near.
+TEST(SelectNeurons, NearAreThoseThatAMovedThresholdMoves) {
+  std::mt19937 random(3);
+  std::uniform_real_distribution<double> uniform(-0.5, 0.5);
+  int64_t seen = 0;
+  for (int trial = 0; trial < 60; ++trial) {
+    SelectionOptions options = selection_preset(trial % 2 == 0 ? "eleuther-pararel" : "dai2022",
+                                                Score::kIntegratedGradients);
+    options.adapt = false;
+    std::vector<at::Tensor> scores;
+    for (int prompt = 0; prompt < 5; ++prompt) {
+      at::Tensor one = at::zeros({2, 30});
+      float* at = one.mutable_data_ptr<float>();
+      at[0] = 1;
+      for (int i = 1; i < 60; ++i) {
+        // Most lie about the threshold, within four times the margin.
+        at[i] = static_cast<float>(options.ratio + 0.008 * uniform(random));
+      }
+      scores.push_back(one * 3);
+    }
+    const auto set_at = [&](double ratio, RelationSelection* whole) {
+      SelectionOptions moved = options;
+      moved.ratio = ratio;
+      std::vector<PromptNeurons> prompts;
+      for (const at::Tensor& one : scores) prompts.push_back(passing_neurons(one, moved));
+      const std::vector<Bag> bags = {make_bag(prompts)};
+      RelationSelection selection = select_neurons(bags, moved);
+      std::set<NeuronId> ids;
+      for (const CountedNeuron& neuron : selection.neurons[0]) ids.insert(neuron.id);
+      if (whole != nullptr) *whole = std::move(selection);
+      return ids;
+    };
+    RelationSelection here;
+    const std::set<NeuronId> set = set_at(options.ratio, &here);
+    const std::set<NeuronId> low = set_at(options.ratio - kNearThreshold, nullptr);
+    const std::set<NeuronId> high = set_at(options.ratio + kNearThreshold, nullptr);
+    std::vector<NeuronId> moved;
+    std::ranges::set_difference(low, high, std::back_inserter(moved));
+    EXPECT_EQ(here.near[0], moved);
+    EXPECT_TRUE(std::ranges::includes(low, set) && std::ranges::includes(set, high));
+    seen += static_cast<int64_t>(moved.size());
+  }
+  EXPECT_GT(seen, 100);
 }
 
 TEST(CheckSelection, RefusesWhatCannotBeMeant) {

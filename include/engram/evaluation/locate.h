@@ -36,6 +36,8 @@ struct LocatedFact {
   std::vector<CountedNeuron> neurons;    ///< by id
   bool refined = true;                   ///< false: fewer prompts than min_bag, `neurons` is empty
   std::vector<CountedNeuron> unrefined;  ///< then: every neuron that passed a prompt
+  std::vector<NeuronId> near = {};       ///< in the set or not by a hair (RelationSelection::near)
+  std::string uuid = {};                 ///< as Fact::uuid
 };
 
 /// A relation whose facts are all done.

@@ -19,22 +19,30 @@ std::string located_summary_line(const LocateSummary& summary);
 /// A fact's neurons out of such a file, and the prompts that they come from.
 struct LocatedSet {
   std::string relation, subject, object;
+  std::string uuid = {};              ///< the fact set's own name; empty: it has none
   std::vector<std::string> prompts;   ///< on which they were located
   std::vector<std::string> held_out;  ///< that were not looked at
-  std::vector<NeuronId> neurons;
+  std::vector<NeuronId> neurons;      ///< sorted
+  std::vector<NeuronId> near = {};    ///< RelationSelection::near, sorted
   bool refined = true;
 };
 
 /// What `engram locate --out` wrote.
 struct LocatedFile {
+  std::string path;
   std::string model;                    ///< as the run's header names it
   std::optional<int64_t> layers, d_ff;  ///< sizes of that model
   std::vector<LocatedSet> facts;
+  bool has_near = false;  ///< it says which neurons are near a threshold
 };
 
 /// Reads a file of engram.locate/1; lines of other records are skipped. Throws FileError;
 /// InputError with file and line when a line is malformed or no fact is in it.
 LocatedFile read_located(const std::filesystem::path& path);
+
+/// The same for comparing, where neither prompts nor names are needed: also lines
+/// {"uuid": "...", "neurons": [[layer, neuron], ...]}, as EleutherAI's published neurons come.
+LocatedFile read_neuron_sets(const std::filesystem::path& path);
 
 /// "3:17,5:201" as neurons, each once, sorted. Throws UsageError.
 std::vector<NeuronId> parse_neurons(std::string_view text);

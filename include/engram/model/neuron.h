@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace engram {
 
@@ -13,6 +14,11 @@ struct NeuronId {
   int32_t neuron = 0;
   friend auto operator<=>(const NeuronId&, const NeuronId&) = default;
 };
+
+/// "11:1754", as the command writes and reads it.
+inline std::string neuron_name(NeuronId id) {
+  return std::to_string(id.layer) + ":" + std::to_string(id.neuron);
+}
 
 }  // namespace engram
 

@@ -43,10 +43,15 @@ struct ScoredNeuron {
   float score = 0;
 };
 
+/// Scores within this share of the prompt's largest one from the threshold are near it: another
+/// rounding or quadrature can put them on its other side.
+inline constexpr double kNearThreshold = 1e-3;
+
 /// What is kept of one prompt's scores.
 struct PromptNeurons {
-  float largest = 0;                  ///< the largest score
-  std::vector<ScoredNeuron> neurons;  ///< those that pass, by id
+  float largest = 0;                    ///< the largest score
+  std::vector<ScoredNeuron> neurons;    ///< those that pass, by id
+  std::vector<ScoredNeuron> near = {};  ///< those near the threshold, passing or not, by id
 };
 
 /// The neurons of `scores` [layers, d_ff] (float32, CPU, finite) that pass; none when the largest
@@ -60,10 +65,19 @@ struct CountedNeuron {
   float score = 0;      ///< mean over those
 };
 
+/// A neuron that is near the threshold on some prompts of a bag: it passes from `fewest` to `most`
+/// prompts, as those fall.
+struct NearNeuron {
+  NeuronId id;
+  int32_t fewest = 0;
+  int32_t most = 0;
+};
+
 /// The prompts of one fact, added up.
 struct Bag {
   int64_t prompts = 0;
   std::vector<CountedNeuron> neurons;  ///< that passed at least one prompt, by id
+  std::vector<NearNeuron> near = {};   ///< by id
 };
 Bag make_bag(std::span<const PromptNeurons> prompts);
 
@@ -78,6 +92,9 @@ struct RelationSelection {
   /// passed a prompt, with the number of prompts. `neurons` is empty there.
   std::vector<std::vector<CountedNeuron>> unrefined;
   int64_t too_few = 0;  ///< such bags
+  /// Per bag, by id: neurons that are in its set or not as scores near the threshold fall, whatever
+  /// the prompts that are not near say.
+  std::vector<std::vector<NeuronId>> near = {};
 };
 RelationSelection select_neurons(std::span<const Bag> bags, const SelectionOptions& options);
 

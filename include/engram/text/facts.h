@@ -18,6 +18,7 @@ struct Fact {
   std::vector<std::string> prompts;   ///< those that locate
   std::vector<std::string> held_out;  ///< those that only test
   std::string origin;                 ///< "FILE:LINE", for messages
+  std::string uuid = {};              ///< the source's own name of the fact, where it has one
 };
 
 /// A line that could not be used.
