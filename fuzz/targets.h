@@ -33,6 +33,7 @@
 #include "engram/report/tables.h"
 #include "engram/store/run_store.h"
 #include "engram/text/facts.h"
+#include "engram/text/tokenizer.h"
 
 namespace engram::fuzz {
 
@@ -403,6 +404,38 @@ inline void config(const uint8_t* data, size_t size) {
     require(!family_name(config.family).empty() && !activation_name(config.activation).empty(),
             "kinds have names");
   } catch (const InputError& error) {
+    check_message(error.what());
+  }
+}
+
+/// A model folder's tokenizer files, with a byte 0xFF between them, an empty one left out. What is
+/// accepted encodes any text into tokens of its vocabulary.
+inline void tokenizer(const uint8_t* data, size_t size) {
+  static const TemporaryFolder temporary;
+  std::string_view rest(reinterpret_cast<const char*>(data), size);
+  for (const char* name :
+       {"tokenizer.json", "tokenizer_config.json", "config.json", "vocab.txt", "added_tokens.json",
+        "special_tokens_map.json", "vocab.json", "merges.txt"}) {
+    const size_t end = std::min(rest.find('\xFF'), rest.size());
+    const std::filesystem::path path = temporary.path() / name;
+    std::filesystem::remove(path);
+    if (end > 0) std::ofstream(path, std::ios::binary) << rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  try {
+    const Tokenizer tokenizer = Tokenizer::load(temporary.path());
+    require(tokenizer.vocabulary() > 0, "a vocabulary has tokens");
+    for (const char* text :
+         {"The capital of France is Paris.", "\xE6\x9D\xB1\xE4\xBA\xAC \x01 [MASK]", ""}) {
+      const Encoding encoding = tokenizer.encode(text);
+      require(encoding.tokens.size() == encoding.ids.size(), "every id has its token");
+      for (const int64_t id : encoding.ids) {
+        require(id >= 0 && id < tokenizer.vocabulary(), "an id is in the vocabulary");
+      }
+    }
+  } catch (const InputError& error) {
+    check_message(error.what());
+  } catch (const FileError& error) {
     check_message(error.what());
   }
 }

@@ -42,14 +42,13 @@ TEST_P(Corpus, KeepsThePromises) {
   EXPECT_GE(files, 5);
 }
 
-INSTANTIATE_TEST_SUITE_P(, Corpus,
-                         ::testing::Values(Replay{"safetensors", fuzz::safetensors},
-                                           Replay{"facts", fuzz::facts},
-                                           Replay{"pararel", fuzz::pararel},
-                                           Replay{"config", fuzz::config},
-                                           Replay{"delta", fuzz::delta}, Replay{"text", fuzz::text},
-                                           Replay{"run", fuzz::run}),
-                         [](const auto& replay) { return replay.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    , Corpus,
+    ::testing::Values(Replay{"safetensors", fuzz::safetensors}, Replay{"facts", fuzz::facts},
+                      Replay{"pararel", fuzz::pararel}, Replay{"config", fuzz::config},
+                      Replay{"delta", fuzz::delta}, Replay{"text", fuzz::text},
+                      Replay{"run", fuzz::run}, Replay{"tokenizer", fuzz::tokenizer}),
+    [](const auto& replay) { return replay.param.name; });
 
 }  // namespace
 }  // namespace engram
