@@ -97,13 +97,22 @@ std::optional<Probe> mask_one_token(const std::string& line, const Tokenizer& to
                                     const ModelConfig& config, Random& random) {
   std::vector<Word> words = maskable_words(line);
   random.shuffle(words);
+  // A mask in the place of one token leaves the length as it is, but for a space that it swallows: a
+  // line far too long need not be tried word by word.
+  constexpr int64_t kSlack = 4;
+  try {
+    const size_t tokens = tokenizer.encode(line).ids.size();
+    if (std::cmp_greater(tokens, config.max_tokens() + kSlack)) return std::nullopt;
+  } catch (const InputError&) {
+    return std::nullopt;  // no text
+  }
   for (const Word& word : words) {
     const std::string answer = line.substr(word.begin, word.end - word.begin);
     std::string prompt = line;
     prompt.replace(word.begin, word.end - word.begin, "[MASK]");
     try {
+      if (answer_ids(tokenizer, prompt, answer, "").size() != 1) continue;
       TokenizedPrompt encoded = encode_prompt(tokenizer, prompt, answer, config.max_tokens(), "");
-      if (encoded.answer.size() != 1) continue;
       return Probe{std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)};
     } catch (const InputError&) {
       continue;  // a word that the vocabulary does not hold; another one may do

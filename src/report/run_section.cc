@@ -260,8 +260,7 @@ ReportSection run_section(const ReportInput& input) {
   for (const RunSession& session : sessions) seconds += session.seconds;
   section.intro =
       "Every number below is computed from the rows of one run file. Square brackets hold 95 % "
-      "intervals: relations are resampled, then within each the facts with the same object "
-      "together, " +
+      "intervals: relations and, independently of them, objects are resampled, " +
       std::to_string(input.options.bootstrap.draws) +
       " draws. Differences use the same draws on both sides. Published figures stand in columns of "
       "their own with their version: ACL 2022 is Dai et al., Knowledge Neurons in Pretrained "
