@@ -22,7 +22,7 @@ from vocabularies import write_tokenizer
 
 @dataclasses.dataclass
 class Recipe:
-    family: str                    # bert, roberta, distilbert
+    family: str                    # bert, roberta, xlm-roberta, camembert, distilbert
     tokenizer: str                 # see vocabularies.write_tokenizer
     vocabulary: int
     d_model: int
@@ -68,6 +68,9 @@ LIVE = {
                                   epsilon=1e-5, dtype="float16", shard="60KB", activation="silu"),
     "roberta-old-names": Recipe("roberta", "bpe-files", 400, 48, 4, 2, 64, seed=23, epsilon=1e-6,
                                 old_names=True),
+    "xlm-roberta": Recipe("xlm-roberta", "unigram-json", 420, 36, 3, 3, 90, seed=24, epsilon=1e-5),
+    "camembert-untied": Recipe("camembert", "unigram-json", 400, 40, 4, 2, 66, seed=25,
+                               epsilon=1e-5, tied=False, activation="gelu_new"),
     "distilbert-bf16-sharded": Recipe("distilbert", "wordpiece-json", 400, 60, 5, 4, 77, seed=31,
                                       dtype="bfloat16", shard="60KB"),
     "distilbert-sinusoidal": Recipe("distilbert", "wordpiece-txt", 380, 40, 2, 3, 64, seed=32,
@@ -81,6 +84,17 @@ LIVE = {
 }
 
 
+CONFIGS = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig,
+           "xlm-roberta": transformers.XLMRobertaConfig, "camembert": transformers.CamembertConfig}
+TOKENIZERS = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer",
+              "xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer",
+              "distilbert": "DistilBertTokenizer"}
+MODELS = {"bert": transformers.BertForMaskedLM, "roberta": transformers.RobertaForMaskedLM,
+          "xlm-roberta": transformers.XLMRobertaForMaskedLM,
+          "camembert": transformers.CamembertForMaskedLM,
+          "distilbert": transformers.DistilBertForMaskedLM}
+
+
 def make_config(recipe: Recipe, vocabulary: int):
     r = recipe
     if r.family == "distilbert":
@@ -88,7 +102,7 @@ def make_config(recipe: Recipe, vocabulary: int):
             vocab_size=vocabulary, dim=r.d_model, n_heads=r.heads, n_layers=r.layers,
             hidden_dim=r.d_ff, activation=r.activation, max_position_embeddings=r.positions,
             tie_word_embeddings=r.tied, pad_token_id=0, **r.extra)
-    kind = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[r.family]
+    kind = CONFIGS[r.family]
     special = ({"pad_token_id": 0} if r.family == "bert" else
                {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1})
     return kind(vocab_size=vocabulary, hidden_size=r.d_model, num_attention_heads=r.heads,
@@ -149,14 +163,13 @@ def make(name: str, recipe: Recipe, into: Path) -> Path:
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    tokenizer_class = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer",
-                       "distilbert": "DistilBertTokenizer"}[recipe.family]
-    usable = recipe.positions - (2 if recipe.family == "roberta" else 0)
-    vocabulary = write_tokenizer(folder, recipe.tokenizer, recipe.vocabulary, tokenizer_class,
-                                 usable)
+    usable = recipe.positions - (0 if "bert" == recipe.family or "distil" in recipe.family else 2)
+    vocabulary = write_tokenizer(folder, recipe.tokenizer, recipe.vocabulary,
+                                 TOKENIZERS[recipe.family], usable)
+    # CamembertTokenizer adds tokens of its own.
+    vocabulary = max(vocabulary, len(transformers.AutoTokenizer.from_pretrained(folder)))
     config = make_config(recipe, vocabulary)
-    model = {"bert": transformers.BertForMaskedLM, "roberta": transformers.RobertaForMaskedLM,
-             "distilbert": transformers.DistilBertForMaskedLM}[recipe.family](config)
+    model = MODELS[recipe.family](config)
     fill(model, recipe)
     model.to(getattr(torch, recipe.dtype))
     model.save_pretrained(folder, **({"max_shard_size": recipe.shard} if recipe.shard else {}))
