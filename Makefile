@@ -6,7 +6,7 @@ STEP = @tools/step.sh
 VENV_PYTHON = build/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench bench-gpu cuda oracle oracle-check format lint asan fuzz page readme real-models clean
+.PHONY: help setup build demo test bench bench-gpu cuda oracle oracle-check format lint asan fuzz page readme real-models test-real clean
 
 help:
 	@echo 'make setup         system packages, cargo, libtorch in build/venv (1.3 GB)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make oracle        adds the PyTorch reference to build/venv (4.5 GB)'
 	@echo 'make oracle-check  makes the stored reference results anew and compares'
 	@echo 'make real-models   bert-base-cased, bert-base-uncased and SmolLM2-135M in build/real (2 GB)'
+	@echo 'make test-real     tests on these models, against transformers'
 	@echo 'make asan          the test suite under AddressSanitizer and UBSan'
 	@echo 'make fuzz          short fuzzing of the file readers (needs clang)'
 	@echo 'make format        formats our C++ code'
@@ -58,6 +59,10 @@ oracle-check: build oracle
 real-models:
 	@$(PYTHON) tools/setup.py real
 	$(STEP) 'real models' $(VENV_PYTHON) tools/real_models.py --to build/real
+
+# Needs what `make real-models` and `make oracle` make; skips in plain sight what is not there.
+test-real: build oracle
+	$(STEP) 'test-real' tools/test_real.sh $(VENV_PYTHON)
 
 asan:
 	@$(MAKE) --no-print-directory PRESET=asan-ubsan test

@@ -97,8 +97,8 @@ std::optional<Probe> mask_one_token(const std::string& line, const Tokenizer& to
                                     const ModelConfig& config, Random& random) {
   std::vector<Word> words = maskable_words(line);
   random.shuffle(words);
-  // A mask in the place of one token leaves the length as it is, but for a space that it swallows: a
-  // line far too long need not be tried word by word.
+  // A mask in the place of one token leaves the length as it is, but for a space that it swallows:
+  // a line far too long need not be tried word by word.
   constexpr int64_t kSlack = 4;
   try {
     const size_t tokens = tokenizer.encode(line).ids.size();

@@ -63,6 +63,8 @@ std::string describe(const OracleAttribution& run) {
 
 void expect_same(const Attribution& got, const OracleAttribution& run, const OracleCase& c) {
   EXPECT_NEAR(got.p, c.p, 1e-4 * c.p);
+  // Of real weights transformers' own float32 is as far off (tests/model/parity_test.cc).
+  const double tolerance = std::max(kTolerance, 4 * c.gradient_error);
   ASSERT_TRUE(got.scores.sizes().equals(run.scores.sizes()));
   ASSERT_EQ(got.layers.size(), run.deltas.size());
   // Log-probabilities and logits are differences of numbers of this size themselves.
@@ -74,12 +76,12 @@ void expect_same(const Attribution& got, const OracleAttribution& run, const Ora
     const auto l = static_cast<int64_t>(layer);
     const double largest = run.scores[l].abs().max().item<double>();
     const double rounding = run.score == "ablation" ? kRounding * size : 0.0;
-    EXPECT_LE(relative_error(got.scores[l], run.scores[l]), kTolerance + rounding / largest);
+    EXPECT_LE(relative_error(got.scores[l], run.scores[l]), tolerance + rounding / largest);
     const LayerReport& report = got.layers[layer];
     EXPECT_NEAR(report.delta, run.deltas[layer], kTolerance * size);
     const double sum = run.scores[l].sum(at::kDouble).item<double>();
     const auto neurons = static_cast<double>(run.scores[l].numel());
-    const double allowed = kTolerance * run.scores[l].abs().sum().item<double>() +
+    const double allowed = tolerance * run.scores[l].abs().sum().item<double>() +
                            rounding * neurons + kTolerance * size;
     EXPECT_NEAR(report.sum, sum, allowed);
     EXPECT_NEAR(report.gap, std::abs(sum - run.deltas[layer]), allowed);

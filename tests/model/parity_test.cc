@@ -88,12 +88,15 @@ void check_gradients(const Oracle& oracle, const Model& model) {
     const at::Tensor logits = model.logits_at(row_of(c.ids), at::tensor(c.positions), &hook);
     const at::Tensor p = logits.softmax(-1)[0][c.answer[0]];
     const auto gradients = torch::autograd::grad({p}, hook.kept);
+    // On real weights float32 itself is the limit, and transformers' float32 shows where it lies;
+    // which sums are rounded how is another draw here, up to 3.1 times as far off as measured.
+    const double tolerance = std::max(kGradientTolerance, 4 * c.gradient_error);
     ASSERT_EQ(static_cast<int64_t>(gradients.size()), model.config().layers);
     for (size_t layer = 0; layer < gradients.size(); ++layer) {
       SCOPED_TRACE("layer " + std::to_string(layer));
       EXPECT_LE(relative_error(gradients[layer][0][c.positions[0]],
                                c.gradients[static_cast<int64_t>(layer)]),
-                kGradientTolerance);
+                tolerance);
     }
   }
 }

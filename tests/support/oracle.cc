@@ -47,6 +47,7 @@ Oracle read_oracle(const std::filesystem::path& folder) {
       c.logits = tensor_of(tensors, name + ".logits");
       c.activations = tensor_of(tensors, name + ".activations");
       c.gradients = tensor_of(tensors, name + ".gradients");
+      c.gradient_error = entry.value("gradient_error", 0.0);
     }
     oracle.cases.push_back(std::move(c));
   }

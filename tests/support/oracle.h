@@ -31,6 +31,7 @@ struct OracleCase {
   at::Tensor logits;               ///< [rows, vocabulary]
   at::Tensor activations;          ///< [layers, tokens, d_ff]
   at::Tensor gradients;            ///< [layers, d_ff] of P with respect to a_l at the mask
+  double gradient_error = 0;       ///< transformers' own in float32; 0: not measured
 };
 
 /// The scores of one run of a plain PyTorch loop.
