@@ -11,6 +11,7 @@
 #include "cli/program.h"
 #include "engram/store/run_store.h"
 #include "neurons/random.h"
+#include "store/database.h"
 #include "support/packed.h"
 
 namespace engram::testing {
@@ -207,10 +208,34 @@ TEST_F(Reproduce, CtrlCKeepsWhatIsDone) {
   if (outcome.code != 0) {  // else it was done already
     EXPECT_EQ(outcome.code, 130);
     EXPECT_NE(outcome.err.find("kept in"), std::string::npos) << outcome.err;
+    const Outcome status = run_engram({"status", run});
+    EXPECT_NE(status.out.find(run + ": interrupted"), std::string::npos) << status.out;
     outcome = run_engram(reproduce(facts, run));
   }
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(difference(whole, run), "");
+}
+
+TEST_F(Reproduce, AnotherAlgorithmIsRefusedAndAnotherVersionOfTheProgramIsNot) {
+  const std::string facts = tiny_facts(folder_, 1, 3);
+  const std::string run = folder_.file("run.db");
+  const std::vector<std::string> located = reproduce(facts, run, {"--only", "locate"});
+  ASSERT_EQ(run_engram(located).code, 0);
+  const auto change = [&](const std::string& sql) {
+    Database database(run, Database::Access::kWrite);
+    database.execute(sql);
+  };
+  // The program's version stands in the ledger alone.
+  change("UPDATE session SET version = '0.0.1'");
+  EXPECT_EQ(run_engram(located).code, 0);
+  change("UPDATE identity SET value = '99' WHERE name = 'algorithm.locate'");
+  const std::string before = read_text(run);
+  const Outcome refused = run_engram(located);
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_NE(refused.err.find("algorithm.locate: \"99\" in the run"), std::string::npos)
+      << refused.err;
+  EXPECT_EQ(refused.err.find("algorithm.effects"), std::string::npos) << refused.err;
+  EXPECT_EQ(read_text(run), before) << "what is refused is not written to";
 }
 
 /// Kills of the test below: $ENGRAM_KILLS, else 100; a few where a sanitizer makes starts slow.
