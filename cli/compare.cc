@@ -138,29 +138,25 @@ std::string agreement_table(const Comparison& found) {
   return table.str();
 }
 
-std::string count_text(int64_t count, const std::string& what) {
-  return format_count(count) + " " + what + (count == 1 ? "" : "s");
-}
-
 std::string compare_text(const CompareOptions& options, const Comparison& found) {
   const Agreement& all = found.all;
   std::string text = "A: " + printable(options.a) + "\nB: " + printable(options.b) + "\n\n" +
-                     format_count(all.identical) + " of " + count_text(all.facts, "fact") +
+                     format_count(all.identical) + " of " + format_count(all.facts, "fact") +
                      " identical: " + number_text(all.identical_share, true) + "\nJaccard index " +
                      number_text(all.jaccard, false) + ", neurons per fact " +
                      number_text(all.neurons_a, false) + " in A and " +
                      number_text(all.neurons_b, false) + " in B\n";
   if (all.differences > 0 && found.near_known) {
-    text += format_count(all.near) + " of " + count_text(all.differences, "difference") +
+    text += format_count(all.near) + " of " + format_count(all.differences, "difference") +
             " within 1e-3 of a threshold; with these set aside " +
             format_count(all.identical + all.near_only) + " facts are identical\n";
   } else if (all.differences > 0) {
-    text += count_text(all.differences, "difference") +
+    text += format_count(all.differences, "difference") +
             "; neither file says which lie near a threshold\n";
   }
   if (found.only_a + found.only_b > 0) {
-    text += "not compared: " + count_text(found.only_a, "fact") + " of A alone, " +
-            count_text(found.only_b, "fact") + " of B alone\n";
+    text += "not compared: " + format_count(found.only_a, "fact") + " of A alone, " +
+            format_count(found.only_b, "fact") + " of B alone\n";
   }
   text += "\n" + agreement_table(found);
   if (found.differing.empty() || options.show == 0) return text;

@@ -63,8 +63,9 @@ void print_erasure(const EraseOptions& options, const Delta& delta,
     return;
   }
   print(printable(options.relation) + ": value vectors of " +
-        count_text(delta.neurons().size(), "neuron") + " set to " + erase_mode_name(options.mode) +
-        "\nneurons:" + neuron_list(delta) + "\n\n" + asked_table(scopes));
+        format_count(delta.neurons().size(), "neuron") + " set to " +
+        erase_mode_name(options.mode) + "\nneurons:" + neuron_list(delta) + "\n\n" +
+        asked_table(scopes));
 }
 
 void run_erase(const EraseOptions& options) {
@@ -81,12 +82,12 @@ void run_erase(const EraseOptions& options) {
   if (neurons.empty()) {
     throw InputError(facts_path(options) + ": no fact of relation " + options.relation +
                      " has knowledge neurons (" +
-                     count_text(static_cast<size_t>(located.relation.facts), "fact") +
+                     format_count(static_cast<size_t>(located.relation.facts), "fact") +
                      " located); facts need at least " + std::to_string(kLocatingPrompts) +
                      " prompts");
   }
   if (std::cmp_less(neurons.size(), options.neurons)) {
-    note(options.common, "the relation has " + count_text(neurons.size(), "neuron") +
+    note(options.common, "the relation has " + format_count(neurons.size(), "neuron") +
                              " in all, fewer than --neurons");
   }
   EditReason why = reason_of(options, EditKind::kErase, located.relation);

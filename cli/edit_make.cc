@@ -36,10 +36,6 @@ std::string facts_path(const MakeOptions& options) {
                                : options.facts;
 }
 
-std::string count_text(size_t count, const std::string& what) {
-  return format_count(static_cast<int64_t>(count)) + " " + what + (count == 1 ? "" : "s");
-}
-
 std::vector<Fact> sample(std::vector<Fact> facts, int64_t count, uint64_t seed) {
   std::mt19937_64 random(seed);
   for (size_t i = 0; i + 1 < facts.size() && std::cmp_less(i, count); ++i) {
@@ -64,8 +60,9 @@ Relation read_relation(const MakeOptions& options) {
   std::string known;
   for (size_t i = 0; i < names.size() && i < 10; ++i) known += (i > 0 ? ", " : "") + names[i];
   throw InputError(facts_path(options) + ": has no facts of relation \"" + options.relation +
-                   "\", expected one of its " + count_text(names.size(), "relation") + ": " +
-                   known + (names.size() > 10 ? ", ..." : ""));
+                   "\", expected one of its " +
+                   format_count(static_cast<int64_t>(names.size()), "relation") + ": " + known +
+                   (names.size() > 10 ? ", ..." : ""));
 }
 
 std::vector<Probe> side_probes(const std::vector<Fact>& facts, const LoadedModel& loaded,
@@ -111,8 +108,7 @@ EditReason reason_of(const MakeOptions& options, EditKind kind, const LocatedRel
   const bool integrated = options.attribution.score == Score::kIntegratedGradients;
   why.rule = integrated ? rule_name(options.attribution.rule) : "";
   why.selection = options.preset + ", in " + format_number(located.selection.share, 3) +
-                  " of the prompts, " + count_text(static_cast<size_t>(located.facts), "fact") +
-                  " of the relation";
+                  " of the prompts, " + format_count(located.facts, "fact") + " of the relation";
   why.version = ENGRAM_VERSION;
   return why;
 }
@@ -150,7 +146,7 @@ std::string side_effect_text(const SideEffect& one) {
   const auto share = [&](int64_t right) {
     return format_percent(static_cast<double>(right) / static_cast<double>(one.facts), 0);
   };
-  return count_text(static_cast<size_t>(one.facts), "fact") +
+  return format_count(one.facts, "fact") +
          (one.scope == kSameRelationScope ? " of the relation: " : " of other relations: ") +
          share(one.right_before) + " right before, " + share(one.right_after) + " after (" +
          format_count(one.lost) + " no longer)";

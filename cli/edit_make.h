@@ -38,9 +38,6 @@ std::string facts_path(const MakeOptions& options);
 /// of its own where none is given.
 void check_paths(const MakeOptions& options, const std::vector<NamedPath>& more = {});
 
-/// "1,234 facts"
-std::string count_text(size_t count, const std::string& what);
-
 /// A fact set, seen from one relation.
 struct Relation {
   std::vector<Fact> facts;   ///< of the relation

@@ -108,7 +108,7 @@ RelationSets sets_of_run(const std::string& path, const Fact& fact, const std::s
   return found;
 }
 
-std::string of_relation(size_t facts) { return count_text(facts, "fact") + " of the relation"; }
+std::string of_relation(size_t facts) { return format_count(facts, "fact") + " of the relation"; }
 
 }  // namespace
 
@@ -133,7 +133,7 @@ RelationSets located_sets(const NeuronOptions& options, const MakeOptions& make,
   const size_t all = others.size();
   others = sample(std::move(others), options.filter_facts, make.common.seed);
   note(make.common, "locating the fact and " + std::to_string(others.size()) +
-                        " of the relation's " + count_text(all, "other fact") +
+                        " of the relation's " + format_count(all, "other fact") +
                         (options.filter_facts == 0 ? "; no neuron is left alone for theirs"
                                                    : ", to leave neurons of many facts alone"));
   others.insert(others.begin(), fact);
@@ -159,27 +159,27 @@ std::vector<NeuronId> neurons_to_update(const RelationSets& found, const Fact& f
                                         const MakeOptions& make) {
   const std::vector<NeuronId>& all = found.sets[found.own].neurons;
   if (!found.refined) {
-    throw InputError(fact.origin + ": got " + count_text(fact.prompts.size(), "prompt") +
+    throw InputError(fact.origin + ": got " + format_count(fact.prompts.size(), "prompt") +
                      ", expected at least " + std::to_string(kLocatingPrompts) +
                      " to locate the fact's neurons by");
   }
   if (all.empty()) {
     throw InputError(fact.origin + ": the fact has no knowledge neurons: its " +
-                     count_text(fact.prompts.size(), "prompt") +
+                     format_count(fact.prompts.size(), "prompt") +
                      " agree on none (--preset and --score choose otherwise)");
   }
   std::vector<NeuronId> neurons = editable_neurons(found.sets, found.own);
   const std::string others =
-      "more than 10 % of the " + count_text(found.sets.size() - 1, "other fact") +
+      "more than 10 % of the " + format_count(found.sets.size() - 1, "other fact") +
       " of the relation that " + (found.sets.size() == 2 ? "was" : "were") + " looked at";
   if (neurons.empty()) {
     throw InputError(fact.origin + ": none of the fact's " +
-                     count_text(all.size(), "knowledge neuron") + " can be edited: each is in " +
+                     format_count(all.size(), "knowledge neuron") + " can be edited: each is in " +
                      others);
   }
   if (neurons.size() < all.size()) {
-    note(make.common,
-         count_text(all.size() - neurons.size(), "knowledge neuron") + " left alone, in " + others);
+    note(make.common, format_count(all.size() - neurons.size(), "knowledge neuron") +
+                          " left alone, in " + others);
   }
   return neurons;
 }

@@ -60,7 +60,7 @@ const Fact& find_fact(const std::vector<Fact>& facts, const UpdateOptions& optio
   const std::string what = facts_path(options) + ": relation " + options.relation;
   if (objects.empty()) {
     throw InputError(what + " has no fact of subject \"" + options.subject + "\" among its " +
-                     count_text(facts.size(), "fact"));
+                     format_count(facts.size(), "fact"));
   }
   if (found.empty()) {
     throw InputError(what + ", subject \"" + options.subject + "\" has no object \"" +
@@ -93,7 +93,7 @@ void check_known(const UpdateOptions& options, const Fact& fact, const Answers& 
   if (2 * own.top() > prompts) return;
   const std::string what = "the model answers \"" + fact.object + "\" on " +
                            std::to_string(own.top()) + " of the fact's " +
-                           count_text(own.each.size(), "prompt") + " (to the first \"" + top +
+                           format_count(own.each.size(), "prompt") + " (to the first \"" + top +
                            "\"), expected most of them";
   if (!options.force) throw InputError(fact.origin + ": " + what + "; --force edits anyway");
   note(options.common, what);

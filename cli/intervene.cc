@@ -136,11 +136,11 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
         "left out: " + format_count(selection.copies) + " facts whose subject holds the object\n";
   }
   if (selection.without > 0) {
-    out +=
-        "not in --neurons, for side effects only: " + format_count(selection.without) + " facts\n";
+    out += "not in --neurons, for side effects only: " + format_count(selection.without, "fact") +
+           "\n";
   }
   if (selection.missing > 0) {
-    out += "not in --facts, not used: " + format_count(selection.missing) + " facts of " +
+    out += "not in --facts, not used: " + format_count(selection.missing, "fact") + " of " +
            printable(options.neurons) + "\n";
   }
   if (!selection.unsplit.empty()) {

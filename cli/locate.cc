@@ -237,13 +237,11 @@ std::string unsplit_text(const std::vector<std::string>& relations) {
 /// How many of the facts asked for were skipped, and how many lines made no fact at all. With
 /// --limit these need not be of the relations that were taken, so that they do not add up.
 std::string skipped_text(size_t facts, size_t lines) {
-  const auto count = [](size_t number, const std::string& what) {
-    return format_count(static_cast<int64_t>(number)) + " " + what + (number == 1 ? "" : "s");
-  };
   std::string text;
-  if (facts > 0) text = count(facts, "fact") + " skipped";
+  if (facts > 0) text = format_count(static_cast<int64_t>(facts), "fact") + " skipped";
   if (lines > 0) {
-    text += (text.empty() ? "" : ", ") + count(lines, "line") + " of the fact set not usable";
+    text += (text.empty() ? "" : ", ") + format_count(static_cast<int64_t>(lines), "line") +
+            " of the fact set not usable";
   }
   return text;
 }

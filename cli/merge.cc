@@ -87,8 +87,8 @@ void run_merge(const MergeOptions& options) {
     print_json(out);
     return;
   }
-  note(options.common, "wrote " + options.out + ": " + format_count(units) + " work units from " +
-                           format_count(static_cast<int64_t>(options.in.size())) + " files");
+  note(options.common, "wrote " + options.out + ": " + format_count(units, "work unit") + " from " +
+                           format_count(static_cast<int64_t>(options.in.size()), "file"));
   if (open.empty()) return;
   std::string names;
   for (const std::string& name : open) names += (names.empty() ? "" : ", ") + name;

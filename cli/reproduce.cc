@@ -59,9 +59,10 @@ int64_t relation_facts(const RunFacts& facts) {
 
 std::string done_text(const RunCommandOptions& options, const RunFacts& facts,
                       const RunSummary& summary, double seconds) {
-  std::string text = options.run + ": " + format_count(relation_facts(facts)) + " facts of " +
-                     format_count(static_cast<int64_t>(facts.relations().size())) + " relations; " +
-                     format_count(summary.done) + " work units done in " + format_duration(seconds);
+  std::string text = options.run + ": " + format_count(relation_facts(facts), "fact") + " of " +
+                     format_count(static_cast<int64_t>(facts.relations().size()), "relation") +
+                     "; " + format_count(summary.done, "piece") + " of work done in " +
+                     format_duration(seconds);
   if (summary.skipped > 0) text += ", " + format_count(summary.skipped) + " were done before";
   text += "\n";
   for (const auto& [experiment, reason] : summary.left_out) {
@@ -77,8 +78,8 @@ std::string interrupted_text(const RunStore& store, const std::string& run) {
     if (unit.experiment != kWholeUnit) ++units;
   }
   if (units == 0) return "nothing was done yet; the same command begins anew in " + run;
-  return format_count(units) + (units == 1 ? " piece of work is" : " pieces of work are") +
-         " kept in " + run + "; the same command goes on from there";
+  return format_count(units, "piece") + " of work " + (units == 1 ? "is" : "are") + " kept in " +
+         run + "; the same command goes on from there";
 }
 
 /// The command line as the system has it, for the ledger; `fallback` where it does not tell.
@@ -173,8 +174,9 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(), set.problems);
   const auto unusable = static_cast<int64_t>(facts.problems().size());
   if (unusable > 0) {
-    note(options.common, format_count(unusable) + " facts or lines of " + options.facts +
-                             " cannot be used: table \"problem\" of the run");
+    note(options.common, format_count(unusable) +
+                             (unusable == 1 ? " fact or line of " : " facts or lines of ") +
+                             options.facts + " cannot be used: table \"problem\" of the run");
   }
   const RunContext run{
       loaded.model, loaded.tokenizer,

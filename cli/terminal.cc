@@ -143,6 +143,10 @@ std::string format_count(int64_t value) {
   return digits;
 }
 
+std::string format_count(int64_t value, const std::string& singular) {
+  return format_count(value) + " " + singular + (value == 1 ? "" : "s");
+}
+
 std::string format_number(double value, int significant) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";

@@ -22,6 +22,8 @@ std::string printable(std::string_view utf8);
 
 /// 1234567 -> "1,234,567".
 std::string format_count(int64_t value);
+/// "1 fact", "1,024 facts".
+std::string format_count(int64_t value, const std::string& singular);
 /// Four significant digits or so: "0.1234", "1.2e-05".
 std::string format_number(double value, int significant = 4);
 /// With a sign: "+0.1234".
