@@ -102,8 +102,11 @@ void flush_to_disk(const Handle& file, const std::filesystem::path& path) {
 void sync_folder(const std::filesystem::path& folder) {
   const std::filesystem::path named = folder.empty() ? "." : folder;
   const Handle file(::open(named.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // A folder that may be written and not read cannot be flushed, and on some file systems none can.
+  if (file.number() < 0 && errno == EACCES) return;
   if (file.number() < 0) throw_file_error(named, "cannot open", errno);
-  flush_to_disk(file, named);
+  if (::fsync(file.number()) == 0 || errno == EINVAL || errno == ENOTSUP) return;
+  throw_file_error(named, "cannot write", errno);
 }
 
 void FileInMaking::check_writable(const std::filesystem::path& path, Existing existing) {

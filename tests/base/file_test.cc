@@ -277,6 +277,20 @@ TEST_F(Files, WrittenInAnyOrderWithThePermissionsOfTheMask) {
   EXPECT_TRUE(contains(file_error([&] { sync_folder(folder_ / "none"); }), "none"));
 }
 
+TEST_F(Files, AFolderThatMayOnlyBeWrittenTakesFiles) {
+  fs::create_directory(folder_ / "drop");
+  ::chmod((folder_ / "drop").c_str(), 0333);
+  ::chmod(folder_.c_str(), 0755);
+  EXPECT_EQ(in_child([&] {
+              if (!become_nobody()) return false;
+              put(folder_ / "drop" / "x", "text");
+              return true;
+            }),
+            0);
+  ::chmod((folder_ / "drop").c_str(), 0755);
+  EXPECT_EQ(read_file(folder_ / "drop" / "x"), "text");
+}
+
 /// How a child ends that does `work`, and what it wrote to stderr.
 std::pair<int, std::string> end_of_child(const fs::path& log, const std::function<void()>& work) {
   const pid_t child = ::fork();

@@ -23,7 +23,8 @@ std::string read_file(const std::filesystem::path& path, std::uintmax_t max_byte
 void check_readable(const std::filesystem::path& path);
 
 /// Flushes the entries of a folder to the disk ("" is the one that the program runs in), so that a
-/// file renamed into it is found under its new name after a loss of power. Throws FileError.
+/// file renamed into it is found under its new name after a loss of power. Where the folder may not
+/// be read or its file system cannot do it, nothing is done. Throws FileError.
 void sync_folder(const std::filesystem::path& folder);
 
 /// A file that is made beside its final place, as .NAME.XXXXXX, and renamed into place by commit().
@@ -105,7 +106,7 @@ class MappedFile {
 /// Installs a SIGBUS handler for programs: where a mapped file was cut short or its disk cannot be
 /// read, it writes one line "PROGRAM: error: PATH: ..." to stderr and ends the process with
 /// ExitCode::kFile. SIGBUS for any other reason ends the process as before. `program` is kept, not
-/// copied: a literal.
+/// copied: it has to live as long as the maps.
 void report_lost_maps(const char* program);
 
 }  // namespace engram
