@@ -7,7 +7,6 @@
 #include <regex>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "cli/common.h"
@@ -42,14 +41,13 @@ struct MergeOptions {
 /// Experiments that are not done for every relation, in the order of their names; the run's
 /// identity names all that there are.
 std::vector<std::string> open_experiments(RunStore& run) {
-  constexpr std::string_view kAlgorithm = "algorithm.";
   const size_t relations = run.read("relation").size();
   std::map<std::string, std::set<std::string>> done;
   for (const Unit& unit : run.units()) done[unit.experiment].insert(unit.relation);
   std::vector<std::string> open;
   for (const auto& [name, version] : run.identity()) {
-    if (!name.starts_with(kAlgorithm)) continue;
-    const std::string experiment = name.substr(kAlgorithm.size());
+    if (!name.starts_with(kAlgorithmPrefix)) continue;
+    const std::string experiment = name.substr(kAlgorithmPrefix.size());
     const std::set<std::string>& relations_done = done[experiment];
     if (!relations_done.contains("") && relations_done.size() < relations) {
       open.push_back(experiment);
