@@ -81,6 +81,7 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
   line["score"] = score_name(how.attribution.score);
   line["rule"] = integrated ? Json(rule_name(how.attribution.rule)) : Json(nullptr);
   line["steps"] = how.attribution.steps ? Json(*how.attribution.steps) : Json(nullptr);
+  if (how.attribution.interpolate) line["interpolate"] = true;
   line["max_steps"] = how.attribution.max_steps;
   line["tolerance"] = how.attribution.tolerance;
   const SelectionOptions& s = how.selection;

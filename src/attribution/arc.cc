@@ -139,22 +139,41 @@ double Arc::reach(std::span<const float> gradient) const {
   return sum;
 }
 
+double Arc::s(double t) const {
+  if (straight_ || t == 0 || t == 1) return t;
+  return (std::atan((t - foot_) / height_) - first_) / (last_ - first_);
+}
+
 std::vector<double> Arc::integrate(std::span<const double> s,
                                    std::span<const std::vector<float>> freed) const {
-  const size_t nodes = s.size();
-  const size_t points = fine().nodes.size();
-  // Lagrange's basis at the fine points, with dt.
-  std::vector<double> basis(points * nodes);
-  std::vector<double> at(points);
-  std::vector<double> dt(points);
-  for (size_t q = 0; q < points; ++q) {
+  Points points;
+  for (size_t q = 0; q < fine().nodes.size(); ++q) {
     const double x = fine().nodes[q];
-    at[q] = t(x);
-    dt[q] = fine().weights[q] * slope(x);
+    points.s.push_back(x);
+    points.t.push_back(t(x));
+    points.weight.push_back(fine().weights[q] * slope(x));
+  }
+  return sum_points(points, s, freed);
+}
+
+std::vector<double> Arc::sum(const Quadrature& rule, std::span<const double> s,
+                             std::span<const std::vector<float>> freed) const {
+  Points points{{}, rule.nodes, rule.weights};
+  for (const double t : rule.nodes) points.s.push_back(this->s(t));
+  return sum_points(points, s, freed);
+}
+
+std::vector<double> Arc::sum_points(const Points& points, std::span<const double> s,
+                                    std::span<const std::vector<float>> freed) const {
+  const size_t nodes = s.size();
+  const size_t count = points.s.size();
+  // Lagrange's basis at the points.
+  std::vector<double> basis(count * nodes);
+  for (size_t q = 0; q < count; ++q) {
     for (size_t i = 0; i < nodes; ++i) {
       double value = 1;
       for (size_t j = 0; j < nodes; ++j) {
-        if (j != i) value *= (x - s[j]) / (s[i] - s[j]);
+        if (j != i) value *= (points.s[q] - s[j]) / (s[i] - s[j]);
       }
       basis[q * nodes + i] = value;
     }
@@ -175,17 +194,19 @@ std::vector<double> Arc::integrate(std::span<const double> s,
     std::vector<double> of_node(nodes, 0.0);
     double of_rest = 0;
     double of_fed = 0;
-    for (size_t q = 0; q < points; ++q) {
-      const double sd = deviation(row, at[q]);
+    for (size_t q = 0; q < count; ++q) {
+      const double at = points.t[q];
+      const double weight = points.weight[q];
+      const double sd = deviation(row, at);
       double along = 0;
       for (size_t n = 0; n < nodes; ++n) {
         const double value = basis[q * nodes + n];
-        of_node[n] += dt[q] / sd * value;
-        along += value * (along_rest[n] + at[q] * along_fed[n]);
+        of_node[n] += weight / sd * value;
+        along += value * (along_rest[n] + at * along_fed[n]);
       }
-      const double back = dt[q] * along / (sd * sd * sd * static_cast<double>(width_));
+      const double back = weight * along / (sd * sd * sd * static_cast<double>(width_));
       of_rest -= back;
-      of_fed -= back * at[q];
+      of_fed -= back * at;
     }
     for (size_t i = begin; i < end; ++i) {
       double sum = of_rest * rest_[i] + of_fed * fed_[i];

@@ -13,6 +13,8 @@
 #include <span>
 #include <vector>
 
+#include "engram/attribution/quadrature.h"
+
 namespace engram {
 
 /// One (prompt, layer): k target rows, centred, moving together.
@@ -37,9 +39,19 @@ class Arc {
   /// The integral over t in [0, 1] of dF/dy(t), [k * width], from freed gradients at nodes s.
   [[nodiscard]] std::vector<double> integrate(std::span<const double> s,
                                               std::span<const std::vector<float>> freed) const;
+  /// The weighted sum of dF/dy over the nodes of a rule in t, [k * width], from the same.
+  [[nodiscard]] std::vector<double> sum(const Quadrature& rule, std::span<const double> s,
+                                        std::span<const std::vector<float>> freed) const;
 
  private:
   [[nodiscard]] double deviation(int64_t row, double t) const;  ///< sqrt(variance + epsilon)
+  [[nodiscard]] double s(double t) const;                       ///< the inverse of t(s)
+  /// Sums dF/dy over points: in s, in t, and their weights.
+  struct Points {
+    std::vector<double> s, t, weight;
+  };
+  [[nodiscard]] std::vector<double> sum_points(const Points& points, std::span<const double> s,
+                                               std::span<const std::vector<float>> freed) const;
 
   int64_t targets_;
   int64_t width_;

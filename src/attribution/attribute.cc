@@ -70,6 +70,13 @@ void check_options(const AttributionOptions& options) {
                      ", expected a number between 0 and 1");
   }
   if (options.threads < 0) throw UsageError("threads: expected at least 1");
+  const bool fixed = options.rule == Rule::kRiemannLeft || options.rule == Rule::kRiemannRight ||
+                     options.rule == Rule::kTrapezoid || options.rule == Rule::kLinspace;
+  if (options.interpolate && !fixed) {
+    throw UsageError("interpolate: got the rule " + std::string(rule_name(options.rule)) +
+                     ", expected one with fixed steps: riemann-left, riemann-right, trapezoid or "
+                     "linspace");
+  }
   if (options.score == Score::kIntegratedGradients && options.steps) {
     quadrature(options.rule, std::min<int64_t>(*options.steps, 2));  // throws when too few
   }

@@ -49,6 +49,8 @@ struct Cell {
   bool exhausted = false;
   double estimate = 0;
   // Arc rules only.
+  std::vector<double> whole;  ///< the integral, where `integrated` is an interpolated sum
+  bool stepwise = false;      ///< summed with a node at every step instead
   std::optional<Arc> arc;
   std::map<double, std::vector<float>> exact;  ///< s -> freed gradient of F
   std::map<double, std::vector<float>> cheap;  ///< s -> freed gradient of G
@@ -84,7 +86,10 @@ class Integration {
       }
     }
     without_ = without_neurons(passes_, model_, base_, bytes_);
-    if (options_.rule == Rule::kControlVariate) {
+    if (options_.interpolate) {
+      sum_ = quadrature(options_.rule, options_.steps.value_or(kFixedSteps));
+    }
+    if (options_.interpolate || options_.rule == Rule::kControlVariate) {
       run_arc_rule();
     } else {
       run_plain_rule();
@@ -205,22 +210,25 @@ class Integration {
 
   // ---- the default: rules on the arc ------------------------------------------------------------
 
-  std::vector<double> arc_integral(const Cell& cell, const std::vector<double>& s,
-                                   bool exact) const {
+  /// From the nodes s and s = 1: the integral over [0, 1], or `summed` over the steps that are
+  /// interpolated, if any are.
+  std::vector<double> arc_integral(const Cell& cell, const std::vector<double>& s, bool exact,
+                                   bool summed = true) const {
     const auto& store = exact ? cell.exact : cell.cheap;
     std::vector<double> nodes = s;
     nodes.push_back(1.0);
     std::vector<std::vector<float>> freed;
     for (const double node : nodes) freed.push_back(store.at(node));
-    return cell.arc->integrate(nodes, freed);
+    return sum_ && summed ? cell.arc->sum(*sum_, nodes, freed) : cell.arc->integrate(nodes, freed);
   }
 
   /// G integrated with many cheap nodes plus F - G with the few exact ones.
   std::vector<double> controlled_integral(const Cell& cell, const std::vector<double>& few,
-                                          const std::vector<double>& many) const {
-    std::vector<double> result = arc_integral(cell, many, false);
-    const std::vector<double> exact = arc_integral(cell, few, true);
-    const std::vector<double> cheap = arc_integral(cell, few, false);
+                                          const std::vector<double>& many,
+                                          bool summed = true) const {
+    std::vector<double> result = arc_integral(cell, many, false, summed);
+    const std::vector<double> exact = arc_integral(cell, few, true, summed);
+    const std::vector<double> cheap = arc_integral(cell, few, false, summed);
     for (size_t i = 0; i < result.size(); ++i) result[i] += exact[i] - cheap[i];
     return result;
   }
@@ -258,6 +266,7 @@ class Integration {
       Cell& cell = cells_[index];
       const bool first = cell.integrated.empty();
       replace_integral(cell, arc_integral(cell, nodes, true));
+      if (sum_) cell.whole = arc_integral(cell, nodes, true, false);
       if (first) {
         cell.compared = arc_integral(cell, {nodes.begin() + 1, nodes.end()}, true);
         cell.compared_power = 2;
@@ -273,6 +282,7 @@ class Integration {
     for (const size_t index : which) {
       Cell& cell = cells_[index];
       replace_integral(cell, arc_integral(cell, nodes, true));
+      if (sum_) cell.whole = arc_integral(cell, nodes, true, false);
       cell.level = static_cast<int64_t>(nodes.size());
     }
   }
@@ -294,6 +304,7 @@ class Integration {
     for (const size_t index : which) {
       Cell& cell = cells_[index];
       cell.integrated = controlled_integral(cell, few, many);
+      if (sum_) cell.whole = controlled_integral(cell, few, many, false);
       const std::vector<double> better = arc_integral(cell, many, false);
       const std::vector<double> worse = arc_integral(cell, few, false);
       cell.compared.resize(better.size());
@@ -355,6 +366,9 @@ class Integration {
     return pays ? Start{true, controlled} : Start{false, plain};
   }
 
+  /// The arc rule has options.steps nodes; interpolation adapts, the steps are those of its sum.
+  [[nodiscard]] bool fixed_nodes() const { return options_.steps && !options_.interpolate; }
+
   [[nodiscard]] static Start fixed_start(int64_t n) { return {n <= kLargestExtension, n}; }
 
   void run_arc_rule() {
@@ -368,8 +382,8 @@ class Integration {
       std::vector<float> cheap =
           to_host(rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
       const double ratio = relative(exact, cheap, true);
-      const Start start = options_.steps ? fixed_start(*options_.steps)
-                                         : cheapest_start(cell, cell.arc->reach(exact), ratio);
+      const Start start = fixed_nodes() ? fixed_start(*options_.steps)
+                                        : cheapest_start(cell, cell.arc->reach(exact), ratio);
       starts[start].push_back(index);
       cell.arc->free_of_scale(1, exact);
       cell.arc->free_of_scale(1, cheap);
@@ -384,23 +398,31 @@ class Integration {
       }
     }
     judge();
-    if (options_.steps) return;
+    if (fixed_nodes()) return;
     for (;;) {
       // Each open cell climbs one step: the Kronrod extension of its first rule, all of whose nodes
       // it reuses, then fresh rules of twice the nodes.
       std::map<std::pair<bool, int64_t>, std::vector<size_t>> next;
+      std::vector<size_t> stepwise;
       for (size_t index = 0; index < cells_.size(); ++index) {
         Cell& cell = cells_[index];
         if (cell.done || cell.exhausted) continue;
         const bool extend = !cell.extended && cell.level <= kLargestExtension;
-        if (cell.nodes + (extend ? cell.level + 1 : 2 * cell.level + 1) > options_.max_steps) {
+        const int64_t more = extend ? cell.level + 1 : 2 * cell.level + 1;
+        if (sum_ && more >= static_cast<int64_t>(sum_->nodes.size())) {
+          cell.stepwise = true;  // no dearer, and sure
+          stepwise.push_back(index);
+          continue;
+        }
+        if (cell.nodes + more > options_.max_steps) {
           cell.exhausted = true;
           continue;
         }
         next[{extend, cell.level}].push_back(index);
         cell.extended = true;
       }
-      if (next.empty()) break;
+      if (next.empty() && stepwise.empty()) break;
+      if (!stepwise.empty()) apply_rule(stepwise, *sum_, false);
       for (const auto& [key, which] : next) {
         const auto& [extend, level] = key;
         if (extend) {
@@ -415,6 +437,15 @@ class Integration {
 
   // ---- scores and stopping ----------------------------------------------------------------------
 
+  /// The gap of an integral at a cell's FFN sum: its scores add up to its product with what the
+  /// neurons add there.
+  [[nodiscard]] double gap_of(const Cell& cell, const std::vector<double>& integral) const {
+    const std::vector<float> fed = to_host(rows_of(cell, layer_of(cell).fed));
+    double sum = 0;
+    for (size_t i = 0; i < fed.size(); ++i) sum += integral[i] * static_cast<double>(fed[i]);
+    return std::fabs(sum - delta(cell));
+  }
+
   /// What a cell's gap is compared with: |delta|, or where that nearly vanishes a thousandth of F's
   /// scale, which is P itself for the probability; logits and log P have their own unit.
   [[nodiscard]] double gap_scale(const Cell& cell) const {
@@ -423,10 +454,35 @@ class Integration {
     return std::max(std::fabs(delta(cell)), 1e-3 * unit);
   }
 
+  /// Scores [d_ff] of some cells of a layer from rows `value(cell, place)` at its FFN sum, each
+  /// given to take(index of the cell, scores).
+  template <typename Value, typename Take>
+  void score(int64_t layer, const std::vector<size_t>& which, const Value& value,
+             const Take& take) const {
+    if (which.empty()) return;
+    const auto count = static_cast<int64_t>(which.size());
+    at::Tensor rows = at::empty({count * k_, config_.d_model}, at::kFloat);
+    std::vector<int64_t> activation_rows;
+    auto* data = rows.mutable_data_ptr<float>();
+    for (const size_t index : which) {
+      const Cell& cell = cells_[index];
+      for (size_t at = 0; at < static_cast<size_t>(k_ * config_.d_model); ++at) {
+        *data++ = static_cast<float>(value(cell, at));
+      }
+      for (int64_t j = 0; j < k_; ++j) activation_rows.push_back(cell.prompt * k_ + j);
+    }
+    const at::Tensor activations = base_.layers[static_cast<size_t>(layer)].a.index_select(
+        0, at::tensor(activation_rows, at::kLong).to(model_.device()));
+    const at::Tensor scores =
+        scores_of(model_, layer, rows.to(model_.device()), activations, k_).to(at::kCPU);
+    for (int64_t i = 0; i < count; ++i) {
+      take(which[static_cast<size_t>(i)], scores.select(0, i));
+    }
+  }
+
   /// Scores of all cells, and which are done (METHOD section 2, "when to stop").
   void judge() {
     const int64_t prompts = base_.chunk.prompts;
-    const int64_t size = k_ * config_.d_model;
     std::vector<double> movement(cells_.size(), 0.0);
     for (int64_t layer = 0; layer < config_.layers; ++layer) {
       // Rows: each open cell's integral, then its comparison.
@@ -436,34 +492,19 @@ class Integration {
         if (!cells_[index].done && !cells_[index].exhausted) open.push_back(index);
       }
       if (open.empty()) continue;
-      const auto count = static_cast<int64_t>(open.size());
-      at::Tensor rows = at::zeros({2 * count * k_, config_.d_model}, at::kFloat);
-      std::vector<int64_t> activation_rows;
-      auto* data = rows.mutable_data_ptr<float>();
-      for (int64_t half = 0; half < 2; ++half) {
-        for (const size_t index : open) {
-          const Cell& cell = cells_[index];
-          const bool compares = !cell.compared.empty();
-          for (int64_t j = 0; j < size; ++j) {
-            const auto at = static_cast<size_t>(j);
-            *data++ = static_cast<float>(
-                half == 0 ? cell.integrated[at]
-                          : (compares ? cell.compared[at] - cell.integrated[at] : 0.0));
-          }
-          for (int64_t j = 0; j < k_; ++j) activation_rows.push_back(cell.prompt * k_ + j);
-        }
-      }
-      const at::Tensor device_rows = rows.to(model_.device());
-      const at::Tensor activations = base_.layers[static_cast<size_t>(layer)].a.index_select(
-          0, at::tensor(activation_rows, at::kLong).to(model_.device()));
-      const at::Tensor scores = scores_of(model_, layer, device_rows, activations, k_).to(at::kCPU);
-      for (int64_t i = 0; i < count; ++i) {
-        const Cell& cell = cells_[open[static_cast<size_t>(i)]];
-        results_[static_cast<size_t>(cell.prompt)].scores.select(0, layer).copy_(
-            scores.select(0, i));
-        movement[open[static_cast<size_t>(i)]] =
-            static_cast<double>(scores.select(0, count + i).abs().max().item<float>());
-      }
+      score(
+          layer, open, [](const Cell& cell, size_t at) { return cell.integrated[at]; },
+          [&](size_t index, const at::Tensor& scores) {
+            results_[static_cast<size_t>(cells_[index].prompt)].scores.select(0, layer).copy_(
+                scores);
+          });
+      std::erase_if(open, [&](size_t index) { return cells_[index].compared.empty(); });
+      score(
+          layer, open,
+          [](const Cell& cell, size_t at) { return cell.compared[at] - cell.integrated[at]; },
+          [&](size_t index, const at::Tensor& scores) {
+            movement[index] = static_cast<double>(scores.abs().max().item<float>());
+          });
     }
     for (int64_t prompt = 0; prompt < prompts; ++prompt) {
       Attribution& result = results_[static_cast<size_t>(prompt)];
@@ -479,19 +520,21 @@ class Integration {
         report.nodes = cell.nodes + cell.shared_nodes;
         report.shared_nodes = cell.shared_nodes;
         report.cheap_nodes = cell.cheap_nodes;
-        const bool compares = !cell.compared.empty();
+        const bool compares = !cell.compared.empty() && !cell.stepwise;
         double relative_movement = largest > 0 ? movement[index] / largest : 0.0;
         if (cell.compared_power != 1) {
           relative_movement = std::pow(relative_movement, cell.compared_power);
         }
         report.estimated_error = compares ? cell.compared_factor * relative_movement * largest
                                           : std::numeric_limits<double>::quiet_NaN();
-        const bool gap_closed = report.gap < options_.tolerance * gap_scale(cell);
+        const double gap = cell.whole.empty() ? report.gap : gap_of(cell, cell.whole);
+        const bool gap_closed = cell.stepwise || gap < options_.tolerance * gap_scale(cell);
         const bool settled =
             compares ? report.estimated_error < options_.tolerance * largest || largest == 0 : true;
-        const bool adaptive =
-            !options_.steps && (options_.rule == Rule::kControlVariate || is_gauss(options_.rule));
-        report.converged = gap_closed && settled && (compares || !adaptive);
+        const bool adaptive = options_.interpolate ||
+                              (!options_.steps &&
+                               (options_.rule == Rule::kControlVariate || is_gauss(options_.rule)));
+        report.converged = cell.stepwise || (gap_closed && settled && (compares || !adaptive));
         cell.done = report.converged;
       }
     }
@@ -507,6 +550,7 @@ class Integration {
   std::vector<Cell> cells_;  ///< [layers * prompts]
   std::vector<double> without_;
   std::vector<Attribution> results_;
+  std::optional<Quadrature> sum_;  ///< of a fixed rule, whose steps are interpolated
 };
 
 }  // namespace
@@ -525,6 +569,12 @@ std::vector<Attribution> begin_attributions(const Model& model, const Base& base
     }
     result.p = base.p[static_cast<size_t>(prompt)];
     result.f = base.f[static_cast<size_t>(prompt)];
+    for (int64_t j = 0; j < base.chunk.targets; ++j) {
+      const kernels::TokenAnswer& token =
+          base.answers[static_cast<size_t>(prompt * base.chunk.targets + j)];
+      const bool finite = std::isfinite(token.log_p);
+      result.rank = std::max(result.rank, finite ? 1 + token.larger : config.vocabulary);
+    }
     result.layers.resize(static_cast<size_t>(config.layers));
     results.push_back(std::move(result));
   }

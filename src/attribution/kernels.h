@@ -81,6 +81,16 @@ void attention_backward(const AttentionLayout& layout, const at::Tensor& q, cons
 void answer_log_probability(const at::Tensor& logits, const int64_t* answer, double* log_p,
                             bool gradient, bool of_probability, double scale);
 
+/// What LM-head logits say of one answer token.
+struct TokenAnswer {
+  double log_p = 0;     ///< NaN where a logit is not finite
+  double log_odds = 0;  ///< its logit minus the logsumexp of all others: exact also where P is
+                        ///< nearly 1; NaN likewise
+  int64_t larger = 0;   ///< tokens with a larger logit
+};
+/// Reads the answers [rows] of logits [rows, vocabulary], vocabulary >= 2, into `found` [rows].
+void read_answers(const at::Tensor& logits, const int64_t* answer, TokenAnswer* found);
+
 /// Copies rows: out[i] = in[index[i]], i over `count`.
 void gather_rows(const at::Tensor& in, const std::vector<int64_t>& index, const at::Tensor& out);
 /// out[index[i]] += in[i].
@@ -107,6 +117,7 @@ void attention_backward(const AttentionLayout& layout, const at::Tensor& q, cons
                         const at::Tensor& base_q, const at::Tensor& base_kv,
                         const at::Tensor& probabilities, const at::Tensor& d_mixed,
                         const at::Tensor& d_q, const at::Tensor& d_kv);
+void read_answers(const at::Tensor& logits, const int64_t* answer, TokenAnswer* found);
 }  // namespace generic
 
 }  // namespace engram::kernels

@@ -1,6 +1,7 @@
 // Loops over float rows, written so that the compiler vectorises them; one copy per instruction set
 // is chosen at load time. Compiled with reordered sums allowed (cmake/EngramCompiler.cmake); what
 // takes an exponential is in kernels_exp.cc.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -102,6 +103,13 @@ float largest_of(const float* x, int64_t count) {
   float largest = x[0];
   for (int64_t i = 1; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
   return largest;
+}
+
+ENGRAM_CLONES
+int64_t count_above(const float* x, float bound, int64_t count) {
+  int64_t above = 0;
+  for (int64_t i = 0; i < count; ++i) above += x[i] > bound ? 1 : 0;
+  return above;
 }
 
 /// Where the rows of one item are, for one head.
@@ -412,6 +420,34 @@ void answer_log_probability(const at::Tensor& logits, const int64_t* answer, dou
     const double factor = of_probability ? std::exp(log_p[row]) : scale;
     minus_softmax(x, largest, static_cast<float>(factor / sum), vocabulary);
     x[answer[row]] += static_cast<float>(factor);
+  }
+}
+
+void read_answers(const at::Tensor& logits, const int64_t* answer, TokenAnswer* found) {
+  if (!on_cpu(logits)) {
+    generic::read_answers(logits, answer, found);
+    return;
+  }
+  const int64_t vocabulary = logits.size(1);
+  for (int64_t row = 0; row < logits.size(0); ++row) {
+    const float* x = in(logits) + row * vocabulary;
+    const float* behind = x + answer[row] + 1;
+    const int64_t left = answer[row];
+    const int64_t right = vocabulary - left - 1;
+    const float own = x[left];
+    float largest = left > 0 ? largest_of(x, left) : behind[0];
+    if (right > 0) largest = std::max(largest, largest_of(behind, right));
+    double sum = 0;
+    if (left > 0) sum += exp_sum(x, largest, left);
+    if (right > 0) sum += exp_sum(behind, largest, right);
+    const double others = static_cast<double>(largest) + std::log(sum);
+    TokenAnswer& one = found[row];
+    one.log_odds = static_cast<double>(own) - others;
+    if (!std::isfinite(own) || !std::isfinite(others)) one.log_odds = std::nan("");
+    // log P = -log(1 + exp(-log-odds)), not through P, which rounds to 1.
+    one.log_p = one.log_odds > 0 ? -std::log1p(std::exp(-one.log_odds))
+                                 : one.log_odds - std::log1p(std::exp(one.log_odds));
+    one.larger = own >= largest ? 0 : count_above(x, own, vocabulary);
   }
 }
 

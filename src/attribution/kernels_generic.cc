@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 
 #include "engram/error.h"
 #include "kernels.h"
@@ -160,6 +161,26 @@ void attention_backward(const AttentionLayout& layout, const at::Tensor& q, cons
   const at::Tensor d_keys = merge(layout, at::matmul(d_scores.transpose(2, 3), o.q));
   const at::Tensor d_values = merge(layout, at::matmul(p.transpose(2, 3), g));
   keep_moved(layout, at::cat({d_keys, d_values}, 1), d_kv);
+}
+
+void read_answers(const at::Tensor& logits, const int64_t* answer, TokenAnswer* found) {
+  const int64_t rows = logits.size(0);
+  const at::Tensor ids = at::tensor(std::vector<int64_t>(answer, answer + rows), at::kLong)
+                             .to(logits.device())
+                             .unsqueeze(1);
+  const at::Tensor own = logits.gather(1, ids);  // [rows, 1]
+  const at::Tensor others =
+      logits.scatter(1, ids, -std::numeric_limits<double>::infinity()).logsumexp(1, true);
+  const at::Tensor finite = own.isfinite().logical_and(others.isfinite());
+  const at::Tensor log_odds = (own.to(at::kDouble) - others.to(at::kDouble))
+                                  .masked_fill(finite.logical_not(), std::nan(""));
+  const at::Tensor log_p = at::log_sigmoid(log_odds);
+  const at::Tensor numbers = at::cat({log_odds, log_p}, 1).to(at::kCPU).contiguous();
+  const at::Tensor larger = logits.gt(own).sum(1).to(at::kCPU).contiguous();
+  for (int64_t row = 0; row < rows; ++row) {
+    const double* both = numbers.const_data_ptr<double>() + 2 * row;
+    found[row] = {both[1], both[0], larger.const_data_ptr<int64_t>()[row]};
+  }
 }
 
 }  // namespace engram::kernels::generic

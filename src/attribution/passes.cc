@@ -53,15 +53,30 @@ struct Passes::LayerTape {
   at::Tensor ffn_normal, ffn_rstd;
 };
 
+/// The LM head up to its decoder.
+struct Passes::HeadTape {
+  at::Tensor u;             ///< what the decoder sees [rows, d_model]
+  at::Tensor slope;         ///< derivative of the activation
+  at::Tensor normal, rstd;  ///< of the layer norm
+};
+
+/// Items that join the pass at one layer, taken through its FFN layer norm.
+struct Passes::Joining {
+  at::Tensor normal, rstd;
+  int64_t items = 0;
+};
+
 /// One pass of many items, and the buffers that it leaves.
 struct Passes::Run {
   const Base* base = nullptr;  ///< null while the base itself is made
   Base* making = nullptr;
   const Chunk* chunk = nullptr;
   Reach reach = Reach::kExact;
-  bool keep = false;            ///< for a backward
-  std::vector<int64_t> prompt;  ///< of the items, in order
-  std::vector<LayerTape> tape;  ///< [layers]
+  bool keep = false;                     ///< for a backward
+  std::vector<int64_t> prompt;           ///< of the items, in order
+  std::vector<LayerTape> tape;           ///< [layers]
+  std::vector<Joining> joining;          ///< [layers], of items
+  const ActivationEdit* edit = nullptr;  ///< null: none
 };
 
 Passes::Passes(const Model& model, Target target)
@@ -190,6 +205,7 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   } else {
     kernels::activate(config_.activation, u, u);
   }
+  if (run.edit != nullptr) (*run.edit)(layer, tape.targets, u);
   const at::Tensor sum = arena_.take(out_rows, d);
   kernels::add_bias(h, w.ffn_out_bias, sum);
   if (run.making != nullptr) {
@@ -274,10 +290,47 @@ at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gra
   return d_x;
 }
 
-/// F of rows [items*k, d_model] at the LM head; with `gradient`, dF/drows into it.
+Passes::HeadTape Passes::transform(const at::Tensor& rows) {
+  const ModelWeights& w = model_.weights();
+  const int64_t count = rows.size(0);
+  const int64_t d = config_.d_model;
+  HeadTape tape;
+  tape.u = arena_.take(count, d);
+  tape.slope = arena_.take(count, d);
+  tape.normal = arena_.take(count, d);
+  tape.rstd = arena_.take(count, 1).view({-1});
+  product(rows, model_.columns(w.head_weight), tape.u, false);
+  kernels::add_bias(tape.u, w.head_bias, tape.u);
+  kernels::activate(config_.head_activation, tape.u, tape.u, tape.slope);
+  kernels::layer_norm(tape.u, w.head_norm_weight, w.head_norm_bias, config_.norm_epsilon,
+                      tape.normal, tape.rstd, tape.u);
+  return tape;
+}
+
+std::vector<kernels::TokenAnswer> Passes::answers(const at::Tensor& rows,
+                                                  const std::vector<int64_t>& answer) {
+  const ModelWeights& w = model_.weights();
+  const int64_t count = rows.size(0);
+  std::vector<kernels::TokenAnswer> found(static_cast<size_t>(count));
+  const size_t mark = arena_.mark();
+  const at::Tensor u = transform(rows).u;
+  const at::Tensor block = arena_.take(std::min(count, kHeadRows), config_.vocabulary);
+  for (int64_t begin = 0; begin < count; begin += kHeadRows) {
+    const int64_t size = std::min(kHeadRows, count - begin);
+    const at::Tensor logits = block.narrow(0, 0, size);
+    product(u.narrow(0, begin, size), model_.columns(w.decoder_weight), logits, false);
+    kernels::add_bias(logits, w.decoder_bias, logits);
+    kernels::read_answers(logits, answer.data() + begin, found.data() + begin);
+  }
+  arena_.release_to(mark);
+  return found;
+}
+
+/// F of rows [items*k, d_model] at the LM head; with `gradient`, dF/drows into it, and with
+/// `answers` what the logits say.
 std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
                                  const std::vector<int64_t>& prompt, at::Tensor* gradient,
-                                 std::vector<double>* mean_log_p) {
+                                 std::vector<kernels::TokenAnswer>* answers) {
   const ModelWeights& w = model_.weights();
   const Chunk& chunk = *run.chunk;
   const int64_t d = config_.d_model;
@@ -285,16 +338,7 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
   const int64_t count = rows.size(0);
   const bool difference = target_ == Target::kLogitDifference;
 
-  const at::Tensor u = arena_.take(count, d);
-  const at::Tensor slope = arena_.take(count, d);
-  const at::Tensor normal = arena_.take(count, d);
-  const at::Tensor rstd = arena_.take(count, 1).view({-1});
-  product(rows, model_.columns(w.head_weight), u, false);
-  kernels::add_bias(u, w.head_bias, u);
-  kernels::activate(config_.head_activation, u, u, slope);
-  kernels::layer_norm(u, w.head_norm_weight, w.head_norm_bias, config_.norm_epsilon, normal, rstd,
-                      u);
-
+  const auto [u, slope, normal, rstd] = transform(rows);
   std::vector<int64_t> answer(static_cast<size_t>(count));
   std::vector<int64_t> contrast(difference ? answer.size() : 0);
   for (int64_t row = 0; row < count; ++row) {
@@ -321,7 +365,8 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
     std::copy_n(f.const_data_ptr<double>(), count, value.begin());
     if (gradient != nullptr) gradient->copy_(direction / static_cast<double>(k));
   }
-  if (!difference || mean_log_p != nullptr) {
+  if (answers != nullptr) answers->resize(static_cast<size_t>(count));
+  if (!difference || answers != nullptr) {
     const size_t mark = arena_.mark();
     const at::Tensor block = arena_.take(std::min(count, kHeadRows), config_.vocabulary);
     const bool of_probability = target_ == Target::kProbability && k == 1;
@@ -330,7 +375,11 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
       const at::Tensor logits = block.narrow(0, 0, size);
       product(u.narrow(0, begin, size), model_.columns(w.decoder_weight), logits, false);
       kernels::add_bias(logits, w.decoder_bias, logits);
-      const bool with_gradient = gradient != nullptr && !difference;
+      if (answers != nullptr) {
+        kernels::read_answers(logits, answer.data() + begin, answers->data() + begin);
+      }
+      if (difference) continue;
+      const bool with_gradient = gradient != nullptr;
       kernels::answer_log_probability(logits, answer.data() + begin, log_p.data() + begin,
                                       with_gradient, of_probability, 1.0 / static_cast<double>(k));
       if (with_gradient) {
@@ -348,12 +397,10 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
   }
 
   std::vector<double> f(static_cast<size_t>(count / k), 0.0);
-  if (mean_log_p != nullptr) mean_log_p->assign(f.size(), 0.0);
   for (int64_t row = 0; row < count; ++row) {
     const auto item = static_cast<size_t>(row / k);
     const double share = 1.0 / static_cast<double>(k);
     f[item] += share * (difference ? value : log_p)[static_cast<size_t>(row)];
-    if (mean_log_p != nullptr) (*mean_log_p)[item] += share * log_p[static_cast<size_t>(row)];
   }
   if (target_ == Target::kProbability && k == 1) {
     for (double& one : f) one = std::exp(one);
@@ -385,9 +432,14 @@ Base Passes::run_base(const Chunk& chunk, bool gradient) {
     x = forward_layer(run, layer, x, chunk.prompts, 0, 0);
   }
   at::Tensor at_rows;
-  std::vector<double> log_p;
-  base.f = head(run, x, run.prompt, gradient ? &at_rows : nullptr, &log_p);
-  for (const double one : log_p) base.p.push_back(std::exp(one));
+  base.f = head(run, x, run.prompt, gradient ? &at_rows : nullptr, &base.answers);
+  for (int64_t i = 0; i < chunk.prompts; ++i) {
+    double log_p = 0;
+    for (int64_t j = 0; j < chunk.targets; ++j) {
+      log_p += base.answers[static_cast<size_t>(i * chunk.targets + j)].log_p;
+    }
+    base.p.push_back(std::exp(log_p / static_cast<double>(chunk.targets)));
+  }
   if (gradient) {
     for (int64_t layer = config_.layers - 1; layer >= 0; --layer) {
       const LayerWeights& l = w.layers[static_cast<size_t>(layer)];
@@ -445,63 +497,52 @@ std::vector<at::Tensor> Passes::cheap_gradient_at_one(const Base& base) {
   return result;
 }
 
-Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool gradient) {
-  Outcome outcome;
+/// Runs items through the layers above their own; returns what the LM head sees, [items*k,
+/// d_model]. Empties the arena first.
+at::Tensor Passes::climb(Run& run, const Items& items) {
+  const Base& base = *run.base;
   const int64_t d = config_.d_model;
   const int64_t k = base.chunk.targets;
-  if (items.size() == 0) return outcome;
   arena_.release_to(0);
-  Run run;
-  run.base = &base;
-  run.chunk = &base.chunk;
-  run.reach = reach;
-  run.keep = gradient;
   run.prompt = items.prompt;
   run.tape.resize(base.layers.size());
-  const int64_t rows_in = reach == Reach::kExact ? base.chunk.tokens : k;
-
+  run.joining.resize(base.layers.size());
+  const int64_t rows_in = run.reach == Reach::kExact ? base.chunk.tokens : k;
   const auto count_of = [&](int64_t layer) {
     const auto [low, high] = std::equal_range(items.layer.begin(), items.layer.end(), layer);
     return static_cast<int64_t>(high - low);
   };
-  // Items of one layer, taken through its FFN layer norm into the rows behind those that go on.
-  struct Start {
-    at::Tensor normal, rstd;
-    int64_t items = 0;
-  };
-  std::vector<Start> starts(base.layers.size());
   int64_t begun = 0;
   at::Tensor x;  // moved rows of all begun items, input of the layer above
-  const int64_t first = items.layer.front();
   const size_t bottom = arena_.mark();
-  for (int64_t layer = first; layer < config_.layers; ++layer) {
+  for (int64_t layer = items.layer.front(); layer < config_.layers; ++layer) {
     Interrupt::check();
-    Start& start = starts[static_cast<size_t>(layer)];
-    start.items = count_of(layer);
+    Joining& join = run.joining[static_cast<size_t>(layer)];
+    join.items = count_of(layer);
     const bool top = layer == config_.layers - 1;
-    const int64_t going_rows = begun * (top ? k : rows_in);
-    const int64_t joining_rows = start.items * k;
+    const int64_t joining_rows = join.items * k;
     at::Tensor next;
+    int64_t going_rows = 0;
     if (begun > 0) {
       // Of the begun items, those of the layer just below are the last and moved only in targets.
-      const int64_t fresh = starts[static_cast<size_t>(layer - 1)].items;
-      const bool all_partial = reach == Reach::kTargetsOnly;
-      const int64_t full = all_partial ? 0 : begun - fresh;
+      const int64_t fresh = run.joining[static_cast<size_t>(layer - 1)].items;
+      const int64_t full = run.reach == Reach::kTargetsOnly ? 0 : begun - fresh;
       next = forward_layer(run, layer, x, full, begun - full, joining_rows);
+      going_rows = begun * (top ? k : rows_in);
     } else {
       next = arena_.take(joining_rows, d);
     }
-    if (start.items > 0) {
+    if (join.items > 0) {
       const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
-      start.normal = arena_.take(joining_rows, d);
-      start.rstd = arena_.take(joining_rows, 1).view({-1});
+      join.normal = arena_.take(joining_rows, d);
+      join.rstd = arena_.take(joining_rows, 1).view({-1});
       kernels::layer_norm(items.sum.narrow(0, begun * k, joining_rows), w.ffn_norm_weight,
-                          w.ffn_norm_bias, config_.norm_epsilon, start.normal, start.rstd,
+                          w.ffn_norm_bias, config_.norm_epsilon, join.normal, join.rstd,
                           next.narrow(0, going_rows, joining_rows));
     }
-    begun += start.items;
+    begun += join.items;
     x = next;
-    if (!gradient) {
+    if (!run.keep) {
       // Nothing but the rows that go on is needed again: two ends of the arena take turns.
       const at::Tensor kept = x.clone();
       arena_.release_to(bottom);
@@ -509,21 +550,43 @@ Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool grad
       x.copy_(kept);
     }
   }
+  return x;
+}
 
+at::Tensor Passes::run_to_head(const Base& base, const Items& items, const ActivationEdit& edit) {
+  Run run;
+  run.base = &base;
+  run.chunk = &base.chunk;
+  run.edit = &edit;
+  return climb(run, items);
+}
+
+Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool gradient) {
+  Outcome outcome;
+  if (items.size() == 0) return outcome;
+  const int64_t d = config_.d_model;
+  const int64_t k = base.chunk.targets;
+  Run run;
+  run.base = &base;
+  run.chunk = &base.chunk;
+  run.reach = reach;
+  run.keep = gradient;
+  const at::Tensor x = climb(run, items);
   at::Tensor g;
   outcome.f = head(run, x, run.prompt, gradient ? &g : nullptr, nullptr);
   if (!gradient) return outcome;
   outcome.gradient = at::empty({items.size() * k, d}, x.options());
-  for (int64_t layer = config_.layers - 1; layer >= first; --layer) {
+  int64_t begun = items.size();
+  for (int64_t layer = config_.layers - 1; layer >= items.layer.front(); --layer) {
     Interrupt::check();
     const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
-    const Start& start = starts[static_cast<size_t>(layer)];
-    const int64_t joining_rows = start.items * k;
-    begun -= start.items;
+    const Joining& join = run.joining[static_cast<size_t>(layer)];
+    const int64_t joining_rows = join.items * k;
+    begun -= join.items;
     const int64_t going_rows = g.size(0) - joining_rows;
     if (joining_rows > 0) {
       kernels::layer_norm_backward(g.narrow(0, going_rows, joining_rows), w.ffn_norm_weight,
-                                   start.normal, start.rstd,
+                                   join.normal, join.rstd,
                                    outcome.gradient.narrow(0, begun * k, joining_rows));
     }
     if (begun == 0) break;

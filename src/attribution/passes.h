@@ -67,8 +67,9 @@ struct Base {
   };
   Chunk chunk;
   std::vector<Layer> layers;
-  std::vector<double> f;  ///< [prompts] F(a)
-  std::vector<double> p;  ///< [prompts] P of the answer (exp of the mean log P)
+  std::vector<double> f;                      ///< [prompts] F(a)
+  std::vector<double> p;                      ///< [prompts] exp of the mean log P of the answer
+  std::vector<kernels::TokenAnswer> answers;  ///< [prompts*k]
 };
 
 /// Perturbed runs: item i replaces the FFN sum of layer[i] at the targets of prompt[i] by rows
@@ -79,6 +80,12 @@ struct Items {
   at::Tensor sum;  ///< [items*k, d_model]
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(layer.size()); }
 };
+
+/// Changes activations of perturbed runs in place: `rows` are those of `activations` [rows, d_ff]
+/// at which the targets of the items are that have begun below `layer`: items in their order, k
+/// each.
+using ActivationEdit = std::function<void(int64_t layer, const std::vector<int64_t>& rows,
+                                          const at::Tensor& activations)>;
 
 struct Outcome {
   std::vector<double> f;  ///< [items]
@@ -98,6 +105,12 @@ class Passes {
   std::vector<at::Tensor> cheap_gradient_at_one(const Base& base);
   /// F or G of each item and, with `gradient`, its gradient.
   Outcome run(const Base& base, const Items& items, Reach reach, bool gradient);
+  /// What the LM head sees of each item, [items*k, d_model], with `edit` applied in the layers
+  /// above the item's own. Valid until the next run.
+  at::Tensor run_to_head(const Base& base, const Items& items, const ActivationEdit& edit);
+  /// How the model answers such rows: `answer` [rows] token ids.
+  std::vector<kernels::TokenAnswer> answers(const at::Tensor& rows,
+                                            const std::vector<int64_t>& answer);
 
   /// Floating-point operations done so far: matrix products and attention.
   [[nodiscard]] double flops() const { return flops_; }
@@ -109,13 +122,16 @@ class Passes {
  private:
   struct LayerTape;
   struct HeadTape;
+  struct Joining;
   struct Run;
 
   at::Tensor forward_layer(Run& run, int64_t layer, const at::Tensor& x, int64_t full,
                            int64_t partial, int64_t extra_rows);
   at::Tensor backward_layer(Run& run, int64_t layer, const at::Tensor& gradient);
+  at::Tensor climb(Run& run, const Items& items);
+  HeadTape transform(const at::Tensor& rows);
   std::vector<double> head(Run& run, const at::Tensor& rows, const std::vector<int64_t>& prompt,
-                           at::Tensor* gradient, std::vector<double>* log_p);
+                           at::Tensor* gradient, std::vector<kernels::TokenAnswer>* answers);
   void product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, bool add);
   void count_attention(const kernels::AttentionLayout& layout, double times);
 

@@ -116,7 +116,6 @@ at::Tensor feed_norm(const Model& model, int64_t layer, const at::Tensor& sum) {
 struct BaseRun {
   std::vector<Fed> layers;  ///< of the wanted layers, the others are empty
   at::Tensor logits;        ///< [prompts, k, vocabulary]
-  at::Tensor total;         ///< [prompts, k] logsumexp of them
 };
 
 at::Tensor logits_of(const Model& model, const at::Tensor& final) {
@@ -136,7 +135,6 @@ BaseRun run_base(const Model& model, const ProbeBatch& batch, const std::vector<
     if (keep[l]) run.layers[l] = std::move(fed);
   }
   run.logits = logits_of(model, x);
-  run.total = run.logits.logsumexp(2);
   return run;
 }
 
@@ -321,7 +319,7 @@ class EditMeasurement {
     std::vector<bool> keep(static_cast<size_t>(model_.config().layers), false);
     const std::vector<Row> rows = rows_of(batch, keep);
     const BaseRun base = run_base(model_, batch, keep);
-    const std::vector<Answered> before = read_logits(base.logits, base.total, batch.answer);
+    const std::vector<Answered> before = read_logits(base.logits, batch.answer);
     const at::Tensor top = base.logits.select(1, 0).argmax(1).to(at::kCPU);
     for (size_t b = 0; b < batch.index.size(); ++b) {
       measured_.before[batch.index[b]] = before[b];
@@ -349,17 +347,13 @@ class EditMeasurement {
     for (const Row& row : rows) prompts.push_back(row.prompt);
     const at::Tensor prompt = at::tensor(prompts, at::kLong).to(model_.device());
     const at::Tensor logits_before = base.logits.index_select(0, prompt);
-    const at::Tensor total_before = base.total.index_select(0, prompt);
     const at::Tensor logits = edited ? runner.run(rows, prompt) : logits_before;
-    const at::Tensor total = edited ? logits.logsumexp(2) : total_before;
-    const std::vector<Answered> after =
-        read_logits(logits, total, batch.answer.index_select(0, prompt));
+    const std::vector<Answered> after = read_logits(logits, batch.answer.index_select(0, prompt));
     for (size_t i = 0; i < rows.size(); ++i) measured_.after[rows[i].trial] = after[i];
     const at::Tensor others = others_of(rows, batch.masks());
     if (!others.defined()) return;
-    const std::vector<Answered> other_before = read_logits(logits_before, total_before, others);
-    const std::vector<Answered> other_after =
-        edited ? read_logits(logits, total, others) : other_before;
+    const std::vector<Answered> other_before = read_logits(logits_before, others);
+    const std::vector<Answered> other_after = edited ? read_logits(logits, others) : other_before;
     for (size_t i = 0; i < rows.size(); ++i) {
       if (!asks_other(rows[i], batch.masks())) continue;
       measured_.other_before[rows[i].trial] = other_before[i];

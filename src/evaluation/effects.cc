@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <map>
 
@@ -28,17 +29,35 @@ ShownAnswer shown(const Answered& answer) {
   return {answer.log_odds, answer.p, answer.top() ? 1.0 : 0.0, static_cast<double>(answer.rank)};
 }
 
+/// The trials of some prompts, of all treatments.
+struct TrialList {
+  std::vector<Probe> probes;
+  std::vector<std::vector<NeuronChange>> sets;
+  std::vector<Trial> trials;
+};
+
+EffectOptions treated(EffectOptions options, const EffectTreatment& treatment) {
+  options.manipulation = treatment.manipulation;
+  options.draws = treatment.draws;
+  return options;
+}
+
+/// One treatment. `planned` are the facts whose prompts the items name, `controls` its control
+/// sets.
 class Evaluation {
  public:
-  Evaluation(const Model& model, std::span<const EffectFact> facts, const EffectOptions& options,
-             const EffectContext& context)
-      : model_(model),
-        facts_(facts),
-        options_(options),
+  Evaluation(const Model& model, const EffectTreatment& treatment,
+             std::span<const EffectFact> planned, const EffectOptions& options,
+             const EffectContext& context, const std::vector<ControlSets>& controls)
+      : facts_(treatment.facts),
+        planned_(planned),
+        options_(treated(options, treatment)),
         context_(context),
-        values_(model, facts, options, context.reference) {
-    sums_.facts.resize(facts.size());
-    for (const EffectFact& fact : facts) {
+        values_(model, facts_, options_, context.reference),
+        controls_(controls) {
+    sums_.facts.resize(facts_.size());
+    for (const ControlSets& one : controls_) sums_.match.push_back(one.match);
+    for (const EffectFact& fact : facts_) {
       ++report_.witnesses;
       if (!fact.evaluated) continue;
       ++report_.facts;
@@ -50,60 +69,33 @@ class Evaluation {
       if (fact.neurons.empty()) ++relation.empty;
     }
     report_.reference = values_.prompts();
-    const auto draws = static_cast<size_t>(options.draws);
+    const auto draws = static_cast<size_t>(options_.draws);
     for (auto& scope : sums_.draws) {
       for (auto& source : scope)
         source.assign(report_.relations.size(), std::vector<double>(draws));
     }
   }
 
-  EffectSums run(const EffectProgress& progress) {
-    controls_ = plan_controls(model_, facts_, context_, options_);
-    for (const ControlSets& controls : controls_) sums_.match.push_back(controls.match);
-    const std::vector<EffectItem> items = plan_items(facts_, context_.text, options_);
-    int64_t total = 0;
-    for (const EffectItem& item : items) {
-      for (const EffectItem::Job& job : item.jobs) total += trials_of(job);
-    }
-    for (size_t begin = 0; begin < items.size(); begin += kItemsPerCall) {
-      Interrupt::check();
-      run_items(std::span(items).subspan(begin, std::min(kItemsPerCall, items.size() - begin)));
-      if (progress) progress(report_.trials, total);
-    }
-    return std::move(sums_);
-  }
-
- private:
-  /// Sets of the source that are tried: on side prompts at most side_draws of the same ones.
-  [[nodiscard]] size_t tries(const EffectItem::Job& job, size_t source) const {
-    if (facts_[job.fact].neurons.empty()) return 0;
-    if (source == kLocated) return 1;
-    const size_t sets = controls_[job.fact].sets[source - 1].size();
-    return is_near(job.scope) ? sets : std::min(sets, static_cast<size_t>(options_.side_draws));
-  }
   [[nodiscard]] int64_t trials_of(const EffectItem::Job& job) const {
     size_t all = 0;
     for (size_t s = 0; s < kSources; ++s) all += tries(job, s);
     return static_cast<int64_t>(all);
   }
 
-  void run_items(std::span<const EffectItem> items) {
-    std::vector<Probe> probes;
-    std::vector<std::vector<NeuronChange>> sets;
-    std::vector<Trial> trials;
+  /// Adds the treatment's trials on the items, whose probes are the list's in the same order.
+  void collect(std::span<const EffectItem> items, TrialList& list) const {
     std::map<std::array<uint32_t, 3>, uint32_t> set_index;  // (fact, source, draw)
     const auto add_trial = [&](uint32_t probe, uint32_t fact, uint32_t source, uint32_t draw) {
       const auto [it, fresh] =
-          set_index.try_emplace({fact, source, draw}, static_cast<uint32_t>(sets.size()));
+          set_index.try_emplace({fact, source, draw}, static_cast<uint32_t>(list.sets.size()));
       if (fresh) {
         const std::vector<NeuronId>& neurons =
             source == kLocated ? facts_[fact].neurons : controls_[fact].sets[source - 1][draw];
-        sets.push_back(changes_of(options_.manipulation, neurons, values_.of(fact)));
+        list.sets.push_back(changes_of(options_.manipulation, neurons, values_.of(fact)));
       }
-      trials.push_back({probe, it->second});
+      list.trials.push_back({probe, it->second});
     };
     for (size_t i = 0; i < items.size(); ++i) {
-      probes.push_back(*items[i].probe);
       for (const EffectItem::Job& job : items[i].jobs) {
         for (uint32_t s = 0; s < kSources; ++s) {
           for (uint32_t d = 0; d < static_cast<uint32_t>(tries(job, s)); ++d) {
@@ -112,21 +104,34 @@ class Evaluation {
         }
       }
     }
-    const Measured measured = measure(model_, probes, sets, trials, options_.measure);
-    size_t next = 0;
+  }
+
+  /// Takes what collect() asked for.
+  void record_all(std::span<const EffectItem> items, std::span<const Answered> before,
+                  std::span<const Answered> after) {
+    report_.trials += static_cast<int64_t>(after.size());
     for (size_t i = 0; i < items.size(); ++i) {
-      require_finite(measured.before[i], items[i], "");
+      require_finite(before[i], items[i], "");
       for (const EffectItem::Job& job : items[i].jobs) {
-        const auto count = static_cast<size_t>(trials_of(job));
-        const auto after = std::span(measured.after).subspan(next, count);
-        for (const Answered& answer : after) {
+        const auto own = after.first(static_cast<size_t>(trials_of(job)));
+        after = after.subspan(own.size());
+        for (const Answered& answer : own) {
           require_finite(answer, items[i], manipulation_name(options_.manipulation) + ": ");
         }
-        record(items[i], job, measured.before[i], after);
-        next += count;
+        record(items[i], job, before[i], own);
       }
     }
-    report_.trials += static_cast<int64_t>(trials.size());
+  }
+
+  EffectSums take() { return std::move(sums_); }
+
+ private:
+  /// Sets of the source that are tried: on side prompts at most side_draws of the same ones.
+  [[nodiscard]] size_t tries(const EffectItem::Job& job, size_t source) const {
+    if (facts_[job.fact].neurons.empty()) return 0;
+    if (source == kLocated) return 1;
+    const size_t sets = controls_[job.fact].sets[source - 1].size();
+    return is_near(job.scope) ? sets : std::min(sets, static_cast<size_t>(options_.side_draws));
   }
 
   /// Throws InputError; `what` names the operation, empty: without one.
@@ -199,7 +204,7 @@ class Evaluation {
       sums.pairs.push_back(pair);
     } else if (options_.keep_details) {
       const std::vector<Probe>& list =
-          prompt.held_out ? facts_[job.fact].held_out : facts_[job.fact].prompts;
+          prompt.held_out ? planned_[job.fact].held_out : planned_[job.fact].prompts;
       prompt.prompt = static_cast<size_t>(item.probe - list.data());
       report_.prompts.push_back(prompt);
     }
@@ -213,12 +218,12 @@ class Evaluation {
                [relation_of_.at(fact.relation)][draw] += change / static_cast<double>(prompts);
   }
 
-  const Model& model_;
   std::span<const EffectFact> facts_;
-  const EffectOptions& options_;
+  std::span<const EffectFact> planned_;
+  EffectOptions options_;
   const EffectContext& context_;
   ReferenceValues values_;
-  std::vector<ControlSets> controls_;
+  const std::vector<ControlSets>& controls_;
   std::map<std::string, size_t> relation_of_;
   EffectSums sums_;
   EffectReport& report_ = sums_.report;
@@ -264,31 +269,78 @@ const char* metric_name(Metric metric) {
   return kNames.at(static_cast<size_t>(metric));
 }
 
-EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> facts,
-                               const EffectOptions& options, const EffectContext& context,
-                               const EffectProgress& progress) {
-  if (std::ranges::none_of(facts, &EffectFact::evaluated)) {
+std::vector<EffectSums> measure_effect_sums(const Model& model,
+                                            std::span<const EffectTreatment> treatments,
+                                            const EffectOptions& options,
+                                            const EffectContext& context,
+                                            const EffectProgress& progress) {
+  const std::span<const EffectFact> planned = treatments.front().facts;
+  if (std::ranges::none_of(planned, &EffectFact::evaluated)) {
     throw InputError("there is no fact whose neurons could be manipulated");
   }
-  for (const EffectFact& fact : facts) {
+  for (const EffectFact& fact : planned) {
     if (fact.prompts.empty()) {
       throw InputError(fact.relation + " \"" + fact.subject + "\": has no prompt");
     }
   }
-  if (options.draws < 0 || options.side_draws < 0 || options.same_relation < 0 ||
+  const bool negative = std::ranges::any_of(
+      treatments, [](const EffectTreatment& treatment) { return treatment.draws < 0; });
+  if (negative || options.side_draws < 0 || options.same_relation < 0 ||
       options.other_relations < 0 || options.sentences < 0 || options.other_facts < 0 ||
       options.bootstrap.draws < 1 || options.reference < 2) {
     throw UsageError("numbers of draws and of facts must not be negative");
   }
   model.prepare_products();
-  return Evaluation(model, facts, options, context).run(progress);
+  std::map<std::pair<const EffectFact*, int64_t>, std::vector<ControlSets>> controls;
+  std::deque<Evaluation> evaluations;
+  for (const EffectTreatment& treatment : treatments) {
+    const auto [it, fresh] = controls.try_emplace({treatment.facts.data(), treatment.draws});
+    if (fresh) {
+      it->second = plan_controls(model, treatment.facts, context, treated(options, treatment));
+    }
+    evaluations.emplace_back(model, treatment, planned, options, context, it->second);
+  }
+  const std::vector<EffectItem> items = plan_items(planned, context.text, options);
+  int64_t total = 0;
+  int64_t done = 0;
+  for (const EffectItem& item : items) {
+    for (const EffectItem::Job& job : item.jobs) {
+      for (const Evaluation& evaluation : evaluations) total += evaluation.trials_of(job);
+    }
+  }
+  for (size_t begin = 0; begin < items.size(); begin += kItemsPerCall) {
+    Interrupt::check();
+    const auto part =
+        std::span(items).subspan(begin, std::min(kItemsPerCall, items.size() - begin));
+    TrialList list;
+    for (const EffectItem& item : part) list.probes.push_back(*item.probe);
+    std::vector<size_t> ends;
+    for (const Evaluation& evaluation : evaluations) {
+      evaluation.collect(part, list);
+      ends.push_back(list.trials.size());
+    }
+    const Measured measured = measure(model, list.probes, list.sets, list.trials, options.measure);
+    size_t first = 0;
+    for (size_t e = 0; e < evaluations.size(); ++e) {
+      evaluations[e].record_all(part, measured.before,
+                                std::span(measured.after).subspan(first, ends[e] - first));
+      first = ends[e];
+    }
+    done += static_cast<int64_t>(list.trials.size());
+    if (progress) progress(done, total);
+  }
+  std::vector<EffectSums> sums;
+  for (Evaluation& evaluation : evaluations) sums.push_back(evaluation.take());
+  return sums;
 }
 
 EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
                              const EffectOptions& options, const EffectContext& context,
                              const EffectProgress& progress) {
-  return summarise_effects(facts, measure_effect_sums(model, facts, options, context, progress),
-                           options, !context.text.empty());
+  const EffectTreatment treatment{options.manipulation, facts, options.draws};
+  std::vector<EffectSums> sums =
+      measure_effect_sums(model, {&treatment, 1}, options, context, progress);
+  return summarise_effects(facts, std::move(sums.front()), options, !context.text.empty());
 }
 
 }  // namespace engram

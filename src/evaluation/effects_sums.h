@@ -57,10 +57,22 @@ struct EffectSums {
   EffectReport report;  ///< counts and prompts; the rest is not filled yet
 };
 
-/// The first half of measure_effects(): everything but the estimates.
-EffectSums measure_effect_sums(const Model& model, std::span<const EffectFact> facts,
-                               const EffectOptions& options, const EffectContext& context,
-                               const EffectProgress& progress = {});
+/// What is done to which neurons.
+struct EffectTreatment {
+  Manipulation manipulation;
+  std::span<const EffectFact> facts;
+  int64_t draws = 0;  ///< random sets per fact and strength; 0: no control at all
+};
+
+/// The first half of measure_effects(), everything but the estimates, for several treatments of the
+/// same facts, which may differ in their neurons: every prompt runs once without changes for all of
+/// them, and those with the same neurons have the same controls. `options` without its manipulation
+/// and draws. Sums in the order of the treatments.
+std::vector<EffectSums> measure_effect_sums(const Model& model,
+                                            std::span<const EffectTreatment> treatments,
+                                            const EffectOptions& options,
+                                            const EffectContext& context,
+                                            const EffectProgress& progress = {});
 
 /// The second half: adds up facts to clusters, estimates, and fills the report. Prompts of `facts`
 /// are not looked at. `with_text`: there is ordinary text.

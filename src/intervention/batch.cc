@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <numbers>
 #include <string>
@@ -77,32 +76,20 @@ at::Tensor rows_at(const at::Tensor& x, const at::Tensor& positions) {
   return x.gather(1, positions.unsqueeze(-1).expand({-1, -1, x.size(2)}));
 }
 
-SharedRun run_shared(const Model& model, const ProbeBatch& batch, ActivationHook* hook,
-                     const std::vector<bool>& keep) {
-  const int64_t layers = model.config().layers;
-  SharedRun run;
-  run.attended.resize(static_cast<size_t>(layers));
-  run.output.resize(static_cast<size_t>(layers));
-  at::Tensor x = model.embed(batch.ids);
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    const auto l = static_cast<size_t>(layer);
-    const bool top = layer == layers - 1;
-    const at::Tensor attended = model.attend(layer, top ? rows_at(x, batch.positions) : x, x);
-    x = model.feed(layer, attended, hook);
-    if (keep[l]) {
-      run.attended[l] = top ? attended : rows_at(attended, batch.positions);
-      if (!top) run.output[l] = x;
-    }
+Chunk make_chunk(const Model& model, std::span<const Probe> probes,
+                 const std::vector<size_t>& index) {
+  const Probe& first = probes[index.front()];
+  Chunk chunk;
+  chunk.prompts = static_cast<int64_t>(index.size());
+  chunk.tokens = static_cast<int64_t>(first.ids.size());
+  chunk.targets = static_cast<int64_t>(first.positions.size());
+  for (const size_t i : index) {
+    chunk.position.insert(chunk.position.end(), probes[i].positions.begin(),
+                          probes[i].positions.end());
+    chunk.answer.insert(chunk.answer.end(), probes[i].answer.begin(), probes[i].answer.end());
   }
-  run.final = x;
-  return run;
-}
-
-at::Tensor answer_log_p(const Model& model, const at::Tensor& final, const at::Tensor& answer) {
-  const at::Tensor logits = model.logits(final.flatten(0, 1))
-                                .view({final.size(0), final.size(1), model.config().vocabulary});
-  const at::Tensor chosen = logits.gather(2, answer.unsqueeze(-1)).squeeze(-1);
-  return chosen - logits.logsumexp(2);
+  chunk.ids = make_batch(model, probes, index).ids;
+  return chunk;
 }
 
 namespace {
@@ -123,38 +110,46 @@ double joint_log_odds(std::span<const double> log_odds) {
   return log_p - log_not(log_p);
 }
 
+Answered joint_answer(std::span<const kernels::TokenAnswer> tokens, int64_t vocabulary) {
+  Answered answer{0, 0, 1, 0};
+  std::vector<double> log_odds;
+  for (const kernels::TokenAnswer& token : tokens) {
+    answer.log_p += token.log_p / static_cast<double>(tokens.size());
+    answer.rank = std::max(answer.rank, 1 + token.larger);
+    log_odds.push_back(token.log_odds);
+  }
+  answer.p = std::exp(answer.log_p);
+  answer.log_odds = joint_log_odds(log_odds);
+  // No logit is larger than one that is no number, which is no reason to call it the top one.
+  if (!std::isfinite(answer.log_p)) answer.rank = vocabulary;
+  return answer;
+}
+
 }  // namespace
 
-std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& total,
-                                  const at::Tensor& answer) {
-  const at::Tensor chosen = logits.gather(2, answer.unsqueeze(-1));  // [rows, k, 1]
-  const at::Tensor log_p = (chosen.squeeze(-1) - total).to(at::kCPU, at::kDouble);
-  const at::Tensor larger = logits.gt(chosen).sum(2).to(at::kCPU);  // [rows, k] int64
-  const at::Tensor others =
-      logits.scatter(2, answer.unsqueeze(-1), -std::numeric_limits<double>::infinity())
-          .logsumexp(2);
-  const at::Tensor odds =
-      (chosen.squeeze(-1) - others).to(at::kCPU, at::kDouble).contiguous();  // [rows, k]
-  const auto masks = static_cast<size_t>(odds.size(1));
-  const at::Tensor mean = log_p.mean(1).contiguous();
-  const at::Tensor worst = larger.amax(1).contiguous();
-  std::vector<Answered> answers(static_cast<size_t>(logits.size(0)));
-  for (size_t i = 0; i < answers.size(); ++i) {
-    const double value = mean.const_data_ptr<double>()[i];
-    // No logit is larger than one that is no number, which is no reason to call it the top one.
-    const int64_t rank =
-        std::isfinite(value) ? 1 + worst.const_data_ptr<int64_t>()[i] : logits.size(2);
-    answers[i] = {value, std::exp(value), rank,
-                  joint_log_odds({odds.const_data_ptr<double>() + i * masks, masks})};
+std::vector<Answered> joint_answers(std::span<const kernels::TokenAnswer> tokens, int64_t targets,
+                                    int64_t vocabulary) {
+  const auto k = static_cast<size_t>(targets);
+  std::vector<Answered> answers;
+  for (size_t begin = 0; begin < tokens.size(); begin += k) {
+    answers.push_back(joint_answer(tokens.subspan(begin, k), vocabulary));
   }
   return answers;
 }
 
+std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& answer) {
+  const at::Tensor rows = logits.flatten(0, 1).contiguous();
+  const at::Tensor ids = answer.to(at::kCPU).contiguous();
+  std::vector<kernels::TokenAnswer> tokens(static_cast<size_t>(rows.size(0)));
+  kernels::read_answers(rows, ids.const_data_ptr<int64_t>(), tokens.data());
+  return joint_answers(tokens, logits.size(1), logits.size(2));
+}
+
 std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,
                                    const at::Tensor& answer) {
-  const at::Tensor logits = model.logits(final.flatten(0, 1))
-                                .view({final.size(0), final.size(1), model.config().vocabulary});
-  return read_logits(logits, logits.logsumexp(2), answer);
+  return read_logits(model.logits(final.flatten(0, 1))
+                         .view({final.size(0), final.size(1), model.config().vocabulary}),
+                     answer);
 }
 
 }  // namespace engram

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "attribution/passes.h"
 #include "engram/intervention/measure.h"
 
 namespace engram {
@@ -35,26 +36,16 @@ ProbeBatch make_batch(const Model& model, std::span<const Probe> probes,
 /// Rows [prompts, k, width] of `x` [prompts, tokens, width] at `positions` [prompts, k].
 at::Tensor rows_at(const at::Tensor& x, const at::Tensor& positions);
 
-/// What one run of a batch leaves for runs that differ from it only from some layer on.
-struct SharedRun {
-  std::vector<at::Tensor> attended;  ///< per layer [prompts, k, d_model]: FFN input at the masks
-  std::vector<at::Tensor> output;    ///< per layer but the top one [prompts, tokens, d_model]
-  at::Tensor final;                  ///< [prompts, k, d_model]: what the LM head sees
-};
+/// Prompts of equal length with equally many masks, as passes take them.
+Chunk make_chunk(const Model& model, std::span<const Probe> probes,
+                 const std::vector<size_t>& index);
 
-/// Runs a batch. `hook` (may be null) sees [prompts, tokens, d_ff] and in the top layer, where only
-/// the masks are needed, [prompts, k, d_ff]. With `keep[layer]` false that layer's tensors are not
-/// kept.
-SharedRun run_shared(const Model& model, const ProbeBatch& batch, ActivationHook* hook,
-                     const std::vector<bool>& keep);
+/// The answers of rows out of those of their k tokens, [rows*k].
+std::vector<Answered> joint_answers(std::span<const kernels::TokenAnswer> tokens, int64_t targets,
+                                    int64_t vocabulary);
 
-/// log P of the answers [rows, k], differentiable. `final` [rows, k, d_model], `answer` [rows, k].
-at::Tensor answer_log_p(const Model& model, const at::Tensor& final, const at::Tensor& answer);
-
-/// The answers of rows: `logits` [rows, k, vocabulary], `total` [rows, k] their logsumexp, `answer`
-/// [rows, k].
-std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& total,
-                                  const at::Tensor& answer);
+/// The answers of rows: `logits` [rows, k, vocabulary], `answer` [rows, k].
+std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& answer);
 
 /// The same from what the LM head sees: `final` [rows, k, d_model].
 std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,

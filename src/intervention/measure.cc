@@ -1,14 +1,17 @@
 #include "engram/intervention/measure.h"
 
+#include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <numeric>
+#include <deque>
 #include <string>
 #include <unordered_set>
 
+#include "attribution/passes.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
+#include "engram/model/product.h"
 #include "intervention/batch.h"
 #include "model/parallel.h"
 
@@ -20,33 +23,39 @@ constexpr int64_t kTrialTokens = 1024;  // of one batch of trials: products stay
 constexpr int64_t kTrialRows = 96;      // bounds the logits
 constexpr size_t kManyTrials = 256;     // that are worth a preparation of the model
 
-/// Changes of the rows of a batch, applied to a fresh activation in place.
-class ChangeHook : public ActivationHook {
+/// Changes of some rows of activations, applied in place.
+class RowChanges {
  public:
-  void add(int64_t row, int64_t token, const NeuronChange& change) {
+  void add(int64_t row, const NeuronChange& change) {
     row_.push_back(row);
-    token_.push_back(token);
     neuron_.push_back(change.id.neuron);
     factor_.push_back(change.factor);
     summand_.push_back(change.summand);
   }
-  at::Tensor on_activation(int64_t, const at::Tensor& a) override {
-    if (row_.empty()) return a;
+  /// `a` [rows, d_ff] float32.
+  void apply(const at::Tensor& a) {
+    if (row_.empty()) return;
+    if (a.device().is_cpu()) {
+      auto* data = a.mutable_data_ptr<float>();
+      for (size_t i = 0; i < row_.size(); ++i) {
+        float& value = data[row_[i] * a.size(1) + neuron_[i]];
+        value = summand_[i] + factor_[i] * value;
+      }
+      return;
+    }
     const auto tensor = [&](auto& values, at::ScalarType type) {
       return at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, type)
           .to(a.device());
     };
     const c10::List<std::optional<at::Tensor>> place(
-        {tensor(row_, at::kLong), tensor(token_, at::kLong), tensor(neuron_, at::kLong)});
-    const at::Tensor old = a.index(place);
+        {tensor(row_, at::kLong), tensor(neuron_, at::kLong)});
     at::Tensor changed = a;
-    changed.index_put_(place,
-                       at::addcmul(tensor(summand_, at::kFloat), old, tensor(factor_, at::kFloat)));
-    return changed;
+    changed.index_put_(place, at::addcmul(tensor(summand_, at::kFloat), a.index(place),
+                                          tensor(factor_, at::kFloat)));
   }
 
  private:
-  std::vector<int64_t> row_, token_, neuron_;
+  std::vector<int64_t> row_, neuron_;
   std::vector<float> factor_, summand_;
 };
 
@@ -57,83 +66,87 @@ struct Row {
   int64_t first = 0;   ///< lowest changed layer
 };
 
+/// The trials of one batch, on one worker's buffers.
 class TrialRunner {
  public:
-  TrialRunner(const Model& model, const ProbeBatch& batch, const SharedRun& shared,
-              std::span<const std::vector<NeuronChange>> sets, std::span<const Trial> trials)
-      : model_(model), batch_(batch), shared_(shared), sets_(sets), trials_(trials) {
-    host_positions_ = batch.positions.to(at::kCPU).contiguous();
-  }
+  TrialRunner(const Model& model, const Base& base, std::span<const std::vector<NeuronChange>> sets,
+              std::span<const Trial> trials)
+      : model_(model), base_(base), sets_(sets), trials_(trials) {}
 
-  std::vector<Answered> run(std::span<const Row> rows) const {
-    const int64_t layers = model_.config().layers;
-    std::vector<int64_t> prompts;
-    for (const Row& row : rows) prompts.push_back(row.prompt);
-    const at::Tensor prompt = at::tensor(prompts, at::kLong).to(model_.device());
-    const at::Tensor positions = batch_.positions.index_select(0, prompt);
-    at::Tensor x;  // [active, tokens, d_model], above the top layer [active, k, d_model]
-    int64_t active = 0;
-    for (int64_t layer = rows.front().first; layer < layers; ++layer) {
-      const bool top = layer == layers - 1;
-      int64_t joining = active;
-      while (joining < static_cast<int64_t>(rows.size()) &&
-             rows[static_cast<size_t>(joining)].first == layer) {
-        ++joining;
-      }
-      at::Tensor moved;
-      if (active > 0) {
-        const at::Tensor from = top ? rows_at(x, positions.narrow(0, 0, active)) : x;
-        ChangeHook hook = changes(rows.subspan(0, static_cast<size_t>(active)), layer, top);
-        moved = model_.feed(layer, model_.attend(layer, from, x), &hook);
-      }
-      if (joining > active) {
-        at::Tensor joined =
-            join(rows.subspan(static_cast<size_t>(active), static_cast<size_t>(joining - active)),
-                 prompt.narrow(0, active, joining - active), layer);
-        moved = moved.defined() ? at::cat({moved, joined}) : joined;
-      }
-      x = moved;
-      active = joining;
+  std::vector<Answered> run(Passes& passes, std::span<const Row> rows) const {
+    Items items;
+    for (const Row& row : rows) {
+      items.prompt.push_back(row.prompt);
+      items.layer.push_back(row.first);
     }
-    return read_answers(model_, x, batch_.answer.index_select(0, prompt));
+    items.sum = joining_sums(rows);
+    const ActivationEdit edit = [&](int64_t layer, const std::vector<int64_t>& place,
+                                    const at::Tensor& activations) {
+      change(rows.first(place.size() / static_cast<size_t>(targets())), layer, place, activations);
+    };
+    const at::Tensor top = passes.run_to_head(base_, items, edit);
+    std::vector<int64_t> answer;
+    for (const Row& row : rows) {
+      const auto begin = base_.chunk.answer.begin() + row.prompt * targets();
+      answer.insert(answer.end(), begin, begin + targets());
+    }
+    return joint_answers(passes.answers(top, answer), targets(), model_.config().vocabulary);
   }
 
  private:
-  /// Output of the layer for rows that are first changed there: only their masks differ.
-  at::Tensor join(std::span<const Row> rows, const at::Tensor& prompt, int64_t layer) const {
-    const auto l = static_cast<size_t>(layer);
-    ChangeHook hook = changes(rows, layer, true);
-    at::Tensor moved = model_.feed(layer, shared_.attended[l].index_select(0, prompt), &hook);
-    if (layer == model_.config().layers - 1) return moved;
-    at::Tensor whole = shared_.output[l].index_select(0, prompt);
-    const at::Tensor place =
-        batch_.positions.index_select(0, prompt).unsqueeze(-1).expand({-1, -1, whole.size(2)});
-    return whole.scatter_(1, place, moved);
-  }
+  [[nodiscard]] int64_t targets() const { return base_.chunk.targets; }
 
-  ChangeHook changes(std::span<const Row> rows, int64_t layer, bool masks_only) const {
-    ChangeHook hook;
-    const int64_t masks = batch_.masks();
+  /// Changes the targets of `rows`, which stand at `place` of `activations`.
+  void change(std::span<const Row> rows, int64_t layer, const std::vector<int64_t>& place,
+              const at::Tensor& activations) const {
+    RowChanges changes;
     for (size_t i = 0; i < rows.size(); ++i) {
-      for (const NeuronChange& change : sets_[trials_[rows[i].trial].set]) {
-        if (change.id.layer != layer) continue;
-        for (int64_t k = 0; k < masks; ++k) {
-          const int64_t token =
-              masks_only ? k
-                         : host_positions_.const_data_ptr<int64_t>()[rows[i].prompt * masks + k];
-          hook.add(static_cast<int64_t>(i), token, change);
+      for (const NeuronChange& one : sets_[trials_[rows[i].trial].set]) {
+        if (one.id.layer != layer) continue;
+        for (int64_t k = 0; k < targets(); ++k) {
+          changes.add(place[i * static_cast<size_t>(targets()) + static_cast<size_t>(k)], one);
         }
       }
     }
-    return hook;
+    changes.apply(activations);
+  }
+
+  /// The FFN sums with which the rows join at their lowest changed layers, [rows*k, d_model].
+  [[nodiscard]] at::Tensor joining_sums(std::span<const Row> rows) const {
+    const int64_t k = targets();
+    at::Tensor sums = at::empty({static_cast<int64_t>(rows.size()) * k, model_.config().d_model},
+                                base_.layers.front().a.options());
+    for (size_t begin = 0; begin < rows.size();) {
+      const int64_t layer = rows[begin].first;
+      size_t end = begin;
+      std::vector<int64_t> from;
+      std::vector<int64_t> place;
+      for (; end < rows.size() && rows[end].first == layer; ++end) {
+        for (int64_t j = 0; j < k; ++j) {
+          place.push_back(static_cast<int64_t>(from.size()));
+          from.push_back(rows[end].prompt * k + j);
+        }
+      }
+      const Base::Layer& at_layer = base_.layers[static_cast<size_t>(layer)];
+      const at::Tensor index = at::tensor(from, at::kLong).to(model_.device());
+      const at::Tensor activations = at_layer.a.index_select(0, index);
+      change(rows.subspan(begin, end - begin), layer, place, activations);
+      const at::Tensor own =
+          sums.narrow(0, static_cast<int64_t>(begin) * k, static_cast<int64_t>(from.size()));
+      at::index_select_out(const_cast<at::Tensor&>(own), at_layer.resting, 0, index);
+      matrix_product(
+          activations,
+          model_.columns(model_.weights().layers[static_cast<size_t>(layer)].ffn_out_weight), own,
+          true);
+      begin = end;
+    }
+    return sums;
   }
 
   const Model& model_;
-  const ProbeBatch& batch_;
-  const SharedRun& shared_;
+  const Base& base_;
   std::span<const std::vector<NeuronChange>> sets_;
   std::span<const Trial> trials_;
-  at::Tensor host_positions_;
 };
 
 /// Lowest changed layer of each set, `layers` for an empty one. Checks the sets.
@@ -179,11 +192,11 @@ struct Budget {
 };
 Limits limits_for(const Model& model, int64_t tokens, int64_t masks, const Budget& budget) {
   const ModelConfig& c = model.config();
-  const auto row_bytes = static_cast<int64_t>(sizeof(float)) *
-                         (tokens * (3 * c.d_ff + 12 * c.d_model) + masks * 3 * c.vocabulary);
+  const int64_t row_bytes = Passes::item_bytes(c, tokens, masks, -1, Reach::kExact, false);
   const int64_t shared_rows = std::max<int64_t>(1, kSharedTokens / tokens);
+  // The unchanged run keeps every layer's input, queries, keys and values.
   const int64_t shared = shared_rows * (row_bytes + static_cast<int64_t>(sizeof(float)) * tokens *
-                                                        c.d_model * c.layers);
+                                                        4 * c.d_model * c.layers);
   Limits limits;
   const int64_t wanted = std::clamp<int64_t>(kTrialTokens / tokens, 1, kTrialRows);
   limits.rows = std::clamp<int64_t>((budget.batch - shared) / row_bytes, 1, wanted);
@@ -204,24 +217,6 @@ int workers_for(const Model& model, std::span<const Probe> probes, const Budget&
   return limits_for(model, static_cast<int64_t>(tokens), static_cast<int64_t>(masks), budget)
       .workers;
 }
-
-/// Copies the masks' activations: [prompts, layers, d_ff], mean over the masks.
-class MaskRecorder : public ActivationHook {
- public:
-  MaskRecorder(const ModelConfig& config, const ProbeBatch& batch) : batch_(batch) {
-    layers_.resize(static_cast<size_t>(config.layers));
-  }
-  at::Tensor on_activation(int64_t layer, const at::Tensor& a) override {
-    const bool top = layer == static_cast<int64_t>(layers_.size()) - 1;
-    layers_[static_cast<size_t>(layer)] = (top ? a : rows_at(a, batch_.positions)).mean(1);
-    return a;
-  }
-  [[nodiscard]] at::Tensor recorded() const { return at::stack(layers_, 1); }
-
- private:
-  const ProbeBatch& batch_;
-  std::vector<at::Tensor> layers_;
-};
 
 }  // namespace
 
@@ -245,64 +240,40 @@ Measured measure(const Model& model, std::span<const Probe> probes,
   const int workers = workers_for(model, probes, budget);
   const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kSharedTokens);
   const int64_t layers = model.config().layers;
+  std::deque<Passes> passes;
+  for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kLogProbability);
 
-  run_tasks(tasks.size(), workers, [&](size_t task) {
-    const c10::InferenceMode guard;
-    const ProbeBatch batch = make_batch(model, probes, tasks[task]);
+  run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
+    const at::NoGradGuard no_grad;
+    const std::vector<size_t>& index = tasks[task];
+    const Chunk chunk = make_chunk(model, probes, index);
     std::vector<Row> rows;
-    std::vector<bool> keep(static_cast<size_t>(layers), false);
-    for (size_t b = 0; b < batch.index.size(); ++b) {
-      for (const size_t trial : trials_of[batch.index[b]]) {
+    for (size_t b = 0; b < index.size(); ++b) {
+      for (const size_t trial : trials_of[index[b]]) {
         const int64_t layer = first[trials[trial].set];
-        if (layer == layers) continue;
-        rows.push_back({trial, static_cast<int64_t>(b), layer});
-        keep[static_cast<size_t>(layer)] = true;
+        if (layer < layers) rows.push_back({trial, static_cast<int64_t>(b), layer});
       }
     }
-    const SharedRun shared = run_shared(model, batch, nullptr, keep);
-    const std::vector<Answered> before = read_answers(model, shared.final, batch.answer);
-    for (size_t b = 0; b < batch.index.size(); ++b) {
-      measured.before[batch.index[b]] = before[b];
-      for (const size_t trial : trials_of[batch.index[b]]) measured.after[trial] = before[b];
+    const Base base = passes[worker].run_base(chunk, /*gradient=*/false);
+    const std::vector<Answered> before =
+        joint_answers(base.answers, chunk.targets, model.config().vocabulary);
+    for (size_t b = 0; b < index.size(); ++b) {
+      measured.before[index[b]] = before[b];
+      for (const size_t trial : trials_of[index[b]]) measured.after[trial] = before[b];
     }
     std::ranges::stable_sort(rows, {}, &Row::first);
-    const TrialRunner runner(model, batch, shared, sets, trials);
+    const TrialRunner runner(model, base, sets, trials);
     const auto most =
-        static_cast<size_t>(limits_for(model, batch.tokens(), batch.masks(), budget).rows);
+        static_cast<size_t>(limits_for(model, chunk.tokens, chunk.targets, budget).rows);
     for (size_t begin = 0; begin < rows.size(); begin += most) {
       Interrupt::check();
       const std::span<const Row> part =
           std::span(rows).subspan(begin, std::min(most, rows.size() - begin));
-      const std::vector<Answered> after = runner.run(part);
+      const std::vector<Answered> after = runner.run(passes[worker], part);
       for (size_t i = 0; i < part.size(); ++i) measured.after[part[i].trial] = after[i];
     }
   });
   return measured;
-}
-
-at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
-                            const MeasureOptions& options) {
-  check_probes(model.config(), probes);
-  const ModelConfig& config = model.config();
-  at::Tensor all =
-      at::empty({static_cast<int64_t>(probes.size()), config.layers, config.d_ff}, at::kFloat);
-  const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kSharedTokens);
-  const std::vector<bool> keep(static_cast<size_t>(config.layers), false);
-  const int workers = workers_for(model, probes, Budget(options));
-  run_tasks(tasks.size(), workers, [&](size_t task) {
-    const c10::InferenceMode guard;
-    const ProbeBatch batch = make_batch(model, probes, tasks[task]);
-    MaskRecorder recorder(config, batch);
-    run_shared(model, batch, &recorder, keep);
-    const at::Tensor recorded = recorder.recorded().to(at::kCPU).contiguous();
-    for (size_t b = 0; b < batch.index.size(); ++b) {
-      std::copy_n(
-          recorded.const_data_ptr<float>() + static_cast<int64_t>(b) * config.neurons(),
-          config.neurons(),
-          all.mutable_data_ptr<float>() + static_cast<int64_t>(batch.index[b]) * config.neurons());
-    }
-  });
-  return all;
 }
 
 }  // namespace engram

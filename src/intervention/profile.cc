@@ -1,9 +1,12 @@
 // Activations and gradients of single neurons, for matching others with located ones.
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/autograd.h>
 
+#include <deque>
+
+#include "attribution/passes.h"
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
+#include "engram/model/product.h"
 #include "intervention/batch.h"
 #include "model/parallel.h"
 
@@ -12,74 +15,95 @@ namespace {
 
 constexpr int64_t kBatchTokens = 256;
 
-/// Adds a zero to every layer's activations at the masks: its gradient is dF/da.
-class LeafHook : public ActivationHook {
- public:
-  LeafHook(const ModelConfig& config, const ProbeBatch& batch) : config_(config), batch_(batch) {}
-  at::Tensor on_activation(int64_t layer, const at::Tensor& a) override {
-    const bool top = layer == config_.layers - 1;
-    const at::Tensor leaf =
-        at::zeros({batch_.prompts(), batch_.masks(), config_.d_ff}, a.options()).requires_grad_();
-    leaves.push_back(leaf);
-    activations.push_back((top ? a : rows_at(a, batch_.positions)).detach());
-    if (top) return a + leaf;
-    return a.scatter_add(1, batch_.positions.unsqueeze(-1).expand_as(leaf), leaf);
-  }
-  std::vector<at::Tensor> leaves;       ///< per layer [prompts, k, d_ff]
-  std::vector<at::Tensor> activations;  ///< per layer [prompts, k, d_ff]
-
- private:
-  const ModelConfig& config_;
-  const ProbeBatch& batch_;
-};
-
-}  // namespace
-
-ActivationProfile activation_profiles(const Model& model, std::span<const Probe> probes,
-                                      std::span<const int64_t> group, int64_t groups,
-                                      const MeasureOptions& options) {
+/// One run of each batch of `probes`, with gradients or not, on workers that fit the memory.
+void run_batches(
+    const Model& model, std::span<const Probe> probes, const MeasureOptions& options, bool gradient,
+    const std::function<void(const std::vector<size_t>& index, const Base& base)>& use) {
   check_probes(model.config(), probes);
-  if (group.size() != probes.size()) {
-    throw InternalError("activation_profiles: one group per prompt is needed");
-  }
   const ModelConfig& config = model.config();
   const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kBatchTokens);
-  const std::vector<bool> keep(static_cast<size_t>(config.layers), false);
-  // Prompts are added up in their own order, whoever finishes first.
-  std::vector<at::Tensor> activation(probes.size());
-  std::vector<at::Tensor> gradient(probes.size());
-  std::vector<at::Tensor> product(probes.size());
-
-  // The graph keeps a dozen tensors of each size per layer.
-  const auto bytes = static_cast<int64_t>(sizeof(float)) *
-                     (kBatchTokens * config.layers * (6 * config.d_ff + 14 * config.d_model) +
-                      kBatchTokens * 2 * config.vocabulary / 4);
+  int64_t bytes = 1;
+  for (const std::vector<size_t>& index : tasks) {
+    const Probe& first = probes[index.front()];
+    const auto tokens = static_cast<int64_t>(first.ids.size());
+    const int64_t one =
+        Passes::item_bytes(config, tokens, static_cast<int64_t>(first.positions.size()), -1,
+                           Reach::kExact, gradient) +
+        tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
+    bytes = std::max(bytes, one * static_cast<int64_t>(index.size()));
+  }
   const int64_t fitting = std::max<int64_t>(1, memory_budget(options.memory_bytes) / bytes);
   const int workers =
       model.device().is_cpu()
           ? static_cast<int>(std::min<int64_t>(fitting, worker_count(options.threads)))
           : 1;
-  run_tasks(tasks.size(), workers, [&](size_t task) {
-    const at::AutoGradMode grad(true);
-    const ProbeBatch batch = make_batch(model, probes, tasks[task]);
-    LeafHook hook(config, batch);
-    const SharedRun run = run_shared(model, batch, &hook, keep);
-    const at::Tensor log_p = answer_log_p(model, run.final, batch.answer);  // [prompts, k]
-    const at::Tensor f = batch.masks() == 1 ? log_p.exp() : log_p.mean(1);
-    const std::vector<at::Tensor> gradients =
-        torch::autograd::grad({f.sum()}, {hook.leaves.begin(), hook.leaves.end()});
-    const at::Tensor all_a = at::stack(hook.activations, 1);  // [prompts, layers, k, d_ff]
-    const at::Tensor all_g = at::stack(gradients, 1);
-    const at::Tensor a = all_a.mean(2).to(at::kCPU);
-    const at::Tensor g = all_g.mean(2).to(at::kCPU);
-    const at::Tensor ag = (all_a * all_g).mean(2).to(at::kCPU);
-    for (size_t b = 0; b < batch.index.size(); ++b) {
-      const auto row = static_cast<int64_t>(b);
-      activation[batch.index[b]] = a.select(0, row);
-      gradient[batch.index[b]] = g.select(0, row);
-      product[batch.index[b]] = ag.select(0, row);
-    }
+  std::deque<Passes> passes;
+  for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kProbability);
+  run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
+    const at::NoGradGuard no_grad;
+    use(tasks[task], passes[worker].run_base(make_chunk(model, probes, tasks[task]), gradient));
   });
+}
+
+/// Rows [prompts*k, width] averaged over the k masks, on the CPU.
+at::Tensor mean_over_masks(const at::Tensor& rows, int64_t masks) {
+  return rows.view({-1, masks, rows.size(1)}).mean(1).to(at::kCPU);
+}
+
+}  // namespace
+
+at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
+                            const MeasureOptions& options) {
+  const ModelConfig& config = model.config();
+  at::Tensor all =
+      at::empty({static_cast<int64_t>(probes.size()), config.layers, config.d_ff}, at::kFloat);
+  run_batches(
+      model, probes, options, false, [&](const std::vector<size_t>& index, const Base& base) {
+        for (int64_t layer = 0; layer < config.layers; ++layer) {
+          const at::Tensor a =
+              mean_over_masks(base.layers[static_cast<size_t>(layer)].a, base.chunk.targets);
+          for (size_t b = 0; b < index.size(); ++b) {
+            all.select(0, static_cast<int64_t>(index[b]))
+                .select(0, layer)
+                .copy_(a.select(0, static_cast<int64_t>(b)));
+          }
+        }
+      });
+  return all;
+}
+
+ActivationProfile activation_profiles(const Model& model, std::span<const Probe> probes,
+                                      std::span<const int64_t> group, int64_t groups,
+                                      const MeasureOptions& options) {
+  if (group.size() != probes.size()) {
+    throw InternalError("activation_profiles: one group per prompt is needed");
+  }
+  const ModelConfig& config = model.config();
+  // Prompts are added up in their own order, whoever finishes first.
+  std::vector<at::Tensor> activation(probes.size());
+  std::vector<at::Tensor> gradient(probes.size());
+  std::vector<at::Tensor> product(probes.size());
+  run_batches(
+      model, probes, options, true, [&](const std::vector<size_t>& index, const Base& base) {
+        const int64_t k = base.chunk.targets;
+        std::array<std::vector<at::Tensor>, 3> layers;  // [layers] of [prompts, d_ff]
+        for (size_t l = 0; l < base.layers.size(); ++l) {
+          const Base::Layer& layer = base.layers[l];
+          const at::Tensor g = at::empty_like(layer.a);
+          matrix_product(layer.gradient, model.weights().layers[l].ffn_out_weight, g, false);
+          layers[0].push_back(mean_over_masks(layer.a, k));
+          layers[1].push_back(mean_over_masks(g, k));
+          layers[2].push_back(mean_over_masks(layer.a * g, k));
+        }
+        const std::array<at::Tensor, 3> all = {at::stack(layers[0], 1), at::stack(layers[1], 1),
+                                               at::stack(layers[2], 1)};
+        for (size_t b = 0; b < index.size(); ++b) {
+          const auto row = static_cast<int64_t>(b);
+          activation[index[b]] = all[0].select(0, row);
+          gradient[index[b]] = all[1].select(0, row);
+          product[index[b]] = all[2].select(0, row);
+        }
+      });
 
   ActivationProfile profile;
   profile.activation = at::zeros({groups, config.layers, config.d_ff}, at::kFloat);

@@ -30,7 +30,7 @@ class EffectsExperiment : public FactExperiment {
   EffectsExperiment(std::string name, std::vector<Manipulation> manipulations)
       : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
   [[nodiscard]] std::string_view name() const override { return name_; }
-  [[nodiscard]] int version() const override { return 2; }
+  [[nodiscard]] int version() const override { return 3; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     return not_all_located(run);
   }
@@ -43,7 +43,6 @@ class EffectsExperiment : public FactExperiment {
     }
     if (manipulated.empty()) return {};
     EffectOptions options;
-    options.draws = run.options.draws;
     options.side_draws = run.options.side_draws;
     options.same_relation = run.options.same_relation;
     options.other_relations = run.options.other_relations;
@@ -51,45 +50,51 @@ class EffectsExperiment : public FactExperiment {
     options.seed = run.options.seed;
     options.measure = run.measure;
     options.random_from_all = run.options.random_from_all;
-    const Manipulation& manipulation = manipulations_[static_cast<size_t>(part % steps())];
-    options.manipulation = manipulation;
-    const std::string name = manipulation_name(manipulation);
-    // All manipulations of the same facts see the same witnesses.
-    const std::vector<int64_t> witnesses = witness_pool(run, relation, part / steps(), manipulated);
+    const std::vector<int64_t> witnesses = witness_pool(run, relation, part, manipulated);
     std::vector<int64_t> ids = manipulated;  // of the facts as they are prepared
     ids.insert(ids.end(), witnesses.begin(), witnesses.end());
+    EffectContext context;
+    context.located = located_of_run(run);
+    context.sets = relation_sets(run, "ig", relation);
+    context.text = corpus(run);
+    const std::vector<EffectFact> located = prepare(run, manipulated, witnesses, "ig");
+    const std::vector<EffectFact> active = prepare(run, manipulated, witnesses, "activation");
+    // The baseline is compared with the located neurons; random sets match those alone.
+    std::vector<EffectTreatment> treatments;
+    for (const Manipulation& manipulation : manipulations_) {
+      treatments.push_back({manipulation, located, run.options.draws});
+      treatments.push_back({manipulation, active, 0});
+    }
+    const std::vector<EffectSums> sums =
+        measure_effect_sums(run.model, treatments, options, context);
 
     TableRows effects{"effect", {}};
     TableRows sets{"effect_set", {}};
     TableRows draws{"effect_draw", {}};
-    for (const char* source : {"ig", "activation"}) {
-      const bool located = std::string_view(source) == "ig";
-      // The baseline is compared with the located neurons; random sets match those alone.
-      options.draws = located ? run.options.draws : 0;
-      EffectContext context;
-      if (located) context.located = located_of_run(run);
-      if (located) context.sets = relation_sets(run, source, relation);
-      context.text = corpus(run);
-      const std::vector<EffectFact> facts = prepare(run, manipulated, witnesses, source);
-      const EffectSums sums = measure_effect_sums(run.model, facts, options, context);
+    for (size_t t = 0; t < treatments.size(); ++t) {
+      const EffectTreatment& treatment = treatments[t];
+      const bool of_located = treatment.facts.data() == located.data();
+      const std::string name = manipulation_name(treatment.manipulation);
       for (size_t f = 0; f < manipulated.size(); ++f) {
-        add_fact_rows(name, source, ids, f, facts[f], sums.facts[f], effects);
-        if (located) add_set_rows(name, manipulated[f], sums.match[f], sets);
+        add_fact_rows(name, of_located ? "ig" : "activation", ids, f, treatment.facts[f],
+                      sums[t].facts[f], effects);
+        if (of_located) add_set_rows(name, manipulated[f], sums[t].match[f], sets);
       }
-      if (located) add_draw_rows(name, relation, part, sums, options.draws, draws);
+      if (of_located) add_draw_rows(name, relation, part, sums[t], treatment.draws, draws);
     }
     return {std::move(effects), std::move(sets), std::move(draws)};
   }
 
  protected:
-  /// One manipulation of a fact: its own prompts with all sets, others with fewer draws.
+  /// All manipulations of a fact: its own prompts with all sets, others with fewer draws.
   [[nodiscard]] double cost(const RunContext& run, int64_t id) const override {
     const RunOptions& options = run.options;
     const Fact& fact = run.facts.fact(id);
-    // Before, located and baseline; the random sources; the others, of which one has several sets.
-    const auto tries = [](int64_t draws, int64_t other_facts) {
-      return static_cast<double>(2 + static_cast<int64_t>(kRandomSources) * draws + 2 +
-                                 other_facts);
+    // Before, which takes a whole run; and by each manipulation: located and baseline, the random
+    // sources, the others, of which one has several sets.
+    const auto tries = [&](int64_t draws, int64_t other_facts) {
+      const int64_t sets = 2 + static_cast<int64_t>(kRandomSources) * draws + 2 + other_facts;
+      return static_cast<double>(2 + sets * static_cast<int64_t>(manipulations_.size()));
     };
     const auto own = static_cast<double>(fact.prompts.size() + fact.held_out.size());
     const auto others = static_cast<double>(options.same_relation + options.other_relations);
@@ -99,10 +104,6 @@ class EffectsExperiment : public FactExperiment {
                changed_run_flops(run, run.facts.size(id)) +
            others * tries(side_draws, side_draws) * changed_run_flops(run, run.facts.mean_size()) +
            text * tries(side_draws, side_draws) * changed_run_flops(run, text_size(run));
-  }
-  /// A part holds one of the manipulations.
-  [[nodiscard]] int64_t steps() const override {
-    return static_cast<int64_t>(manipulations_.size());
   }
 
  private:

@@ -11,8 +11,8 @@
 namespace engram {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, Score>, 2> kMethods = {
-    {{"ig", Score::kIntegratedGradients}, {"activation", Score::kActivation}}};
+constexpr std::string_view kIg = "ig";
+constexpr std::string_view kActivation = "activation";  // the baseline
 
 constexpr size_t kPartPrompts = 512;   // of a part, however small the model
 constexpr int64_t kAdaptiveNodes = 3;  // of a layer, what the default rule takes on the average
@@ -23,42 +23,33 @@ struct PromptOfFact {
   int64_t prompt = 0;
 };
 
-/// Rows of one method for some prompts.
+/// Rows of integrated gradients for some prompts, under the name `method`, and with `baseline`
+/// those of the activations, which the same pass makes.
 class PromptRows {
  public:
-  PromptRows(const RunContext& run, std::string_view method) : run_(run), method_(method) {}
+  PromptRows(const RunContext& run, std::string_view method, bool baseline)
+      : run_(run), method_(method), baseline_(baseline) {}
 
   void attribute_all(std::span<const PromptOfFact> place, const AttributionOptions& options) {
     std::vector<AttributionQuery> queries;
-    std::vector<Probe> probes;
     PreparedFact fact;
     for (size_t i = 0; i < place.size(); ++i) {
       if (i == 0 || place[i].fact != place[i - 1].fact) fact = run_.facts.prepared(place[i].fact);
       const Probe& probe = fact.prompts[static_cast<size_t>(place[i].prompt)];
       queries.push_back({probe.ids, probe.positions, probe.answer, {}});
-      probes.push_back(probe);
     }
-    const Measured measured = measure(run_.model, probes, {}, {}, run_.measure);
     const SelectionOptions selection = selection_for(run_.options, method_);
-    std::vector<Row> attributions(queries.size());
-    std::vector<PromptNeurons> passing(queries.size());
-    std::vector<std::vector<std::byte>> blobs(run_.options.keep_scores ? queries.size() : 0);
+    const SelectionOptions of_baseline = selection_for(run_.options, kActivation);
+    std::vector<OfPrompt> found(queries.size());
+    std::vector<OfPrompt> active(baseline_ ? queries.size() : 0);
     attribute(run_.model, queries, options, [&](size_t i, Attribution&& attribution) {
-      passing[i] = passing_neurons(attribution.scores, selection);
-      attributions[i] =
-          attribution_row(place[i], attribution, passing[i].largest, measured.before[i].rank,
-                          options.score == Score::kIntegratedGradients);
-      if (!blobs.empty()) blobs[i] = bytes_of(attribution.scores);
+      found[i] = of_prompt(method_, place[i], attribution, attribution.scores, selection);
+      if (!baseline_) return;
+      active[i] =
+          of_prompt(kActivation, place[i], attribution, attribution.activations, of_baseline);
     });
-    for (size_t i = 0; i < queries.size(); ++i) {
-      attribution_.rows.push_back(std::move(attributions[i]));
-      add_scores(place[i], passing[i].neurons, score_);
-      add_scores(place[i], passing[i].near, near_);
-      if (!blobs.empty()) {
-        blob_.rows.push_back(
-            {std::string(method_), place[i].fact, place[i].prompt, std::move(blobs[i])});
-      }
-    }
+    for (size_t i = 0; i < found.size(); ++i) add(method_, place[i], found[i]);
+    for (size_t i = 0; i < active.size(); ++i) add(kActivation, place[i], active[i]);
   }
 
   void move_to(std::vector<TableRows>& out) {
@@ -67,8 +58,34 @@ class PromptRows {
   }
 
  private:
-  [[nodiscard]] Row attribution_row(const PromptOfFact& place, const Attribution& attribution,
-                                    float largest, int64_t rank, bool integrated) const {
+  /// What is kept of one prompt.
+  struct OfPrompt {
+    Row attribution;
+    PromptNeurons passing;
+    std::vector<std::byte> blob;
+  };
+
+  [[nodiscard]] OfPrompt of_prompt(std::string_view method, const PromptOfFact& place,
+                                   const Attribution& attribution, const at::Tensor& scores,
+                                   const SelectionOptions& selection) const {
+    OfPrompt one;
+    one.passing = passing_neurons(scores, selection);
+    one.attribution = attribution_row(method, place, attribution, one.passing.largest);
+    if (run_.options.keep_scores) one.blob = bytes_of(scores);
+    return one;
+  }
+
+  void add(std::string_view method, const PromptOfFact& place, OfPrompt& one) {
+    attribution_.rows.push_back(std::move(one.attribution));
+    add_scores(method, place, one.passing.neurons, score_);
+    add_scores(method, place, one.passing.near, near_);
+    if (one.blob.empty()) return;
+    blob_.rows.push_back({std::string(method), place.fact, place.prompt, std::move(one.blob)});
+  }
+
+  [[nodiscard]] static Row attribution_row(std::string_view method, const PromptOfFact& place,
+                                           const Attribution& attribution, float largest) {
+    const bool integrated = method != kActivation;
     double gap = 0;
     double nodes = 0;
     bool converged = true;
@@ -78,21 +95,21 @@ class PromptRows {
       converged = converged && layer.converged;
     }
     nodes /= static_cast<double>(attribution.layers.size());
-    return {std::string(method_),
+    return {std::string(method),
             place.fact,
             place.prompt,
             real(attribution.p),
-            count(rank),
+            count(attribution.rank),
             real(largest),
             integrated ? real(gap) : Value(),
             integrated ? real(nodes) : Value(),
-            flag(converged)};
+            flag(!integrated || converged)};
   }
 
-  void add_scores(const PromptOfFact& place, std::span<const ScoredNeuron> neurons,
-                  TableRows& to) const {
+  static void add_scores(std::string_view method, const PromptOfFact& place,
+                         std::span<const ScoredNeuron> neurons, TableRows& to) {
     for (const ScoredNeuron& one : neurons) {
-      to.rows.push_back({std::string(method_), place.fact, place.prompt, count(one.id.layer),
+      to.rows.push_back({std::string(method), place.fact, place.prompt, count(one.id.layer),
                          count(one.id.neuron), real(one.score)});
     }
   }
@@ -106,6 +123,7 @@ class PromptRows {
 
   const RunContext& run_;
   std::string_view method_;
+  bool baseline_;
   TableRows attribution_{"attribution", {}};
   TableRows score_{"score", {}};
   TableRows near_{"score_near", {}};
@@ -119,8 +137,9 @@ class PromptParts {
               const AttributionOptions& options) {
     std::vector<double> costs;
     for (const int64_t fact : facts) {
-      const double cost = attribution_flops(run, run.facts.size(fact),
-                                            options.steps ? *options.steps : kAdaptiveNodes);
+      const double cost = attribution_flops(
+          run, run.facts.size(fact),
+          options.steps && !options.interpolate ? *options.steps : kAdaptiveNodes);
       for (size_t i = 0; i < run.facts.fact(fact).prompts.size(); ++i) {
         prompts_.push_back({fact, static_cast<int64_t>(i)});
         costs.push_back(cost);
@@ -186,13 +205,9 @@ class LocateExperiment : public Experiment {
     const PromptParts parts = prompts(run, relation);
     if (part > parts.parts()) return select(run, relation);
     std::vector<TableRows> out;
-    for (const auto& [method, score] : kMethods) {
-      AttributionOptions options = run.options.locate.attribution;
-      options.score = score;
-      PromptRows rows(run, method);
-      rows.attribute_all(parts.of(part - 1), options);
-      rows.move_to(out);
-    }
+    PromptRows rows(run, kIg, /*baseline=*/true);
+    rows.attribute_all(parts.of(part - 1), run.options.locate.attribution);
+    rows.move_to(out);
     return out;
   }
 
@@ -231,7 +246,7 @@ class LocateExperiment : public Experiment {
   static std::vector<TableRows> select(const RunContext& run, std::string_view relation) {
     std::vector<TableRows> out;
     const std::vector<int64_t>& facts = run.facts.of(relation);
-    for (const auto& [method, score] : kMethods) {
+    for (const std::string_view method : {kIg, kActivation}) {
       const StoredBags stored = stored_bags(run, method, facts);
       const RelationSelection selection =
           select_neurons(stored.bags, selection_for(run.options, method));
@@ -269,7 +284,7 @@ class StabilityExperiment : public Experiment {
     if (part == 0) return halves(run, relation);
     const PromptParts parts = prompts(run, relation);
     if (part > parts.parts()) return select(run, relation);
-    PromptRows rows(run, kOtherRule);
+    PromptRows rows(run, kOtherRule, /*baseline=*/false);
     rows.attribute_all(parts.of(part - 1), other_rule(run));
     std::vector<TableRows> out;
     rows.move_to(out);

@@ -48,18 +48,17 @@ std::vector<PartRange> FactExperiment::ranges(const RunContext& run,
 }
 
 int64_t FactExperiment::parts(const RunContext& run, std::string_view relation) const {
-  return static_cast<int64_t>(ranges(run, relation).size()) * steps();
+  return static_cast<int64_t>(ranges(run, relation).size());
 }
 
 std::span<const int64_t> FactExperiment::part_of(const RunContext& run, std::string_view relation,
                                                  int64_t part) const {
-  const PartRange range = ranges(run, relation).at(static_cast<size_t>(part / steps()));
+  const PartRange range = ranges(run, relation).at(static_cast<size_t>(part));
   return std::span(run.facts.of(relation)).subspan(range.begin, range.end - range.begin);
 }
 
 int64_t FactExperiment::facts(const RunContext& run, std::string_view relation,
                               int64_t part) const {
-  if (part % steps() != steps() - 1) return 0;
   return static_cast<int64_t>(part_of(run, relation, part).size());
 }
 

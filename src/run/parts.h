@@ -50,9 +50,8 @@ class FactExperiment : public Experiment {
                               int64_t part) const override;
 
  protected:
-  /// Operations that one step on a fact takes.
+  /// Operations that a fact takes.
   [[nodiscard]] virtual double cost(const RunContext& run, int64_t fact) const = 0;
-  [[nodiscard]] virtual int64_t steps() const { return 1; }
   /// The facts of a part. REQUIRES: part < parts().
   [[nodiscard]] std::span<const int64_t> part_of(const RunContext& run, std::string_view relation,
                                                  int64_t part) const;

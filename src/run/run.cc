@@ -197,6 +197,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   identity["held_out_share"] = number(options.held_out_share);
   identity["rule"] = rule_name(a.rule);
   identity["steps"] = a.steps ? number(*a.steps) : "adaptive";
+  if (a.interpolate) identity["interpolate"] = "yes";
   identity["max_steps"] = number(a.max_steps);
   identity["tolerance"] = number(a.tolerance);
   add_selection("selection", options.locate.selection, identity);

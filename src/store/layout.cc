@@ -110,13 +110,7 @@ void create_run(Database& database, const RunIdentity& identity) {
   for (const View& view : run_views()) {
     database.execute("CREATE VIEW \"" + std::string(view.name) + "\" AS " + view.select);
   }
-  Statement insert(database, insert_sql(run_table("identity")));
-  for (const auto& [name, value] : identity) {
-    const Value columns[] = {name, value};
-    insert.bind(1, columns[0]);
-    insert.bind(2, columns[1]);
-    insert.run();
-  }
+  write_identity(database, identity);
   database.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
   database.execute("PRAGMA user_version = " + std::to_string(kSchemaVersion));
 }
@@ -173,6 +167,17 @@ RunIdentity read_identity(Database& database) {
     identity[std::get<std::string>(statement.value(0))] = text == nullptr ? "" : *text;
   }
   return identity;
+}
+
+void write_identity(Database& database, const RunIdentity& identity) {
+  database.execute("DELETE FROM identity");
+  Statement insert(database, insert_sql(run_table("identity")));
+  for (const auto& [name, value] : identity) {
+    const Value columns[] = {name, value};
+    insert.bind(1, columns[0]);
+    insert.bind(2, columns[1]);
+    insert.run();
+  }
 }
 
 std::string identity_difference(const RunIdentity& a, const RunIdentity& b, const std::string& of_a,

@@ -44,6 +44,9 @@ void migrate_run(Database& database, std::span<const Migration> migrations, int 
 
 RunIdentity read_identity(Database& database);
 
+/// Puts another identity in place of the one that is there. REQUIRES: a transaction is open.
+void write_identity(Database& database, const RunIdentity& identity);
+
 /// "seed: 0 here, 1 there; ..." of the names that differ, or empty.
 std::string identity_difference(const RunIdentity& a, const RunIdentity& b, const std::string& of_a,
                                 const std::string& of_b);

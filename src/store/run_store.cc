@@ -88,8 +88,25 @@ RunIdentity without_algorithms(RunIdentity identity) {
   return identity;
 }
 
+/// The run's identity, with the versions that `wanted` has of experiments which have not begun.
+RunIdentity identity_to_go_on(Database& database, const RunIdentity& wanted) {
+  std::set<std::string> begun;
+  Statement experiments(database, "SELECT DISTINCT experiment FROM unit");
+  while (experiments.step()) {
+    begun.insert(std::string(kAlgorithmPrefix) + text_of(experiments.value(0)));
+  }
+  RunIdentity written = read_identity(database);
+  std::erase_if(written, [&](const auto& one) {
+    return one.first.starts_with(kAlgorithmPrefix) && !begun.contains(one.first);
+  });
+  for (const auto& [name, value] : wanted) {
+    if (name.starts_with(kAlgorithmPrefix) && !begun.contains(name)) written[name] = value;
+  }
+  return written;
+}
+
 void check_identity(Database& database, const RunIdentity& wanted) {
-  const RunIdentity written = read_identity(database);
+  const RunIdentity written = identity_to_go_on(database, wanted);
   const std::string difference = identity_difference(written, wanted, "in the run", "asked for");
   if (difference.empty()) return;
   const std::string file = database.path().string();
@@ -160,6 +177,11 @@ struct RunStore::Impl {
       migrate_run(database, run_migrations(), kSchemaVersion);
       check_run(database);
       use_log(database);
+      if (read_identity(database) != wanted) {
+        Transaction transaction(database, /*writing=*/true);
+        write_identity(database, wanted);
+        transaction.commit();
+      }
     }
     identity = wanted;
     const std::vector<Unit> written = read_units();

@@ -256,6 +256,43 @@ TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
   }
 }
 
+TEST(Attribute, InterpolatedSumsAreThoseOfTheSteps) {
+  const Model model = random_model(small_config(Activation::kGelu, 6), 6);
+  for (const int64_t masks : {1, 2}) {
+    const std::vector<AttributionQuery> queries = random_queries(model.config(), 8, 7, masks);
+    for (const Rule rule :
+         {Rule::kRiemannLeft, Rule::kRiemannRight, Rule::kTrapezoid, Rule::kLinspace}) {
+      AttributionOptions options = with(rule, 20);
+      const std::vector<Attribution> steps = run(model, queries, options);
+      options.interpolate = true;
+      options.tolerance = 1e-3;
+      const std::vector<Attribution> sums = run(model, queries, options);
+      const std::vector<Attribution> exact = run(model, queries, AttributionOptions());
+      double far = 0;
+      for (size_t i = 0; i < queries.size(); ++i) {
+        const double largest = steps[i].scores.abs().max().item<double>();
+        const auto error = [&](const Attribution& of) {
+          return (of.scores - steps[i].scores).abs().max().item<double>() / largest;
+        };
+        EXPECT_LT(error(sums[i]), 1e-3) << rule_name(rule);
+        far = std::max(far, error(exact[i]));
+        for (size_t layer = 0; layer < sums[i].layers.size(); ++layer) {
+          const LayerReport& report = sums[i].layers[layer];
+          EXPECT_TRUE(report.converged);
+          EXPECT_NEAR(report.gap, std::abs(report.sum - report.delta), 1e-6);
+        }
+      }
+      // The sum is another number than the integral, but for the best of these rules.
+      if (rule != Rule::kTrapezoid) {
+        EXPECT_GT(far, 1e-3) << rule_name(rule);
+      }
+    }
+  }
+  AttributionOptions adaptive;
+  adaptive.interpolate = true;
+  EXPECT_THROW(run(model, random_queries(model.config(), 1, 7), adaptive), UsageError);
+}
+
 TEST(Attribute, MaxStepsCapsAndSaysSo) {
   const Model model = random_model(small_config(Activation::kGelu, 6), 6);
   const std::vector<AttributionQuery> queries = random_queries(model.config(), 6, 7);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "attribution/kernels.h"
 #include "attribution/kernels_exp.h"
 
 namespace engram::kernels {
@@ -55,6 +56,39 @@ TEST(Kernels, ExpOfSmallRowsAndOfWhatIsNoNumber) {
   EXPECT_NEAR(odd[1], 1.6e-38, 0.1e-38);
   EXPECT_NEAR(odd[2], 1.6e-38, 0.1e-38);
   EXPECT_EQ(odd[3], 1.0F);
+}
+
+TEST(Kernels, AnswersAreReadAsInDoublePrecision) {
+  const at::Generator generator = at::detail::createCPUGenerator(11);
+  const at::Tensor logits = at::randn({6, 700}, generator) * 4;
+  const std::vector<int64_t> answer = {0, 699, 350, 12, 500, 3};
+  logits[2][350] = 90.0F;                                   // P rounds to 1
+  logits[3][12] = -90.0F;                                   // P next to nothing
+  logits[4][500] = std::numeric_limits<float>::infinity();  // no number
+  logits[5][600] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<TokenAnswer> fast(6);
+  std::vector<TokenAnswer> plain(6);
+  read_answers(logits, answer.data(), fast.data());
+  generic::read_answers(logits, answer.data(), plain.data());
+  for (size_t row = 0; row < 6; ++row) {
+    if (row >= 4) {
+      EXPECT_TRUE(std::isnan(fast[row].log_p)) << row;
+      EXPECT_TRUE(std::isnan(fast[row].log_odds)) << row;
+      EXPECT_TRUE(std::isnan(plain[row].log_p)) << row;
+      continue;
+    }
+    const at::Tensor wide = logits[static_cast<int64_t>(row)].to(at::kDouble).clone();
+    const double own = wide[answer[row]].item<double>();
+    const double log_p = own - wide.logsumexp(0).item<double>();
+    wide[answer[row]] = -std::numeric_limits<double>::infinity();
+    const double log_odds = own - wide.logsumexp(0).item<double>();
+    const auto larger = wide.gt(own).sum().item<int64_t>();
+    for (const TokenAnswer& one : {fast[row], plain[row]}) {
+      EXPECT_NEAR(one.log_odds, log_odds, 1e-6 * (1 + std::abs(log_odds))) << row;
+      EXPECT_NEAR(one.log_p, log_p, 1e-6 * (1 + std::abs(log_p))) << row;
+      EXPECT_EQ(one.larger, larger) << row;
+    }
+  }
 }
 
 TEST(Kernels, ActivationsOfTheExponentialAreRight) {

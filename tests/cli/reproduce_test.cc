@@ -228,6 +228,14 @@ TEST_F(Reproduce, AnotherAlgorithmIsRefusedAndAnotherVersionOfTheProgramIsNot) {
   // The program's version stands in the ledger alone.
   change("UPDATE session SET version = '0.0.1'");
   EXPECT_EQ(run_engram(located).code, 0);
+  // Nothing is there of experiments that have not begun: they are done as this program does.
+  const std::string whole = folder_.file("whole.db");
+  std::filesystem::copy_file(run, whole);
+  change("UPDATE identity SET value = '99' WHERE name = 'algorithm.effects'");
+  change("DELETE FROM identity WHERE name = 'algorithm.texts'");
+  const Outcome gone_on = run_engram(located);
+  EXPECT_EQ(gone_on.code, 0) << gone_on.err;
+  EXPECT_EQ(difference(whole, run), "");
   change("UPDATE identity SET value = '99' WHERE name = 'algorithm.locate'");
   const std::string before = read_text(run);
   const Outcome refused = run_engram(located);

@@ -45,10 +45,12 @@ Content whole_run(const Model& model) {
 }
 
 /// How far float32 in another order may take a number of a table. A gap is a difference of nearly
-/// equal sums, and a rank moves by whole numbers where logits are that near each other.
+/// equal sums, and a rank moves by whole numbers where logits are that near each other. A
+/// standardised difference is in units of a spread, which may be narrow.
 double allowance(const std::string& column, double number) {
   if (column == "relative_gap") return 5e-3 * std::max(1.0, std::abs(number));
   if (column.ends_with("log_rank")) return 0.1;
+  if (column.starts_with("difference_")) return 1e-3 * std::max(1.0, std::abs(number));
   return 1e-4 * std::max(1.0, std::abs(number));
 }
 

@@ -48,14 +48,18 @@ struct AttributionOptions {
   Target target = Target::kProbability;
   std::optional<int64_t> steps;  ///< fixes n for every rule (1..10000); unset: adaptive rules
                                  ///< adapt, the fixed ones (riemann-*, trapezoid, linspace) take 20
-  int64_t max_steps = 64;        ///< cap of all nodes of a (prompt, layer) for adaptive rules
-  double tolerance = 0.01;       ///< relative; METHOD "when to stop"
-  int threads = 0;               ///< workers, one BLAS thread each; 0: one per core
-  int64_t memory_bytes = 0;      ///< budget for buffers of all workers; 0: 256 MiB for each, and
-                                 ///< 4 GiB on a GPU, which has one
-  bool bitwise = false;          ///< the same bits whatever threads and memory: batches are cut as
-                                 ///< by the default memory, which then bounds the workers only;
-                                 ///< products run on one BLAS thread
+  /// Of the fixed rules: their sum is taken from what the default rule interpolates, within the
+  /// tolerance of what a node at every step gives, at the default rule's cost. Errors, nodes and
+  /// convergence are then those of the interpolation.
+  bool interpolate = false;
+  int64_t max_steps = 64;    ///< cap of all nodes of a (prompt, layer) for adaptive rules
+  double tolerance = 0.01;   ///< relative; METHOD "when to stop"
+  int threads = 0;           ///< workers, one BLAS thread each; 0: one per core
+  int64_t memory_bytes = 0;  ///< budget for buffers of all workers; 0: 256 MiB for each, and
+                             ///< 4 GiB on a GPU, which has one
+  bool bitwise = false;      ///< the same bits whatever threads and memory: batches are cut as
+                             ///< by the default memory, which then bounds the workers only;
+                             ///< products run on one BLAS thread
   /// Exact ablation only: so many more neurons of a prompt are done. Called from the workers.
   std::function<void(int64_t neurons)> on_ablated;
 };
@@ -88,6 +92,8 @@ struct Attribution {
   at::Tensor activations;  ///< [layers, d_ff] float32, CPU; mean over the masks
   double p = 0;            ///< P of the answer (exp of the mean log P for several tokens)
   double f = 0;            ///< F(a): the target's value
+  int64_t rank = 1;        ///< of the answer, 1: the top one; the worst of the masks for several
+                           ///< tokens
   std::vector<LayerReport> layers;
 };
 
