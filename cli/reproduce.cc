@@ -1,8 +1,10 @@
 #include "cli/reproduce.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -39,6 +41,12 @@ Several machines: --shard 1/4 to 4/4 with --only locate, each with a RUN.db of i
 own; then `engram merge`, and a copy of the merged file for every machine, since
 controls avoid what was located for any fact; the same --shard on it without --only;
 `engram merge` again, and the same command without --shard on the merged file.
+
+--as-published does as the paper's released code: all prompts locate and test, facts
+whose subject holds the object stay in, 20 left Riemann steps, layer norms with epsilon
+1e-5, o' drawn by frequency, updates tested on one random prompt. The report then sets
+its figures beside the paper's. --interpolate takes the sums of the steps at the
+default rule's cost.
 
 --texts and --corpus default to MODEL/texts and MODEL/corpus.txt where those are.
 
@@ -138,6 +146,30 @@ void remark_on_memory(const RunContext& run, const CommonOptions& common) {
                    std::to_string(wanted) + " workers that attribute");
 }
 
+constexpr int64_t kPublishedSteps = 20;
+constexpr double kPublishedEpsilon = 1e-5;
+
+/// What --as-published stands for, but for what is typed. Throws UsageError for what contradicts
+/// it.
+void take_published(const CLI::App& command, RunOptions& run) {
+  for (const char* other : {"--held-out-share", "--preset", "--random-from"}) {
+    if (command.count(other) > 0) {
+      throw UsageError(std::string(other) +
+                       " cannot stand beside --as-published, which decides it");
+    }
+  }
+  run.held_out_share = 0;
+  run.locate.attribution.rule = Rule::kRiemannLeft;
+  run.locate.attribution.steps = kPublishedSteps;
+  run.norm_epsilon = kPublishedEpsilon;
+  const auto unless_typed = [&](const char* name, int64_t& value) {
+    if (command.count(name) == 0) value = 0;
+  };
+  unless_typed("--draws", run.draws);
+  unless_typed("--sentences", run.sentences);
+  unless_typed("--stability-facts", run.stability_facts);
+}
+
 }  // namespace
 
 void perform_run(RunCommandOptions options, const RunLook& look) {
@@ -162,6 +194,13 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   reading.seed = options.common.seed;
   reading.held_out_share = how.held_out_share;
   FactSet set = read_facts(options.facts, reading);
+  if (how.as_published) {
+    // All prompts locate and test.
+    for (Fact& fact : set.facts) {
+      std::ranges::move(fact.held_out, std::back_inserter(fact.prompts));
+      fact.held_out.clear();
+    }
+  }
   how.seed = options.common.seed;
   how.locate.attribution.threads = options.common.threads;
   how.locate.attribution.memory_bytes = options.common.memory_bytes;
@@ -170,8 +209,10 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   const RunIdentity identity = run_identity(how, model_fingerprint(options.model), set.facts);
   // Before the model is loaded: another run's file is refused at once.
   RunStore store = RunStore::open(options.run, RunStore::Mode::kContinue, identity);
-  const LoadedModel loaded = load_model(options.model, options.common);
-  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(), set.problems);
+  LoadedModel loaded = load_model(options.model, options.common);
+  if (how.norm_epsilon) loaded.model.set_norm_epsilon(*how.norm_epsilon);
+  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(), set.problems,
+                       how.as_published);
   const auto unusable = static_cast<int64_t>(facts.problems().size());
   if (unusable > 0) {
     note(options.common, format_count(unusable) +
@@ -261,13 +302,21 @@ void add_reproduce_command(CLI::App& app) {
               "Facts per relation to update, at most. Default: 20.");
   add_integer(*command, "--text-positions", how.text_positions, 1, 1'000'000,
               "Positions of the corpus for pseudo-perplexity. Default: 2000.");
+  auto* published = command->add_flag("--as-published", how.as_published,
+                                      "Do as the paper's released code does, without controls.");
+  command
+      ->add_flag("--interpolate", how.locate.attribution.interpolate,
+                 "With --as-published: take the sums over the steps from few nodes, within the "
+                 "tolerance of what a node at every step gives.")
+      ->needs(published);
   command->add_flag("--keep-scores", how.keep_scores, "Store all scores, too (large).");
   add_common_options(*command, options->common);
-  command->callback([options, only, shard, preset, random_from] {
+  command->callback([options, only, shard, preset, random_from, command] {
     RunOptions& run = options->options;
     if (!shard->empty()) parse_shard(*shard, options->scope);
     options->scope.only = *only;
     run.random_from_all = *random_from == "all";
+    if (run.as_published) take_published(*command, run);
     run.locate.selection = selection_preset(*preset, Score::kIntegratedGradients);
     run.baseline = selection_preset(*preset, Score::kActivation);
     options->command = "engram reproduce " + options->model + " --facts " + options->facts +

@@ -434,11 +434,13 @@ Base Passes::run_base(const Chunk& chunk, bool gradient) {
   at::Tensor at_rows;
   base.f = head(run, x, run.prompt, gradient ? &at_rows : nullptr, &base.answers);
   for (int64_t i = 0; i < chunk.prompts; ++i) {
-    double log_p = 0;
-    for (int64_t j = 0; j < chunk.targets; ++j) {
-      log_p += base.answers[static_cast<size_t>(i * chunk.targets + j)].log_p;
+    // F itself where that is P or the mean log P.
+    const double f = base.f[static_cast<size_t>(i)];
+    if (target_ != Target::kLogitDifference) {
+      base.p.push_back(target_ == Target::kProbability && chunk.targets == 1 ? f : std::exp(f));
+      continue;
     }
-    base.p.push_back(std::exp(log_p / static_cast<double>(chunk.targets)));
+    base.p.push_back(std::exp(base.answers[static_cast<size_t>(i * chunk.targets)].log_p));
   }
   if (gradient) {
     for (int64_t layer = config_.layers - 1; layer >= 0; --layer) {

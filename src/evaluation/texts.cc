@@ -350,11 +350,13 @@ std::span<const FactProblem> TextSource::problems(const std::string& relation) c
 }
 
 TextProbes text_probes(const FactTexts& texts, std::span<const std::string> names,
-                       const Tokenizer& tokenizer, const ModelConfig& config, uint64_t seed) {
+                       const Tokenizer& tokenizer, const ModelConfig& config, uint64_t seed,
+                       bool only_released) {
   TextProbes result;
   for (const TextKind kind : kTextKinds) {
     for (const TextMask mask : kTextMasks) {
       if (!text_mask_applies(kind, mask)) continue;
+      if (only_released && mask != TextMask::kReleased) continue;
       TextCount& count = result.counts.emplace_back();
       count.kind = kind;
       count.mask = mask;

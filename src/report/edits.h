@@ -14,12 +14,12 @@
 // Fact updates as a run holds them, and the rates that are estimated of them.
 namespace engram {
 
-enum EditScope : size_t { kOwn, kHeldOut, kSame, kOther, kText, kEditScopes };
-constexpr std::array<const char*, kEditScopes> kScopeNames = {"own", "held-out", "same-relation",
-                                                              "other-relations", "text"};
+enum EditScope : size_t { kOwn, kHeldOut, kSame, kOther, kText, kOneOwn, kEditScopes };
+constexpr std::array<const char*, kEditScopes> kScopeNames = {
+    "own", "held-out", "same-relation", "other-relations", "text", "one-own"};
 constexpr std::array<const char*, kEditScopes> kEditScopeTitles = {
-    "own prompts", "held-out prompts", "other facts of the relation", "facts of other relations",
-    "ordinary text"};
+    "own prompts",   "held-out prompts", "other facts of the relation", "facts of other relations",
+    "ordinary text", "one own prompt"};
 
 /// Sums over the prompts of a scope.
 struct EditSums {

@@ -47,16 +47,22 @@ SharedNeurons shared_neurons(const ReportInput& input, const SetFamily& family) 
 
 double pairs(double facts) { return 0.5 * facts * (facts - 1); }
 
+/// Relations with facts, one cluster each: their intervals resample relations alone.
+ClusteredSums relations_of(const SharedNeurons& shared) {
+  ClusteredSums sums;
+  for (size_t r = 0; r < shared.facts.size(); ++r) {
+    if (shared.facts[r] == 0) continue;
+    sums.relations.push_back({{kNoObject, {static_cast<double>(r)}}});
+  }
+  return sums;
+}
+
 /// Intervals of intersections: relations are resampled, their facts are not (a fact drawn twice
 /// would share everything with itself).
 void measure_intersections(const ReportInput& input, const SharedNeurons& shared,
                            SetMeasures& measures) {
   const size_t relations = shared.facts.size();
-  ClusteredSums sums;
-  for (size_t r = 0; r < relations; ++r) {
-    if (shared.facts[r] == 0) continue;
-    sums.relations.push_back({{kNoObject, {static_cast<double>(r)}}});
-  }
+  const ClusteredSums sums = relations_of(shared);
   const Statistic statistic = [&](std::span<const std::vector<double>> drawn,
                                   std::span<double> out) {
     double within = 0;
@@ -90,6 +96,38 @@ void measure_intersections(const ReportInput& input, const SharedNeurons& shared
 }
 
 }  // namespace
+
+PooledIntersections pooled_intersections(const ReportInput& input, const SetFamily& family) {
+  const SharedNeurons shared = shared_neurons(input, family);
+  const Statistic statistic = [&](std::span<const std::vector<double>> drawn,
+                                  std::span<double> out) {
+    double within = 0;
+    double all = 0;
+    double across = 0;
+    double facts = 0;
+    for (const std::vector<double>& one : drawn) {
+      const auto r = static_cast<size_t>(one[0]);
+      within += shared.within[r];
+      all += pairs(shared.facts[r]);
+      double of_fact = 0;
+      double others = 0;
+      for (const std::vector<double>& other : drawn) {
+        const auto s = static_cast<size_t>(other[0]);
+        if (r == s) continue;
+        of_fact += shared.across[r][s] / (shared.facts[r] * shared.facts[s]);
+        others += 1;
+      }
+      if (others == 0) continue;
+      across += shared.facts[r] * of_fact / others;
+      facts += shared.facts[r];
+    }
+    out[0] = ratio(within, all);
+    out[1] = ratio(across, facts);
+  };
+  const std::vector<Interval> found =
+      bootstrap(relations_of(shared), 2, statistic, input.options.bootstrap);
+  return {found[0], found[1]};
+}
 
 SetFamily read_family(const ReportInput& input, const std::string& source) {
   SetFamily family;

@@ -41,6 +41,13 @@ struct SetMeasures {
 };
 SetMeasures measure_sets(const ReportInput& input, const SetFamily& family, size_t layers);
 
+/// Intersections as the paper's released code averages them: within, over the pairs of all
+/// relations pooled; across, over facts, each with one of another relation that is drawn uniformly.
+struct PooledIntersections {
+  Interval within, across;
+};
+PooledIntersections pooled_intersections(const ReportInput& input, const SetFamily& family);
+
 /// |a and b| / |a or b|; NaN for two empty sets. Both by id.
 double jaccard(const std::vector<NeuronId>& a, const std::vector<NeuronId>& b);
 

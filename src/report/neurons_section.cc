@@ -103,9 +103,8 @@ ReportTable counts_table(const std::vector<MeasuredSet>& sets) {
     }
   }
   table.notes.emplace_back(
-      "The paper and its replication average intersections otherwise (`--as-published` will "
-      "compute "
-      "their way): their figures do not stand beside these.");
+      "The paper and its replication average intersections otherwise (`--as-published` does "
+      "as the paper): their figures do not stand beside these.");
   return table;
 }
 

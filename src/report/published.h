@@ -23,6 +23,25 @@ constexpr double kAmplify = 0.3117;
 constexpr double kSuppressBaseline = -0.0147;
 constexpr double kAmplifyBaseline = -0.0127;
 
+/// Neurons that two facts' sets share.
+constexpr double kWithin = 1.23;
+constexpr double kAcross = 0.09;
+constexpr double kBaselineWithin = 2.85;
+constexpr double kBaselineAcross = 1.92;
+
+/// Updates: of prompts answered rightly; and the rise of perplexity.
+constexpr double kChange = 0.485;
+constexpr double kSuccess = 0.344;
+constexpr double kRiseWithin = 8.4;
+constexpr double kRiseAcross = 7.2;
+constexpr double kRandomChange = 0.047;
+constexpr double kRandomSuccess = 0.0;
+
+/// Mean activation on texts of Bing.
+constexpr double kTextBoth = 0.485;
+constexpr double kTextHead = 0.019;
+constexpr double kTextRandom = -0.018;
+
 constexpr double kEraseP19Before = 1450;
 constexpr double kEraseP19After = 2996;
 constexpr double kEraseP106Before = 2279;

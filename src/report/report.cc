@@ -294,6 +294,9 @@ RunReport compute(RunStore& run, const ReportOptions& options) {
   report.subtitle = subtitle(input, sessions);
   report.claim = kClaim;
   report.warnings = warnings_of(input);
+  if (input.option("as_published") == "yes") {
+    report.sections.push_back(published_section(input));
+  }
   report.sections.push_back(run_section(input));
   report.sections.push_back(attribution_section(input));
   report.sections.push_back(neurons_section(input));

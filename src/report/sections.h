@@ -43,6 +43,8 @@ std::optional<ReportCell> find_cell(const RunReport& report, const std::string& 
                                     const std::vector<std::string>& labels,
                                     const std::string& title);
 
+/// Of runs with --as-published.
+ReportSection published_section(const ReportInput& input);
 ReportSection run_section(const ReportInput& input);
 ReportSection attribution_section(const ReportInput& input);
 ReportSection neurons_section(const ReportInput& input);

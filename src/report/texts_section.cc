@@ -114,8 +114,8 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
                           interval_cell(means[3])});
   }
   table.notes.emplace_back(
-      "The paper's texts are from Bing, and it draws and averages otherwise (`--as-published` will "
-      "compute its way): its figures do not stand beside these.");
+      "The paper's texts are from Bing, and it draws and averages otherwise (`--as-published` "
+      "does as it does): its figures do not stand beside these.");
   if (table.rows.empty()) table.skipped = missing_reason(input, "texts");
   return table;
 }

@@ -57,7 +57,7 @@ ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong
   if (!wrong) {
     table.notes.emplace_back(
         "The paper tests an edit on one random prompt out of those that located the neurons, and "
-        "draws o' otherwise (`--as-published` will compute its way): its rates do not stand beside "
+        "draws o' otherwise (`--as-published` does as it does): its rates do not stand beside "
         "these.");
   }
   if (table.rows.empty()) table.skipped = "no fact of this kind was edited";

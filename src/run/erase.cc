@@ -83,10 +83,16 @@ class ErasePieces {
   ErasePieces(const RunContext& run, std::string_view relation)
       : run_(run), prompts_(erase_prompts(run, relation, kPrompts)) {
     for (const EraseScope scope : {kEraseOwn, kEraseHeldOut, kEraseOther, kEraseText}) {
-      if (erase_flops(run, prompts_, scope) > 0) add_scope(scope);
+      if (erase_flops(run, prompts_, scope) == 0) continue;
+      if (run.options.as_published) {
+        add({scope, false, EraseMode::kZero, {}, kStandard, 0}, erase_flops(run, prompts_, scope));
+      } else {
+        add_scope(scope);
+      }
     }
     for (const EraseScope scope : {kEraseOwn, kEraseHeldOut}) {
-      if (erase_flops(run, prompts_, scope) > 0) add_lenses(scope);
+      const bool asked = !run.options.as_published && erase_flops(run, prompts_, scope) > 0;
+      if (asked) add_lenses(scope);
     }
     ranges_ = cut_parts(costs_, pieces_.size(), run.part_flops);
   }

@@ -24,7 +24,7 @@ PromptSize longest_prompt(const PreparedFact& fact) {
 }  // namespace
 
 RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config,
-                   std::vector<FactProblem> unread)
+                   std::vector<FactProblem> unread, bool keep_copies)
     : facts_(std::move(facts)), tokenizer_(&tokenizer), config_(&config) {
   copies_.resize(facts_.size());
   sizes_.resize(facts_.size());
@@ -38,7 +38,7 @@ RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const Mo
     mean_size_.tokens += sizes_[i].tokens;
     mean_size_.masks += sizes_[i].masks;
     const auto id = static_cast<int64_t>(i);
-    copies_[i] = subject_holds_object(facts_[i]);
+    copies_[i] = !keep_copies && subject_holds_object(facts_[i]);
     usable_.push_back(id);
     const auto [it, fresh] = place.try_emplace(facts_[i].relation, relations_.size());
     if (fresh) {

@@ -215,6 +215,8 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   identity["texts"] = options.texts.empty() ? "none" : "sha256:" + hash_of(options.texts);
   identity["corpus"] = options.corpus.empty() ? "none" : "sha256:" + hash_of(options.corpus);
   identity["device"] = options.device;
+  if (options.as_published) identity["as_published"] = "yes";
+  if (options.norm_epsilon) identity["norm_epsilon"] = number(*options.norm_epsilon);
   return identity;
 }
 

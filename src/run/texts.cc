@@ -58,7 +58,8 @@ class TextsExperiment : public FactExperiment {
       const FactTexts& texts = found->second;
       if (texts.of(TextKind::kBoth).empty() || texts.of(TextKind::kHead).empty()) continue;
       probes.push_back(text_probes(texts, objects_, run.tokenizer, run.model.config(),
-                                   choice_seed(run.options.seed, "texts masks", fact)));
+                                   choice_seed(run.options.seed, "texts masks", fact),
+                                   run.options.as_published));
       facts.push_back(sets_of(run, id));
     }
     std::vector<std::vector<std::vector<NeuronId>>> sets;

@@ -23,11 +23,20 @@ namespace {
 constexpr int64_t kFewestPerEdit = 20;  // text positions that an edit sees
 constexpr int64_t kMostPerEdit = 40;
 constexpr size_t kReportedVariants = 16;  // of a fact that is reported, about: what a part takes
+constexpr size_t kPublishedVariants = 2;
 constexpr size_t kSweepVariants = 10;
 
-enum EditScope : size_t { kOwn, kHeldOut, kSameRelation, kOtherRelations, kText, kEditScopes };
+enum EditScope : size_t {
+  kOwn,
+  kHeldOut,
+  kSameRelation,
+  kOtherRelations,
+  kText,
+  kOneOwn,
+  kEditScopes
+};
 constexpr std::array<const char*, kEditScopes> kEditScopeNames = {
-    "own", "held-out", "same-relation", "other-relations", "text"};
+    "own", "held-out", "same-relation", "other-relations", "text", "one-own"};
 
 /// Sums over the prompts of a scope.
 struct ScopeSums {
@@ -145,7 +154,8 @@ class UpdatePart {
         const auto edit = static_cast<uint32_t>(edits_.size());
         edits_.push_back(std::move(variants_[v].edit));
         for (const auto& [scope, job] : jobs) {
-          if (scope > kHeldOut && !variants_[v].aside) continue;
+          const bool of_others = scope != kOwn && scope != kHeldOut && scope != kOneOwn;
+          if (of_others && !variants_[v].aside) continue;
           trials_.push_back({job.probe, edit, job.other});
           places_.emplace_back(v, scope);
         }
@@ -178,6 +188,11 @@ class UpdatePart {
         jobs.emplace_back(scope, EditTrial{old_probe(one, place), kNoIndex, target_at(s, place)});
       }
     }
+    if (!run_.options.as_published) return;
+    const Fact& fact = run_.facts.fact(one.id);
+    const PromptPlace& place =
+        one.own[choice_seed(run_.options.seed, "update one prompt", fact) % one.own.size()];
+    jobs.emplace_back(kOneOwn, EditTrial{old_probe(one, place), kNoIndex, target_at(s, place)});
   }
 
   void add_side_jobs(const UpdateSubject& one, const std::vector<int64_t>& same,
@@ -317,7 +332,8 @@ class UpdateExperiment : public Experiment {
     const double one = own * changed_run_flops(run, run.facts.size(id)) +
                        others * changed_run_flops(run, run.facts.mean_size()) +
                        text * changed_run_flops(run, text_size(run));
-    return one * static_cast<double>(tuning ? kSweepVariants : kReportedVariants);
+    const size_t reported = options.as_published ? kPublishedVariants : kReportedVariants;
+    return one * static_cast<double>(tuning ? kSweepVariants : reported);
   }
 
   /// Parts of a sample: its reported facts, behind them those of the sweep.

@@ -13,13 +13,15 @@ namespace {
 
 constexpr int64_t kTuningFacts = 3;  // per relation, for the sweep alone
 
-/// The relation's objects, by first appearance.
+/// The relation's objects, by first appearance; as published as often as its facts have them, so
+/// that they are drawn by frequency.
 std::vector<std::string> objects_of(const RunContext& run, std::string_view relation) {
   std::vector<std::string> objects;
   std::set<std::string_view> seen;
   for (const int64_t id : run.facts.of(relation)) {
     const std::string& object = run.facts.fact(id).object;
-    if (seen.insert(object).second) objects.push_back(object);
+    const bool fresh = seen.insert(object).second;
+    if (fresh || run.options.as_published) objects.push_back(object);
   }
   return objects;
 }
@@ -150,7 +152,7 @@ UpdateSample sample_updates(const RunContext& run, std::string_view relation) {
   Random random(choice_seed(run.options.seed, "update facts", relation));
   random.shuffle(ids);
   const auto all = static_cast<int64_t>(ids.size());
-  const int64_t tuning = std::min(kTuningFacts, all / 5);
+  const int64_t tuning = run.options.as_published ? 0 : std::min(kTuningFacts, all / 5);
   const int64_t reported = std::min(run.options.update_facts, all - tuning);
   TargetDraw targets(run, relation);
   UpdateSample sample;

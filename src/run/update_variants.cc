@@ -103,6 +103,12 @@ class VariantMaker {
         add_sweep(mine);
         continue;
       }
+      if (run_.options.as_published) {
+        const std::vector<NeuronId> kept = editable_neurons(located_, f, 0.1, 2, true);
+        add("knowledge", kept);
+        add("random", random_as(kept));
+        continue;
+      }
       add("knowledge", mine);
       add("knowledge-unfiltered", located_[f].neurons);
       add("knowledge-released", editable_neurons(located_, f, 0.1, 2, true));
@@ -171,12 +177,17 @@ class VariantMaker {
     }
   }
 
+  /// As many random neurons of the same layers.
+  [[nodiscard]] std::vector<NeuronId> random_as(const std::vector<NeuronId>& mine) const {
+    return sampler_
+        .draw(mine, MatchStrength::kLayer, {}, {}, 1,
+              choice_seed(run_.options.seed, "update random", fact()))
+        .draws.front();
+  }
+
   /// The controls that stand in for the neurons `mine` in the same layers.
   void add_random(const std::vector<NeuronId>& mine) {
-    const MatchedSets drawn =
-        sampler_.draw(mine, MatchStrength::kLayer, {}, {}, 1,
-                      choice_seed(run_.options.seed, "update random", fact()));
-    add("random", drawn.draws.front());
+    add("random", random_as(mine));
     const std::map<int32_t, std::vector<NeuronId>> pools = activated_pools(mine);
     Random random(choice_seed(run_.options.seed, "update random activated", fact()));
     std::vector<NeuronId> activated;

@@ -216,6 +216,46 @@ TEST_F(Reproduce, CtrlCKeepsWhatIsDone) {
   EXPECT_EQ(difference(whole, run), "");
 }
 
+TEST_F(Reproduce, AsPublishedAllPromptsLocateAndTest) {
+  const std::string facts = tiny_facts(folder_, 1, 24);
+  const std::string run = folder_.file("run.db");
+  const std::vector<std::string> published =
+      reproduce(facts, run,
+                {"--as-published", "--interpolate", "--only", "locate,effects,update,erase,texts"});
+  const Outcome outcome = run_engram(published);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  RunStore store = RunStore::open(run, RunStore::Mode::kRead);
+  EXPECT_EQ(store.identity().at("rule"), "riemann-left");
+  EXPECT_EQ(store.identity().at("steps"), "20");
+  EXPECT_EQ(store.identity().at("norm_epsilon"), "1e-05");
+  const auto count = [&](const char* table, const char* column, const Value& value) {
+    return store.read(table, {{column, value}}).size();
+  };
+  EXPECT_EQ(count("prompt", "held_out", int64_t{1}), 0U);
+  EXPECT_EQ(count("fact", "copies", int64_t{1}), 0U);
+  EXPECT_EQ(count("effect", "scope", std::string("held-out")), 0U);
+  EXPECT_GT(count("effect", "scope", std::string("own")), 0U);
+  const size_t edits = count("edit", "variant", std::string("knowledge"));
+  EXPECT_GT(edits, 0U);
+  EXPECT_EQ(count("edit", "variant", std::string("random")), edits);
+  EXPECT_EQ(store.read("edit", {}).size(), 2 * edits);
+  // One prompt of every fact that is edited.
+  for (const Row& row : store.read("edit_effect", {{"scope", std::string("one-own")}})) {
+    EXPECT_EQ(std::get<int64_t>(row[run_table("edit_effect").column("prompts")]), 1);
+  }
+  const Outcome report = run_engram({"report", run, "-o", folder_.file("report.html")});
+  ASSERT_EQ(report.code, 0) << report.err;
+  EXPECT_NE(read_text(folder_.file("report.html")).find("This run beside the paper"),
+            std::string::npos);
+
+  const std::string other = folder_.file("other.db");
+  const Outcome preset =
+      run_engram(reproduce(facts, other, {"--as-published", "--preset", "eleuther"}));
+  EXPECT_EQ(preset.code, 2);
+  EXPECT_NE(preset.err.find("--preset"), std::string::npos) << preset.err;
+  EXPECT_EQ(run_engram(reproduce(facts, other, {"--interpolate"})).code, 2);
+}
+
 TEST_F(Reproduce, AnotherAlgorithmIsRefusedAndAnotherVersionOfTheProgramIsNot) {
   const std::string facts = tiny_facts(folder_, 1, 3);
   const std::string run = folder_.file("run.db");

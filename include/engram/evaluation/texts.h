@@ -114,9 +114,10 @@ struct TextProbes {
 };
 
 /// Masks and encodes. An object of several tokens gets as many masks where it is masked itself;
-/// every other word gets one.
+/// every other word gets one. `only_released`: no mask but TextMask::kReleased.
 TextProbes text_probes(const FactTexts& texts, std::span<const std::string> names,
-                       const Tokenizer& tokenizer, const ModelConfig& config, uint64_t seed);
+                       const Tokenizer& tokenizer, const ModelConfig& config, uint64_t seed,
+                       bool only_released = false);
 
 /// Activation of neuron sets at the masks: sums[fact][set][count] adds up, over the texts of a
 /// count, the mean over the set's neurons; NaN for an empty set. `sets[fact]` are the sets of that

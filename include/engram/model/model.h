@@ -88,6 +88,9 @@ class Model {
   [[nodiscard]] const ModelWeights& weights() const { return weights_; }
   /// For who changes weights in place. Transposed copies are dropped and not made again.
   [[nodiscard]] ModelWeights& mutable_weights();
+  /// Takes another epsilon in every layer norm than the checkpoint names: for comparing with code
+  /// that does. REQUIRES: 0 < epsilon < 1.
+  void set_norm_epsilon(double epsilon) { config_.norm_epsilon = epsilon; }
   /// Takes another ffn_out_weight [d_model, d_ff] for one layer. Copies of this model keep theirs.
   void replace_values(int64_t layer, const at::Tensor& weight);
 

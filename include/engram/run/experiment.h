@@ -40,8 +40,13 @@ struct RunOptions {
   int64_t update_facts = 20;      ///< facts per relation that are edited at most
   int64_t text_positions = 2000;  ///< of ordinary text for pseudo-perplexity
   bool keep_scores = false;       ///< all scores as blobs
-  std::string texts;              ///< folder of distant texts; empty: none
-  std::string corpus;             ///< file of ordinary text; empty: none
+  /// As the paper's released code does: copies take part in everything, o' is drawn by how often
+  /// the relation has it, knowledge neurons of an update are filtered by its double count, an
+  /// update is tested on one random own prompt too, and no controls but the paper's own.
+  bool as_published = false;
+  std::optional<double> norm_epsilon;  ///< in place of the checkpoint's
+  std::string texts;                   ///< folder of distant texts; empty: none
+  std::string corpus;                  ///< file of ordinary text; empty: none
 };
 
 /// Size of a prompt.
@@ -54,9 +59,9 @@ struct PromptSize {
 /// ones. Texts are kept, token ids are made when asked for.
 class RunFacts {
  public:
-  /// `unread`: what was left out when the facts were read.
+  /// `unread`: what was left out when the facts were read. `keep_copies`: no fact is a copy.
   RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config,
-           std::vector<FactProblem> unread = {});
+           std::vector<FactProblem> unread = {}, bool keep_copies = false);
 
   /// Relations that have a usable fact, in the order of the fact set.
   [[nodiscard]] const std::vector<std::string>& relations() const { return relations_; }
