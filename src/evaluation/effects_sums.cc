@@ -106,10 +106,14 @@ void Sums::add(const Sums& other) {
   pairs.insert(pairs.end(), other.pairs.begin(), other.pairs.end());
 }
 
+FactGroup group_of(int64_t prompts, int64_t top) {
+  if (prompts == 0) return FactGroup::kAll;
+  if (top == 0) return FactGroup::kNever;
+  return 2 * top >= prompts ? FactGroup::kKnown : FactGroup::kAll;
+}
+
 FactGroup group_of(const Sums& own) {
-  if (own.prompts == 0) return FactGroup::kAll;
-  if (own.top == 0) return FactGroup::kNever;
-  return 2 * own.top >= own.prompts ? FactGroup::kKnown : FactGroup::kAll;
+  return group_of(std::llround(own.prompts), std::llround(own.top));
 }
 
 size_t block_columns() { return kWidth; }

@@ -273,14 +273,21 @@ ReportTable controls_table(const ReportInput& input, const Erasures& erasures) {
   return table;
 }
 
+/// The groups of facts that are shown apart, as scopes end.
+constexpr std::array<std::pair<const char*, const char*>, 3> kEraseGroups = {
+    std::pair{"all", ""}, {"known", " known"}, {"never", " never"}};
+
 ReportTable audit_table(const ReportInput& input, const Erasures& erasures) {
   ReportTable table = make_table(
       "erase-audit", "Is it gone?",
       "Erased knowledge would be gone from paraphrases that nobody looked at, and not only become "
       "less probable: the paper has no such check.",
-      "20 neurons. Means over relations; ranks are geometric means, 1 is the top.",
+      "20 neurons. Means over relations; ranks are geometric means, 1 is the top. Known: the "
+      "answer "
+      "is the top one on at least half of the fact's own prompts; never: on none.",
       {{"values set to", CellFormat::kText},
        {"prompts", CellFormat::kText},
+       {"of facts", CellFormat::kText},
        {"relations", CellFormat::kCount},
        {"change of log-odds", CellFormat::kSigned},
        {"accuracy before", CellFormat::kPercent},
@@ -292,14 +299,19 @@ ReportTable audit_table(const ReportInput& input, const Erasures& erasures) {
        {"rank before", CellFormat::kNumber},
        {"after", CellFormat::kNumber}});
   for (size_t m = 0; m < kModes.size(); ++m) {
-    for (size_t s = 0; s < 2; ++s) {
-      const Erased of = measure(input, erasures, {"relation", kModes[m], kStandard, kScopes[s]});
+    for (size_t at = 0; at < 2 * kEraseGroups.size(); ++at) {
+      const size_t s = at / kEraseGroups.size();
+      const auto& [group, ending] = kEraseGroups[at % kEraseGroups.size()];
+      if (input.options.known_only && std::string_view(group) != "known") continue;
+      const Erased of = measure(
+          input, erasures, {"relation", kModes[m], kStandard, std::string(kScopes[s]) + ending});
       if (of.relations == 0) continue;
       table.rows.push_back(
-          {text_cell(kModeTitles[m]), text_cell(kErasureScopes[s]), number_cell(of.relations),
-           interval_cell(of.odds_change), interval_cell(of.top), interval_cell(of.top_after),
-           interval_cell(of.top_change), interval_cell(of.p), interval_cell(of.p_after),
-           interval_cell(of.p_change), interval_cell(of.rank), interval_cell(of.rank_after)});
+          {text_cell(kModeTitles[m]), text_cell(kErasureScopes[s]), text_cell(group),
+           number_cell(of.relations), interval_cell(of.odds_change), interval_cell(of.top),
+           interval_cell(of.top_after), interval_cell(of.top_change), interval_cell(of.p),
+           interval_cell(of.p_after), interval_cell(of.p_change), interval_cell(of.rank),
+           interval_cell(of.rank_after)});
     }
   }
   if (table.rows.empty()) table.skipped = "no relation has neurons";

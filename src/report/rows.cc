@@ -83,6 +83,23 @@ size_t FactIndex::relation(std::string_view name) const {
                    ", but its table `fact` has no fact of it: the file is damaged or not whole");
 }
 
+std::vector<FactGroup> fact_groups(RunStore& run, const FactIndex& facts) {
+  const Table& table = run_table("attribution");
+  const size_t fact = table.column("fact");
+  const size_t rank = table.column("answer_rank");
+  std::vector<int64_t> prompts(facts.facts().size(), 0);
+  std::vector<int64_t> top(prompts.size(), 0);
+  for_rows(run, "attribution", {{"method", std::string("ig")}}, [&](const Cells& row) {
+    if (std::isnan(row.real(rank))) return;
+    const size_t place = facts.place(row.integer(fact));
+    ++prompts[place];
+    if (row.integer(rank) == 1) ++top[place];
+  });
+  std::vector<FactGroup> groups;
+  for (size_t i = 0; i < prompts.size(); ++i) groups.push_back(group_of(prompts[i], top[i]));
+  return groups;
+}
+
 std::span<double> FactSums::of(int64_t fact) {
   const FactIndex::Fact& found = facts_->fact(fact);
   auto& sums = clusters_[{found.relation, found.cluster}];

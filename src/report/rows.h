@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engram/evaluation/bootstrap.h"
+#include "engram/evaluation/effects.h"
 #include "engram/store/run_store.h"
 
 namespace engram {
@@ -61,6 +62,10 @@ class FactIndex {
   std::vector<Fact> facts_;
   std::unordered_map<int64_t, size_t> places_;
 };
+
+/// Whether the model knows the facts, by place, from the answers on their own prompts; kAll where
+/// it is neither known nor never given, or not asked.
+std::vector<FactGroup> fact_groups(RunStore& run, const FactIndex& facts);
 
 /// Adds up columns by cluster. Only clusters that something was added to are resampled.
 class FactSums {

@@ -72,20 +72,27 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
       "contrast mixes what the text states with what kind of word is masked. The rows below match "
       "the kind.",
       "Activation at the mask, mean over a set's neurons, over the fact's texts, then over facts. "
-      "Name: another object of the relation, or else a capitalised word. Difference: knowledge "
+      "Name: another object of the relation, or else a capitalised word. Known: the answer is the "
+      "top one on at least half of the fact's own prompts; never: on none. Difference: knowledge "
       "neurons minus random ones, over facts with both and in the same draws of the bootstrap.",
       {{"texts", CellFormat::kText},
+       {"of facts", CellFormat::kText},
        {"facts", CellFormat::kCount},
        {"number of texts", CellFormat::kCount}});
   for (const char* title : kSourceTitles) table.columns.push_back({title, CellFormat::kNumber});
   table.columns.push_back({"knowledge minus random", CellFormat::kSigned});
-  for (const Contrast& contrast : kContrasts) {
+  const std::vector<FactGroup> groups = fact_groups(input.run, input.facts);
+  for (size_t row = 0; row < kContrasts.size() * kFactGroups; ++row) {
+    const Contrast& contrast = kContrasts[row / kFactGroups];
+    const auto group = static_cast<FactGroup>(row % kFactGroups);
     const auto found = all.find({contrast.kind, contrast.mask});
     if (found == all.end()) continue;
+    if (input.options.known_only && group != FactGroup::kKnown) continue;
     FactSums sums(input.facts, kTextColumns);
     double facts = 0;
     double texts = 0;
     for (const auto& [id, sources] : found->second) {
+      if (group != FactGroup::kAll && groups[input.facts.place(id)] != group) continue;
       const std::span<double> of = sums.of(id);
       double most = 0;
       for (size_t s = 0; s < kSources.size(); ++s) {
@@ -101,6 +108,7 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
       of[kFirst] += sources[0].sum / sources[0].texts;
       of[kSecond] += sources[2].sum / sources[2].texts;
     }
+    if (facts == 0) continue;
     const std::vector<Interval> means = bootstrap(
         sums.sums(), 4,
         [](std::span<const std::vector<double>> drawn, std::span<double> out) {
@@ -109,8 +117,9 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
           out[3] = ratio(total[kFirst] - total[kSecond], total[kPairs]);
         },
         input.options.bootstrap);
-    table.rows.push_back({text_cell(contrast.title), number_cell(facts), number_cell(texts),
-                          interval_cell(means[0]), interval_cell(means[1]), interval_cell(means[2]),
+    table.rows.push_back({text_cell(contrast.title), text_cell(group_name(group)),
+                          number_cell(facts), number_cell(texts), interval_cell(means[0]),
+                          interval_cell(means[1]), interval_cell(means[2]),
                           interval_cell(means[3])});
   }
   table.notes.emplace_back(

@@ -276,7 +276,7 @@ class ErasePart {
 class EraseExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "erase"; }
-  [[nodiscard]] int version() const override { return 3; }
+  [[nodiscard]] int version() const override { return 4; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     return not_all_located(run);
@@ -343,11 +343,16 @@ EraseMeasurement::EraseMeasurement(const RunContext& run, std::string_view relat
   for (const int64_t id : facts_for_effects(run, relation, false)) {
     other.push_back(side_prompt(run, id));
   }
+  std::map<int64_t, FactGroup> groups;
   const auto add = [&](EraseScope scope, const std::vector<PromptPlace>& all, uint64_t count) {
     const uint64_t seed =
         choice_seed(run.options.seed, std::string("erase prompts ") + kScopeNames[scope], relation);
     for (const PromptPlace& place : sample(all, count, seed)) {
       scopes_[scope].push_back(probes_.add(place));
+      if (scope == kEraseOther) continue;
+      const auto [group, fresh] = groups.try_emplace(place.fact);
+      if (fresh) group->second = stored_group(run.store, place.fact);
+      groups_[scope].push_back(group->second);
     }
   };
   add(kEraseOwn, own, prompts.own);
@@ -372,43 +377,55 @@ std::vector<Probe> EraseMeasurement::probes(EraseScope scope) const {
 TableRows EraseMeasurement::rows() {
   std::vector<OutputEdit> edits;
   std::vector<EditTrial> trials;
-  std::vector<std::pair<size_t, size_t>> places;  // erasure and scope
-  std::vector<Probe> probes;                      // those that are looked at
+  struct Place {
+    size_t erasure, scope;
+    FactGroup group;
+  };
+  std::vector<Place> places;  // of the trials
+  std::vector<Probe> probes;  // those that are looked at
   std::vector<uint32_t> place(probes_.probes().size(), kNoIndex);
   for (size_t e = 0; e < erasures_.size(); ++e) {
     edits.push_back(std::move(erasures_[e].edit));
     for (size_t scope = 0; scope < kEraseScopes; ++scope) {
       if (!erasures_[e].scopes.test(scope)) continue;
-      for (const uint32_t probe : scopes_[scope]) {
+      for (size_t i = 0; i < scopes_[scope].size(); ++i) {
+        const uint32_t probe = scopes_[scope][i];
         if (place[probe] == kNoIndex) {
           place[probe] = static_cast<uint32_t>(probes.size());
           probes.push_back(probes_.probes()[probe]);
         }
         trials.push_back({place[probe], static_cast<uint32_t>(e), kNoIndex});
-        places.emplace_back(e, scope);
+        places.push_back({e, scope, groups_[scope].empty() ? FactGroup::kAll : groups_[scope][i]});
       }
     }
   }
   const EditMeasured measured = measure_edits(run_.model, probes, edits, {}, trials, run_.measure);
-  std::vector<std::array<EraseSums, kEraseScopes>> sums(erasures_.size());
+  // By scope, and within a scope by group, of which kAll holds every prompt.
+  std::vector<std::array<std::array<EraseSums, kFactGroups>, kEraseScopes>> sums(erasures_.size());
   for (size_t t = 0; t < trials.size(); ++t) {
-    EraseSums& one = sums[places[t].first][places[t].second];
-    ++one.prompts;
-    one.before.add(measured.before[trials[t].probe]);
-    one.after.add(measured.after[t]);
+    auto& of_scope = sums[places[t].erasure][places[t].scope];
+    const auto add = [&](EraseSums& one) {
+      ++one.prompts;
+      one.before.add(measured.before[trials[t].probe]);
+      one.after.add(measured.after[t]);
+    };
+    add(of_scope[static_cast<size_t>(FactGroup::kAll)]);
+    if (places[t].group != FactGroup::kAll) add(of_scope[static_cast<size_t>(places[t].group)]);
   }
   TableRows out{"erase", {}};
   for (size_t e = 0; e < erasures_.size(); ++e) {
     const Erasure& erasure = erasures_[e];
-    for (size_t scope = 0; scope < kEraseScopes; ++scope) {
-      const EraseSums& one = sums[e][scope];
+    for (size_t at = 0; at < kEraseScopes * kFactGroups; ++at) {
+      const auto group = static_cast<FactGroup>(at % kFactGroups);
+      const EraseSums& one = sums[e][at / kFactGroups][at % kFactGroups];
       if (one.prompts == 0) continue;
-      out.rows.push_back({relation_, erasure.source, erasure.draw, erasure.mode, erasure.neurons,
-                          std::string(kScopeNames[scope]), one.prompts, real(one.before.log_p),
-                          real(one.after.log_p), real(one.before.p), real(one.after.p),
-                          one.before.top, one.after.top, real(one.before.log_rank),
-                          real(one.after.log_rank), real(one.before.log_odds),
-                          real(one.after.log_odds)});
+      std::string scope = kScopeNames[at / kFactGroups];
+      if (group != FactGroup::kAll) scope += std::string(" ") + group_name(group);
+      out.rows.push_back(
+          {relation_, erasure.source, erasure.draw, erasure.mode, erasure.neurons, std::move(scope),
+           one.prompts, real(one.before.log_p), real(one.after.log_p), real(one.before.p),
+           real(one.after.p), one.before.top, one.after.top, real(one.before.log_rank),
+           real(one.after.log_rank), real(one.before.log_odds), real(one.after.log_odds)});
     }
   }
   return out;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engram/evaluation/answers.h"
+#include "engram/evaluation/effects.h"
 #include "run/scopes.h"
 
 namespace engram {
@@ -54,6 +55,7 @@ class EraseMeasurement {
   std::string relation_;
   ProbeList probes_;
   std::vector<uint32_t> scopes_[kEraseScopes];
+  std::vector<FactGroup> groups_[kEraseScopes];  ///< of their facts; of own and held-out prompts
   std::vector<Erasure> erasures_;
 };
 

@@ -30,6 +30,18 @@ std::vector<PromptNeurons> stored_prompts(RunStore& store, std::string_view meth
   return prompts;
 }
 
+FactGroup stored_group(RunStore& store, int64_t fact) {
+  const size_t rank = run_table("attribution").column("answer_rank");
+  int64_t prompts = 0;
+  int64_t top = 0;
+  for (const Row& row :
+       store.read("attribution", {{"method", std::string("ig")}, {"fact", fact}})) {
+    ++prompts;
+    if (integer_of(row[rank]) == 1) ++top;
+  }
+  return group_of(prompts, top);
+}
+
 std::vector<NeuronId> stored_neurons(RunStore& store, std::string_view source, int64_t fact) {
   std::vector<NeuronId> neurons;
   const Table& table = run_table("neuron");

@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "engram/evaluation/effects.h"
 #include "engram/neurons/selection.h"
 #include "engram/neurons/statistics.h"
 #include "engram/run/experiment.h"
@@ -25,6 +26,10 @@ std::vector<NeuronId> stored_neurons(RunStore& store, std::string_view source, i
 /// The same for all facts of a relation, in the order of RunFacts::of().
 std::vector<FactNeurons> stored_relation(const RunContext& run, std::string_view source,
                                          std::string_view relation);
+
+/// Whether the model knows a fact, by the stored answers on its own prompts; kAll where it is
+/// neither known nor never given.
+FactGroup stored_group(RunStore& store, int64_t fact);
 
 /// Neurons that no random set of the run may hold: those in the set of any of its facts, whatever
 /// the relation; none with options.random_from_all. Read once. REQUIRES: not_all_located() says

@@ -216,7 +216,9 @@ std::vector<Table> make_tables() {
        {"draw", kInt, "of random sets, from 0"},
        {"mode", kText, "zero, unk, mean"},
        {"neurons", kInt, "how many; 0: the relation has none"},
-       {"scope", kText, "own, held-out, other-relations, text"},
+       {"scope", kText,
+        "own, held-out, other-relations, text; \"own known\", \"own never\", \"held-out known\", "
+        "\"held-out never\": of facts that the model knows, and that it never gives"},
        {"prompts", kInt, ""},
        {"log_p_before", kReal, ""},
        {"log_p_after", kReal, ""},

@@ -632,6 +632,7 @@ TEST(EraseTables, FactorsByHand) {
   add_erase(run, "P19", "relation", 0, 20, "own", 0.4);
   add_erase(run, "P36", "relation", 0, 5, "own", 0.2);
   add_erase(run, "P36", "relation", 0, 12, "own", 0.8);  // it has no more than twelve
+  add_erase(run, "P19", "relation", 0, 20, "own known", 0.3);
   add_erase(run, "P19", "random-layer", 0, 20, "own", 0.0);
   add_erase(run, "P19", "random-layer", 1, 20, "own", 0.2);
   add_erase(run, "P19", "relation", 0, 20, "own", 0.5, "unk");
@@ -659,6 +660,7 @@ TEST(EraseTables, FactorsByHand) {
   const ReportTable& audit = report_table(report, "erase-audit");
   EXPECT_NEAR(value(audit, own, "change of log-odds"), -2 * 0.6, 1e-12);
   EXPECT_NEAR(value(audit, own, "rank before"), 1, 1e-12);
+  EXPECT_NEAR(value(audit, {own[0], own[1], "known"}, "change of log-odds"), -2 * 0.3, 1e-12);
   const ReportTable& relations = report_table(report, "erase-relations");
   EXPECT_NEAR(value(relations, {"P19"}, "after: zero"), std::exp(2.4), 1e-9);
   EXPECT_EQ(value(relations, {"P36"}, "neurons"), 12);
@@ -690,6 +692,15 @@ TEST(TextTables, FactsCountTheSameAndDifferencesAreOverFactsWithBoth) {
   add(0, "ig", "head", 0, 4, 1);
   add(0, "random-layer", "both", 0, 10, 1);
   add(0, "random-layer", "both", 1, 10, 3);
+  // The model knows the first fact, and never gives the second one's answer.
+  for (int64_t fact = 0; fact < 2; ++fact) {
+    run.add("attribution", {{"method", std::string("ig")},
+                            {"fact", fact},
+                            {"prompt", int64_t{0}},
+                            {"p", 0.25},
+                            {"answer_rank", 1 + fact},
+                            {"converged", int64_t{1}}});
+  }
   RunStore store = run.write();
   const RunReport report = make_report(store, few_draws());
   const ReportTable& table = report_table(report, "texts");
@@ -699,6 +710,8 @@ TEST(TextTables, FactsCountTheSameAndDifferencesAreOverFactsWithBoth) {
   EXPECT_EQ(value(table, both, "number of texts"), 12);
   EXPECT_NEAR(value(table, both, "random: same layer"), 0.2, 1e-12);
   EXPECT_NEAR(value(table, both, "knowledge minus random"), 0.3, 1e-12);
+  EXPECT_NEAR(value(table, {both.front(), "known"}, "knowledge neurons"), 0.5, 1e-12);
+  EXPECT_NEAR(value(table, {both.front(), "never"}, "knowledge neurons"), 1.0, 1e-12);
   const ReportTable& contrast = report_table(report, "texts-contrast");
   EXPECT_NEAR(value(contrast, {"head only"}, "knowledge neurons"), 0.25, 1e-12);
   EXPECT_EQ(value(contrast, {"head only"}, "facts"), 1);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engram/edit/values.h"
+#include "engram/evaluation/effects.h"
 #include "run/prepared_run.h"
 #include "run/scopes.h"
 
@@ -61,14 +62,43 @@ class EraseRows {
   std::map<std::string, NamedRow> by_key_;
 };
 
-/// Compares a row with plain sums over all the relation's prompts of a kind.
+/// The group of a fact by plain runs of its own prompts.
+FactGroup plain_group(const RunContext& run, int64_t id) {
+  ProbeList list(run);
+  int64_t top = 0;
+  const std::vector<PromptPlace> own = prompts_of(run, id, false);
+  for (const PromptPlace& place : own) {
+    const Probe& probe = list.probes()[list.add(place)];
+    if (plain_answer(shipped().model, probe, probe.answer[0]).top()) ++top;
+  }
+  return group_of(static_cast<int64_t>(own.size()), top);
+}
+
+/// Stores how the model answers own prompts, as locating does.
+void write_answers(PreparedRun& prepared, const std::string& relation) {
+  const RunContext run = prepared.context();
+  ProbeList list(run);
+  TableRows rows{"attribution", {}};
+  for (const int64_t id : prepared.facts.of(relation)) {
+    for (const PromptPlace& place : prompts_of(run, id, false)) {
+      const Probe& probe = list.probes()[list.add(place)];
+      const Answered answer = plain_answer(shipped().model, probe, probe.answer[0]);
+      rows.rows.push_back({std::string("ig"), id, static_cast<int64_t>(place.prompt), answer.p,
+                           answer.rank, 0.1, Value(), Value(), int64_t{1}});
+    }
+  }
+  prepared.store->write({"locate", relation, 7}, {rows});
+}
+
+/// Compares a row with plain sums over all the relation's prompts of a kind, of one group of facts.
 void expect_plain(PreparedRun& prepared, const std::string& relation, bool held_out,
-                  const Model& edited, const NamedRow& row) {
+                  const Model& edited, const NamedRow& row, FactGroup group = FactGroup::kAll) {
   const RunContext run = prepared.context();
   ProbeList list(run);
   double log_p = 0, p = 0, log_rank = 0, log_odds = 0, before = 0;
   int64_t prompts = 0, top = 0;
   for (const int64_t id : prepared.facts.of(relation)) {
+    if (group != FactGroup::kAll && plain_group(run, id) != group) continue;
     for (const PromptPlace& place : prompts_of(run, id, held_out)) {
       const Probe& probe = list.probes()[list.add(place)];
       const Answered after = plain_answer(edited, probe, probe.answer[0]);
@@ -93,6 +123,7 @@ void expect_plain(PreparedRun& prepared, const std::string& relation, bool held_
 TEST(Erase, StoredSumsAreThoseOfTheEditedModel) {
   PreparedRun prepared(first_facts({"P106", "P1303"}, 4), "erase_sums");
   prepared.locate();
+  write_answers(prepared, "P106");
   const EraseRows rows(run_all(make_erase_experiment(), prepared.context(), "P106"));
   const auto edited = [&](size_t most, EraseMode mode) {
     return with_values(shipped().model,
@@ -108,6 +139,15 @@ TEST(Erase, StoredSumsAreThoseOfTheEditedModel) {
                rows.at("relation 0 unk " + all + " held-out"));
   expect_plain(prepared, "P106", false, edited(20, EraseMode::kMean),
                rows.at("relation 0 mean " + all + " own"));
+  // Facts that the model knows, and those that it never gives, apart.
+  size_t groups = 0;
+  for (const FactGroup group : {FactGroup::kKnown, FactGroup::kNever}) {
+    const std::string key = "relation 0 zero 5 own " + std::string(group_name(group));
+    if (!rows.has(key)) continue;
+    ++groups;
+    expect_plain(prepared, "P106", false, edited(5, EraseMode::kZero), rows.at(key), group);
+  }
+  EXPECT_GT(groups, 0U);
   // Four facts of the other relation, one prompt each; random sets beside; no text.
   EXPECT_EQ(rows.at("relation 0 zero 5 other-relations").integer("prompts"), 4);
   EXPECT_TRUE(rows.has("random-layer 4 zero 5 own"));

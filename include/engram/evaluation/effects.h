@@ -64,6 +64,9 @@ enum class FactGroup {
   kNever,  ///< on none of them
 };
 constexpr size_t kFactGroups = 3;
+/// The group of a fact whose answer is the top one on `top` of its `prompts` own prompts; kAll:
+/// neither known nor never given, or without prompts.
+FactGroup group_of(int64_t prompts, int64_t top);
 const char* group_name(FactGroup group);  ///< "all", "known", "never"
 
 /// What is estimated (METHOD section 4), each as a change from before to after.
