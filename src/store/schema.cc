@@ -194,7 +194,8 @@ std::vector<Table> make_tables() {
       {{"fact", kInt, "", "fact"},
        {"variant", kText, ""},
        {"scope", kText,
-        "own, held-out, same-relation (facts whose object is not o'), other-relations, text"},
+        "own, held-out, same-relation (facts whose object is not o'), other-relations, text; "
+        "one-own (one of own, as published)"},
        {"prompts", kInt, ""},
        {"right", kInt, "prompts whose top answer was o, elsewhere their own one, before"},
        {"changed", kInt, "of those: the top answer is another one now"},
