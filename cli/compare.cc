@@ -154,6 +154,10 @@ std::string compare_text(const CompareOptions& options, const Comparison& found)
     text += format_count(all.differences, "difference") +
             "; neither file says which lie near a threshold\n";
   }
+  if (found.unrefined > 0) {
+    text += format_count(found.unrefined, "fact") +
+            " had too few prompts to be refined: the prompts' own sets are compared\n";
+  }
   if (found.only_a + found.only_b > 0) {
     text += "not compared: " + format_count(found.only_a, "fact") + " of A alone, " +
             format_count(found.only_b, "fact") + " of B alone\n";
@@ -205,6 +209,7 @@ Json neurons_json(const std::vector<NeuronId>& neurons) {
 
 Json compare_json(const CompareOptions& options, const Comparison& found) {
   Json out = {{"schema", "engram.compare/1"}, {"a", options.a}, {"b", options.b}};
+  out["unrefined"] = found.unrefined;
   out["only_a"] = found.only_a;
   out["only_b"] = found.only_b;
   out["all"] = agreement_json(found, found.all);

@@ -48,6 +48,14 @@ std::vector<NeuronId> difference(const std::vector<NeuronId>& a, const std::vect
   return found;
 }
 
+/// The fact's set, or where nothing could be refined its prompts' own one.
+const std::vector<NeuronId>& compared_set(const LocatedSet& fact) {
+  return fact.refined ? fact.neurons : fact.unrefined;
+}
+
+/// Whether the file says what passed on the fact's prompts: a run does not where it is not refined.
+bool has_compared_set(const LocatedSet& fact) { return fact.refined || !fact.unrefined.empty(); }
+
 /// Two sets of one fact.
 struct ComparedSets {
   const LocatedSet* a;
@@ -55,7 +63,7 @@ struct ComparedSets {
 
   [[nodiscard]] const LocatedSet& named() const { return a->subject.empty() ? *b : *a; }
   [[nodiscard]] double jaccard(const DifferingFact& differs) const {
-    const size_t shared = a->neurons.size() - differs.only_a.size();
+    const size_t shared = compared_set(*a).size() - differs.only_a.size();
     const size_t all = shared + differs.only_a.size() + differs.only_b.size();
     return all == 0 ? 1.0 : static_cast<double>(shared) / static_cast<double>(all);
   }
@@ -68,8 +76,8 @@ DifferingFact differences_of(const ComparedSets& pair) {
   fact.subject = named.subject;
   fact.object = named.object;
   fact.uuid = pair.a->uuid.empty() ? pair.b->uuid : pair.a->uuid;
-  fact.only_a = difference(pair.a->neurons, pair.b->neurons);
-  fact.only_b = difference(pair.b->neurons, pair.a->neurons);
+  fact.only_a = difference(compared_set(*pair.a), compared_set(*pair.b));
+  fact.only_b = difference(compared_set(*pair.b), compared_set(*pair.a));
   for (const std::vector<NeuronId>* only : {&fact.only_a, &fact.only_b}) {
     for (const NeuronId& id : *only) {
       if (std::ranges::binary_search(pair.a->near, id) ||
@@ -143,7 +151,7 @@ Comparison compare_located(const LocatedFile& a, const LocatedFile& b,
   const FactKey key(a, b);
   std::map<std::string, const LocatedSet*> in_b;
   for (const LocatedSet& fact : b.facts) {
-    if (fact.refined) in_b.emplace(key(b, fact), &fact);
+    if (has_compared_set(fact)) in_b.emplace(key(b, fact), &fact);
   }
   Comparison found;
   found.near_known = a.has_near || b.has_near;
@@ -151,13 +159,14 @@ Comparison compare_located(const LocatedFile& a, const LocatedFile& b,
   std::map<std::string, OfRelation> relations;
   std::map<std::string, size_t> objects;
   for (const LocatedSet& fact : a.facts) {
-    if (!fact.refined) continue;
+    if (!has_compared_set(fact)) continue;
     const auto match = in_b.find(key(a, fact));
     if (match == in_b.end()) {
       ++found.only_a;
       continue;
     }
     const ComparedSets pair{&fact, match->second};
+    if (!fact.refined || !match->second->refined) ++found.unrefined;
     DifferingFact differs = differences_of(pair);
     OfRelation& relation = relations[differs.relation];
     count_fact(differs, relation.agreement);
@@ -168,13 +177,13 @@ Comparison compare_located(const LocatedFile& a, const LocatedFile& b,
             .first->second;
     const bool identical = differs.only_a.empty() && differs.only_b.empty();
     const std::array<double, kAgreementColumns> values = {
-        1, identical ? 1.0 : 0.0, differs.jaccard, static_cast<double>(pair.a->neurons.size()),
-        static_cast<double>(pair.b->neurons.size())};
+        1, identical ? 1.0 : 0.0, differs.jaccard, static_cast<double>(compared_set(fact).size()),
+        static_cast<double>(compared_set(*match->second).size())};
     for (size_t c = 0; c < kAgreementColumns; ++c) sums[c] += values[c];
     if (!identical) found.differing.push_back(std::move(differs));
   }
   if (found.all.facts == 0) {
-    throw InputError(a.path + " and " + b.path + " have no refined fact in common");
+    throw InputError(a.path + " and " + b.path + " have no fact in common");
   }
   found.only_b = b_facts - found.all.facts;
   ClusteredSums all;

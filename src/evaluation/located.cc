@@ -124,6 +124,8 @@ LocatedSet parse_fact(const nlohmann::json& line, const std::string& where) {
     fact.held_out.push_back(prompt.get<std::string>());
   }
   fact.neurons = neurons_of(list_of(line, "neurons", where), where);
+  if (!fact.refined && line.contains("unrefined"))
+    fact.unrefined = neurons_of(list_of(line, "unrefined", where), where);
   if (line.contains("near")) fact.near = neurons_of(list_of(line, "near", where), where);
   if (line.contains("uuid")) fact.uuid = string_of(line, "uuid", where);
   return fact;

@@ -184,8 +184,14 @@ RelationSelection select_neurons(std::span<const Bag> bags, const SelectionOptio
   }
   result.near.resize(bags.size());
   for (size_t i = 0; i < bags.size(); ++i) {
-    if (bags[i].prompts < options.min_bag) continue;
-    result.near[i] = refine_near(bags[i], result.share, options);
+    if (bags[i].prompts >= options.min_bag) {
+      result.near[i] = refine_near(bags[i], result.share, options);
+      continue;
+    }
+    // What was not refined holds whatever passes anywhere.
+    for (const NearNeuron& neuron : bags[i].near) {
+      if ((neuron.fewest > 0) != (neuron.most > 0)) result.near[i].push_back(neuron.id);
+    }
   }
   return result;
 }

@@ -109,6 +109,22 @@ TEST(CompareLocated, PublishedSetsAreJoinedByTheirUuid) {
   EXPECT_THROW(compare_located(published, mine), InputError);
 }
 
+TEST(CompareLocated, WhereNothingCouldBeRefinedThePromptsOwnSetsAreCompared) {
+  LocatedFile mine = file_of({set_of("P1", "x", {}), set_of("P1", "y", {})});
+  for (LocatedSet& fact : mine.facts) {
+    fact.refined = false;
+    fact.unrefined = {{0, 7}, {3, 1}};
+  }
+  const LocatedFile published =
+      file_of({set_of("P1", "x", {{0, 7}, {3, 1}}), set_of("P1", "y", {{0, 7}})});
+  const Comparison found = compare_located(mine, published);
+  EXPECT_EQ(found.all.facts, 2);
+  EXPECT_EQ(found.all.identical, 1);
+  EXPECT_EQ(found.unrefined, 2);
+  EXPECT_DOUBLE_EQ(found.all.jaccard.value, 0.75);
+  EXPECT_DOUBLE_EQ(found.all.neurons_a.value, 2);
+}
+
 TEST(CompareLocated, WhatCannotBeComparedIsRefused) {
   const LocatedFile a = file_of({set_of("P1", "x", {})});
   EXPECT_THROW(compare_located(a, file_of({set_of("P1", "y", {})})), InputError);
@@ -118,8 +134,8 @@ TEST(CompareLocated, WhatCannotBeComparedIsRefused) {
   large.layers = 12;
   EXPECT_THROW(compare_located(small, large), InputError);
   LocatedFile unrefined = a;
-  unrefined.facts[0].refined = false;
-  EXPECT_THROW(compare_located(a, unrefined), InputError);
+  for (LocatedSet& fact : unrefined.facts) fact.refined = false;
+  EXPECT_THROW(compare_located(a, unrefined), InputError) << "as a run has it: without a set";
   const testing::TemporaryFolder folder;
   const auto message = [&](const std::string& text) -> std::string {
     std::ofstream(folder.file("x.jsonl")) << text;

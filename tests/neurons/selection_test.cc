@@ -225,7 +225,8 @@ TEST(SelectNeurons, NearAreThoseThatAMovedThresholdMoves) {
                                                 Score::kIntegratedGradients);
     options.adapt = false;
     std::vector<at::Tensor> scores;
-    for (int prompt = 0; prompt < 5; ++prompt) {
+    const int prompts_of_fact = trial % 3 == 2 ? 2 : 5;  // two are too few to be refined
+    for (int prompt = 0; prompt < prompts_of_fact; ++prompt) {
       at::Tensor one = at::zeros({2, 30});
       float* at = one.mutable_data_ptr<float>();
       at[0] = 1;
@@ -243,7 +244,8 @@ TEST(SelectNeurons, NearAreThoseThatAMovedThresholdMoves) {
       const std::vector<Bag> bags = {make_bag(prompts)};
       RelationSelection selection = select_neurons(bags, moved);
       std::set<NeuronId> ids;
-      for (const CountedNeuron& neuron : selection.neurons[0]) ids.insert(neuron.id);
+      const auto& sets = selection.too_few > 0 ? selection.unrefined : selection.neurons;
+      for (const CountedNeuron& neuron : sets[0]) ids.insert(neuron.id);
       if (whole != nullptr) *whole = std::move(selection);
       return ids;
     };

@@ -40,13 +40,15 @@ struct Comparison {
   std::vector<DifferingFact> differing;
   int64_t only_a = 0;  ///< facts that are in one file alone
   int64_t only_b = 0;
+  int64_t unrefined = 0;    ///< facts that one file did not refine, compared by their prompts' sets
   bool near_known = false;  ///< a file says which neurons are near a threshold
 };
 
 /// Facts are joined by their uuid where a file has nothing else, and else by relation, subject and
-/// object. Facts that were not refined are not compared. Intervals are those of bootstrap(). Throws
-/// InputError where the files have no fact in common, one names the sizes of another model than the
-/// other, or a fact has no uuid where one is needed.
+/// object. Of facts with too few prompts to be refined the prompts' own sets are compared, where
+/// the file says them. Intervals are those of bootstrap(). Throws InputError where the files have
+/// no fact in common, one names the sizes of another model than the other, or a fact has no uuid
+/// where one is needed.
 Comparison compare_located(const LocatedFile& a, const LocatedFile& b,
                            const BootstrapOptions& options = {});
 

@@ -25,6 +25,7 @@ struct LocatedSet {
   std::vector<NeuronId> neurons;      ///< sorted
   std::vector<NeuronId> near = {};    ///< RelationSelection::near, sorted
   bool refined = true;
+  std::vector<NeuronId> unrefined = {};  ///< of a fact that was not: all that passed, sorted
 };
 
 /// What `engram locate --out` wrote.
