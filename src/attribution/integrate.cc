@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -454,32 +455,6 @@ class Integration {
     return std::max(std::fabs(delta(cell)), 1e-3 * unit);
   }
 
-  /// Scores [d_ff] of some cells of a layer from rows `value(cell, place)` at its FFN sum, each
-  /// given to take(index of the cell, scores).
-  template <typename Value, typename Take>
-  void score(int64_t layer, const std::vector<size_t>& which, const Value& value,
-             const Take& take) const {
-    if (which.empty()) return;
-    const auto count = static_cast<int64_t>(which.size());
-    at::Tensor rows = at::empty({count * k_, config_.d_model}, at::kFloat);
-    std::vector<int64_t> activation_rows;
-    auto* data = rows.mutable_data_ptr<float>();
-    for (const size_t index : which) {
-      const Cell& cell = cells_[index];
-      for (size_t at = 0; at < static_cast<size_t>(k_ * config_.d_model); ++at) {
-        *data++ = static_cast<float>(value(cell, at));
-      }
-      for (int64_t j = 0; j < k_; ++j) activation_rows.push_back(cell.prompt * k_ + j);
-    }
-    const at::Tensor activations = base_.layers[static_cast<size_t>(layer)].a.index_select(
-        0, at::tensor(activation_rows, at::kLong).to(model_.device()));
-    const at::Tensor scores =
-        scores_of(model_, layer, rows.to(model_.device()), activations, k_).to(at::kCPU);
-    for (int64_t i = 0; i < count; ++i) {
-      take(which[static_cast<size_t>(i)], scores.select(0, i));
-    }
-  }
-
   /// Scores of all cells, and which are done (METHOD section 2, "when to stop").
   void judge() {
     const int64_t prompts = base_.chunk.prompts;
@@ -492,19 +467,38 @@ class Integration {
         if (!cells_[index].done && !cells_[index].exhausted) open.push_back(index);
       }
       if (open.empty()) continue;
-      score(
-          layer, open, [](const Cell& cell, size_t at) { return cell.integrated[at]; },
-          [&](size_t index, const at::Tensor& scores) {
-            results_[static_cast<size_t>(cells_[index].prompt)].scores.select(0, layer).copy_(
-                scores);
-          });
-      std::erase_if(open, [&](size_t index) { return cells_[index].compared.empty(); });
-      score(
-          layer, open,
-          [](const Cell& cell, size_t at) { return cell.compared[at] - cell.integrated[at]; },
-          [&](size_t index, const at::Tensor& scores) {
-            movement[index] = static_cast<double>(scores.abs().max().item<float>());
-          });
+      // Rows: each open cell's integral, then where it is compared how far it moved.
+      std::vector<size_t> compared;
+      std::ranges::copy_if(open, std::back_inserter(compared),
+                           [&](size_t index) { return !cells_[index].compared.empty(); });
+      const auto count = static_cast<int64_t>(open.size());
+      const auto all = static_cast<int64_t>(open.size() + compared.size());
+      at::Tensor rows = at::empty({all * k_, config_.d_model}, at::kFloat);
+      std::vector<int64_t> activation_rows;
+      auto* data = rows.mutable_data_ptr<float>();
+      const auto add = [&](const Cell& cell, bool moved) {
+        for (size_t at = 0; at < static_cast<size_t>(k_ * config_.d_model); ++at) {
+          *data++ = static_cast<float>(moved ? cell.compared[at] - cell.integrated[at]
+                                             : cell.integrated[at]);
+        }
+        for (int64_t j = 0; j < k_; ++j) activation_rows.push_back(cell.prompt * k_ + j);
+      };
+      for (const size_t index : open) add(cells_[index], false);
+      for (const size_t index : compared) add(cells_[index], true);
+      const at::Tensor activations = base_.layers[static_cast<size_t>(layer)].a.index_select(
+          0, at::tensor(activation_rows, at::kLong).to(model_.device()));
+      const at::Tensor scores =
+          scores_of(model_, layer, rows.to(model_.device()), activations, k_).to(at::kCPU);
+      for (int64_t i = 0; i < all; ++i) {
+        const at::Tensor row = scores.select(0, i);
+        if (i >= count) {
+          movement[compared[static_cast<size_t>(i - count)]] =
+              static_cast<double>(row.abs().max().item<float>());
+          continue;
+        }
+        const int64_t prompt = cells_[open[static_cast<size_t>(i)]].prompt;
+        results_[static_cast<size_t>(prompt)].scores.select(0, layer).copy_(row);
+      }
     }
     for (int64_t prompt = 0; prompt < prompts; ++prompt) {
       Attribution& result = results_[static_cast<size_t>(prompt)];
