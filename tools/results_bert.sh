@@ -32,6 +32,6 @@ reproduce() {
 }
 
 reproduce published --as-published --interpolate --only locate,effects,update,erase,texts \
-  --same-relation 0 --other-relations 0
+  --same-relation 10 --other-relations 20
 reproduce engram --same-relation 10 --other-relations 20 --sentences 10 --update-facts 10 \
   --stability-facts 3
