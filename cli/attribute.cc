@@ -178,10 +178,10 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
       "Take exactly N nodes a layer, 1 to 10000 (trapezoid: N intervals; control-variate: N "
       "beside t = 1). Default: as many as --tolerance needs; 20 for the rules that do not "
       "adapt.");
-  command.add_flag("--interpolate", options.interpolate,
-                   "Of riemann-left, riemann-right, trapezoid and linspace: take the sum over the "
-                   "steps from few nodes, within the tolerance of what a node at every step gives, "
-                   "at the cost of the default rule.");
+  command.add_flag(
+      "--interpolate", options.interpolate,
+      "Of riemann-left, riemann-right, trapezoid and linspace: take the sum over the "
+      "steps from few nodes, within the tolerance of what a node at every step gives.");
   add_integer(command, "--max-steps", options.max_steps, 1, 10'000,
               "At most N nodes of F a layer, in all, where rules adapt. Default: 64.");
   add_number(command, "--tolerance", options.tolerance, Range{0, 1, true, true},

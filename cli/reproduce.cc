@@ -45,8 +45,8 @@ controls avoid what was located for any fact; the same --shard on it without --o
 --as-published does as the paper's released code: all prompts locate and test, facts
 whose subject holds the object stay in, 20 left Riemann steps, layer norms with epsilon
 1e-5, o' drawn by frequency, updates tested on one random prompt. The report then sets
-its figures beside the paper's. --interpolate takes the sums of the steps at the
-default rule's cost.
+its figures beside the paper's. --interpolate takes the sums of the steps from few
+nodes.
 
 --texts and --corpus default to MODEL/texts and MODEL/corpus.txt where those are.
 

@@ -93,7 +93,9 @@ RunIdentity identity_to_go_on(Database& database, const RunIdentity& wanted) {
   std::set<std::string> begun;
   Statement experiments(database, "SELECT DISTINCT experiment FROM unit");
   while (experiments.step()) {
-    begun.insert(std::string(kAlgorithmPrefix) + text_of(experiments.value(0)));
+    // "effects scale:0.5" is of the algorithm of "effects".
+    const std::string name = text_of(experiments.value(0));
+    begun.insert(std::string(kAlgorithmPrefix) + name.substr(0, name.find(' ')));
   }
   RunIdentity written = read_identity(database);
   std::erase_if(written, [&](const auto& one) {

@@ -49,8 +49,8 @@ struct AttributionOptions {
   std::optional<int64_t> steps;  ///< fixes n for every rule (1..10000); unset: adaptive rules
                                  ///< adapt, the fixed ones (riemann-*, trapezoid, linspace) take 20
   /// Of the fixed rules: their sum is taken from what the default rule interpolates, within the
-  /// tolerance of what a node at every step gives, at the default rule's cost. Errors, nodes and
-  /// convergence are then those of the interpolation.
+  /// tolerance of what a node at every step gives. Errors, nodes and convergence are then those of
+  /// the interpolation.
   bool interpolate = false;
   int64_t max_steps = 64;    ///< cap of all nodes of a (prompt, layer) for adaptive rules
   double tolerance = 0.01;   ///< relative; METHOD "when to stop"
