@@ -239,11 +239,6 @@ TEST_F(Reproduce, AsPublishedAllPromptsLocateAndTest) {
   EXPECT_GT(edits, 0U);
   EXPECT_EQ(count("edit", "variant", std::string("random")), edits);
   EXPECT_EQ(store.read("edit", {}).size(), 2 * edits);
-  // One prompt of every fact that is edited.
-  EXPECT_GT(count("edit_effect", "scope", std::string("one-own")), 0U);
-  for (const Row& row : store.read("edit_effect", {{"scope", std::string("one-own")}})) {
-    EXPECT_EQ(std::get<int64_t>(row[run_table("edit_effect").column("prompts")]), 1);
-  }
   const Outcome report = run_engram({"report", run, "-o", folder_.file("report.html")});
   ASSERT_EQ(report.code, 0) << report.err;
   EXPECT_NE(read_text(folder_.file("report.html")).find("This run beside the paper"),

@@ -137,6 +137,53 @@ TEST(Update, StoredSumsAreThoseOfTheEditedModel) {
   EXPECT_EQ(compared, 2 * 4 + 3);
 }
 
+TEST(Update, AsPublishedAnEditIsTestedOnOneOwnPrompt) {
+  // The released filter drops a neuron that a tenth of 24 facts has.
+  PreparedRun prepared(first_facts({"P106"}, 24), "update_published");
+  prepared.locate();
+  prepared.options.update_facts = 3;
+  prepared.options.as_published = true;
+  const auto update = make_update_experiment();
+  const std::vector<TableRows> tables = run_all(update, prepared.context(), "P106");
+  std::map<int64_t, Model> edited;
+  std::map<int64_t, std::string> targets, olds;
+  for (const Row& row : rows_of(tables, "edit")) {
+    const NamedRow edit("edit", row);
+    if (edit.text("variant") != "knowledge") continue;
+    const int64_t fact = edit.integer("fact");
+    std::vector<NeuronId> neurons = PreparedRun::set_of("P106", fact, "ig");
+    std::erase(neurons, NeuronId{3, static_cast<int32_t>(hash_text("P106ig") % 1024)});
+    ASSERT_EQ(edit.integer("neurons"), static_cast<int64_t>(neurons.size()));
+    const std::vector<int64_t> old = {token(edit.text("old"))};
+    const std::vector<int64_t> target = {token(edit.text("target"))};
+    edited.emplace(fact, with_values(shipped().model, update_values(shipped().model, neurons, old,
+                                                                    target, edit.number("lambda1"),
+                                                                    edit.number("lambda2"))));
+    targets[fact] = edit.text("target");
+    olds[fact] = edit.text("old");
+  }
+  ASSERT_EQ(edited.size(), 3U);
+  std::map<std::string, int64_t> tests;
+  for (const Row& row : rows_of(tables, "edit_effect")) {
+    const NamedRow effect("edit_effect", row);
+    if (effect.text("scope") != "one-own") continue;
+    ++tests[effect.text("variant")];
+    EXPECT_EQ(effect.integer("prompts"), 1);
+    if (effect.text("variant") != "knowledge") continue;
+    const int64_t fact = effect.integer("fact");
+    int64_t same = 0;  // own prompts that could be the one
+    for (const PromptPlace& place : places_of(prepared, "own", fact, targets[fact])) {
+      const PlainSums one =
+          plain_sums(prepared, edited.at(fact), {place}, token(olds[fact]), token(targets[fact]));
+      if (std::abs(one.before - effect.number("log_p_before")) > 1e-4) continue;
+      expect_row(effect, one, true);
+      ++same;
+    }
+    EXPECT_GE(same, 1);
+  }
+  EXPECT_EQ(tests, (std::map<std::string, int64_t>{{"knowledge", 3}, {"random", 3}}));
+}
+
 TEST(Update, RowsDoNotDependOnOrderOrThreads) {
   PreparedRun prepared(first_facts({"P106", "P19"}, 6), "update_order");
   prepared.locate();
