@@ -155,7 +155,7 @@ nlohmann::ordered_json attribute_json(const LoadedModel& loaded, const Attribute
   out["positions"] = subject.prompt.positions;
   out["p"] = attribution.p;
   out["f"] = attribution.f;
-  out["rank"] = subject.rank > 0 ? Json(subject.rank) : Json(nullptr);
+  out["rank"] = subject.prompt.answer.size() == 1 ? Json(attribution.rank) : Json(nullptr);
   out["target"] = target_key(options, subject.prompt.answer.size());
   out["score"] = score_name(options.attribution.score);
   out["rule"] = integrated ? Json(rule_name(options.attribution.rule)) : Json(nullptr);
@@ -196,8 +196,8 @@ std::string attribute_text(const LoadedModel& loaded, const AttributeOptions& op
   std::string out = printable(subject.text) + "\n";
   out += (options.predicted ? "predicted answer \"" : "answer \"") + printable(subject.answer) +
          "\"  P = " + format_number(attribution.p);
-  if (subject.rank > 0) {
-    out += ", rank " + format_count(subject.rank) + " of " +
+  if (subject.prompt.answer.size() == 1) {
+    out += ", rank " + format_count(attribution.rank) + " of " +
            format_count(loaded.model.config().vocabulary);
   } else {
     out += " (exp of the mean log P of its " + std::to_string(subject.prompt.answer.size()) +

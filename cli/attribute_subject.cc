@@ -135,10 +135,6 @@ Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,
     subject.contrast = answer_ids(tokenizer, asked.prompt, options.contrast, "--target");
     check_contrast(tokenizer, options, subject);
   }
-  if (subject.prompt.answer.size() == 1) {
-    const at::Tensor p = answer_probabilities(loaded.model, subject.prompt);
-    subject.rank = 1 + p.gt(p[subject.prompt.answer.front()]).sum().item<int64_t>();
-  }
   return subject;
 }
 

@@ -30,7 +30,6 @@ struct Subject {
   std::string answer;
   std::string mask;  ///< as it stands in the user's prompt
   std::vector<int64_t> contrast;
-  int64_t rank = 0;  ///< of the answer among all tokens; 0 for several tokens
 };
 
 Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,

@@ -126,19 +126,6 @@ void Arc::free_of_scale(double t, std::span<float> gradient) const {
   }
 }
 
-double Arc::reach(std::span<const float> gradient) const {
-  double sum = 0;
-  for (int64_t row = 0; row < targets_; ++row) {
-    double square = 0;
-    for (auto i = static_cast<size_t>(row * width_); i < static_cast<size_t>((row + 1) * width_);
-         ++i) {
-      square += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
-    }
-    sum += std::sqrt(square * fed2_[static_cast<size_t>(row)]);
-  }
-  return sum;
-}
-
 double Arc::s(double t) const {
   if (straight_ || t == 0 || t == 1) return t;
   return (std::atan((t - foot_) / height_) - first_) / (last_ - first_);
@@ -218,49 +205,50 @@ std::vector<double> Arc::sum_points(const Points& points, std::span<const double
 }
 
 std::vector<double> arc_nodes(int64_t n) {
-  Quadrature rule = quadrature(Rule::kGaussRadau, n + 1);
+  Quadrature rule = quadrature(Rule::kControlVariate, n);
   rule.nodes.pop_back();  // t = 1
   return rule.nodes;
 }
 
-std::vector<double> arc_extended_nodes(int64_t n) {
-  // The added nodes are the roots of E of degree n+1 with  integral (1-x) w(x) E(x) x^j dx = 0  for
-  // j = 0..n, where w has the given nodes as roots (Kronrod 1965, for the weight 1-x).
-  const std::vector<double> given = arc_nodes(n);
-  const auto degree = static_cast<size_t>(n + 1);
+std::vector<double> extended_nodes(const std::vector<double>& given) {
+  // The n added nodes are the roots of E of degree n with  integral x (1-x) w(x) E(x) x^j dx = 0
+  // for j < n, where w has the given nodes between 0 and 1 as roots (Kronrod 1965, for the weight
+  // x (1-x)).
+  const size_t degree = given.size();
+  const auto n = static_cast<int64_t>(degree);
   const Quadrature exact = quadrature(Rule::kGaussLegendre, 2 * n + 4);
   std::vector<std::vector<double>> a(degree, std::vector<double>(degree, 0.0));
   std::vector<double> b(degree, 0.0);
   for (size_t q = 0; q < exact.nodes.size(); ++q) {
     const double x = exact.nodes[q];
     double weight = exact.weights[q] * (1 - x);
-    for (const double node : given) weight *= x - node;
+    for (const double node : given) weight *= x - node;  // 0 is one of them
     for (size_t j = 0; j < degree; ++j) {
       const double left = weight * shifted_legendre(static_cast<int64_t>(j), x);
       for (size_t k = 0; k < degree; ++k) {
         a[j][k] += left * shifted_legendre(static_cast<int64_t>(k), x);
       }
-      b[j] -= left * shifted_legendre(static_cast<int64_t>(degree), x);
+      b[j] -= left * shifted_legendre(n, x);
     }
   }
   const std::vector<double> coefficients = solve(a, b);
   const auto extension = [&](double x) {
-    double value = shifted_legendre(static_cast<int64_t>(degree), x);
+    double value = shifted_legendre(n, x);
     for (size_t k = 0; k < degree; ++k) {
       value += coefficients[k] * shifted_legendre(static_cast<int64_t>(k), x);
     }
     return value;
   };
   // The roots interlace with the given nodes, the ends included.
-  std::vector<double> ends{0.0};
-  ends.insert(ends.end(), given.begin(), given.end());
+  std::vector<double> ends = given;
   ends.push_back(1.0);
   std::vector<double> nodes = given;
   for (size_t i = 0; i + 1 < ends.size(); ++i) {
     double low = ends[i];
     double high = ends[i + 1];
     if (extension(low) * extension(high) > 0) {
-      throw InternalError("no Kronrod extension of the rule with " + std::to_string(n) + " nodes");
+      throw InternalError("no Kronrod extension of the rule with " + std::to_string(n + 1) +
+                          " nodes");
     }
     const bool rising = extension(low) < 0;
     for (int step = 0; step < 100; ++step) {

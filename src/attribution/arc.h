@@ -32,10 +32,6 @@ class Arc {
   /// dF/dy [k * width] at t; the result replaces it.
   void free_of_scale(double t, std::span<float> gradient) const;
 
-  /// How much F could change along the line at this slope: |dF/dy| * |fed|, summed over the rows.
-  /// `gradient` is dF/dy [k * width].
-  [[nodiscard]] double reach(std::span<const float> gradient) const;
-
   /// The integral over t in [0, 1] of dF/dy(t), [k * width], from freed gradients at nodes s.
   [[nodiscard]] std::vector<double> integrate(std::span<const double> s,
                                               std::span<const std::vector<float>> freed) const;
@@ -63,9 +59,10 @@ class Arc {
 };
 
 /// Nodes s of the arc rules, ascending, without s = 1, which every rule has for nothing.
-/// The n interior nodes of the right Gauss-Radau rule of n+1 nodes.
+/// Those of the Gauss-Lobatto rule with n+1 nodes: s = 0 and n-1 in between.
 std::vector<double> arc_nodes(int64_t n);
-/// Those and the n+1 nodes that a Kronrod extension adds: 2n+1 in all. REQUIRES: n <= 12.
-std::vector<double> arc_extended_nodes(int64_t n);
+/// Such nodes and as many more, those of their Kronrod extension. REQUIRES: `given` are arc_nodes
+/// of at most 12, or an extension that is Gauss-Lobatto's too: of 1 or 2 nodes.
+std::vector<double> extended_nodes(const std::vector<double>& given);
 
 }  // namespace engram

@@ -81,7 +81,6 @@ double attribution_flops(const ModelConfig& config, int64_t tokens, int64_t targ
     const LayerReport& report = reports[static_cast<size_t>(l)];
     const Cost::Parts exact = cost.exact(l);
     const Cost::Parts cheap = cost.cheap(l);
-    sum += exact.forward() + cost.head();  // F(0)
     sum += static_cast<double>(report.nodes - report.shared_nodes) *
            (exact.forward() + exact.backward() + 2 * cost.head());
     sum += static_cast<double>(report.cheap_nodes) *

@@ -1,7 +1,6 @@
 #include "integrate.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <iterator>
@@ -19,12 +18,14 @@ namespace engram {
 namespace {
 
 // The default rule's choices, measured in docs/performance.md.
-/// Gap of the rule with n = 1, 2, ... exact nodes on the arc, divided by |gradient at t = 1| times
-/// |what the neurons add|: what four of five (prompt, layer) pairs stay under.
-constexpr std::array<double, 5> kGapPerReach{3.5e-3, 2.8e-4, 2.2e-5, 2e-6, 2e-7};
-/// The gap that the control variate leaves, beside |dF-dG| / |dF| times that of the nodes alone.
-constexpr double kControlledShare = 1.5;
-constexpr int64_t kFewestPlain = 2;  ///< one node alone gives no estimate of its error
+/// A gap that the nodes t = 0 and t = 1 leave falls about so far with the control variate: times
+/// |dF-dG| / |dF|.
+constexpr double kControlledShare = 1.1;
+constexpr double kWorthTrying = 2;  ///< times the gap that is allowed
+/// A rule's error beside its change from the rule of half the nodes.
+constexpr double kErrorPerChange = 0.25;
+constexpr int64_t kLargestNested =
+    8;  ///< nodes beside t = 1 of the rules that reuse all of the last
 constexpr int64_t kLargestExtension = 12;
 constexpr int64_t kLargestInterpolated = 24;  ///< nodes; more are summed with their weights
 constexpr int64_t kFixedSteps = 20;           ///< of the rules that do not adapt
@@ -39,17 +40,16 @@ struct Cell {
   int64_t layer = 0;
   std::vector<double> integrated;  ///< [k*d_model] of the last rule
   std::vector<double> compared;    ///< of the rule that it is compared with, empty: none
-  double compared_power = 1;       ///< error estimate = movement to this power (of largest score)
-  double compared_factor = 1;
-  int64_t nodes = 0;  ///< own ones
+  double compared_factor = 1;      ///< error estimate = this times the movement
+  int64_t nodes = 0;               ///< own ones
   int64_t shared_nodes = 0;
   int64_t cheap_nodes = 0;
-  int64_t level = 0;      ///< exact nodes of the last rule
-  bool extended = false;  ///< that rule, or one before it, was a Kronrod extension
+  int64_t level = 0;        ///< exact nodes of the last rule, t = 1 not counted
+  bool controlled = false;  ///< that rule has the control variate
   bool done = false;
   bool exhausted = false;
-  double estimate = 0;
   // Arc rules only.
+  double ratio = 0;           ///< largest seen |dF-dG| / |dF|
   std::vector<double> whole;  ///< the integral, where `integrated` is an interpolated sum
   bool stepwise = false;      ///< summed with a node at every step instead
   std::optional<Arc> arc;
@@ -86,13 +86,13 @@ class Integration {
         cells_.push_back(std::move(cell));
       }
     }
-    without_ = without_neurons(passes_, model_, base_, bytes_);
     if (options_.interpolate) {
       sum_ = quadrature(options_.rule, options_.steps.value_or(kFixedSteps));
     }
     if (options_.interpolate || options_.rule == Rule::kControlVariate) {
       run_arc_rule();
     } else {
+      without_ = without_neurons(passes_, model_, base_, bytes_);
       run_plain_rule();
     }
     return std::move(results_);
@@ -116,7 +116,8 @@ class Integration {
     return {data, data + host.numel()};
   }
 
-  /// Computes gradients in batches; `take(want, rows)` receives each, [k*d_model] on the CPU.
+  /// Computes gradients in batches; `take(want, rows, f)` receives each, [k*d_model] on the CPU,
+  /// and F or G there.
   template <typename Take>
   void gradients(std::vector<Want> wants, Reach reach, const Take& take) {
     std::stable_sort(wants.begin(), wants.end(), [&](const Want& a, const Want& b) {
@@ -142,7 +143,8 @@ class Integration {
       const int64_t size = k_ * config_.d_model;
       for (int64_t i = 0; i < count; ++i) {
         take(wants[static_cast<size_t>(first + i)],
-             std::span<const float>(data + i * size, static_cast<size_t>(size)));
+             std::span<const float>(data + i * size, static_cast<size_t>(size)),
+             outcome.f[static_cast<size_t>(i)]);
       }
     });
   }
@@ -155,7 +157,6 @@ class Integration {
     for (const size_t index : which) {
       Cell& cell = cells_[index];
       cell.compared = std::move(cell.integrated);
-      cell.compared_power = 1;
       cell.compared_factor = 1;
       cell.integrated.assign(size, 0.0);
     }
@@ -179,13 +180,14 @@ class Integration {
             ++cell.shared_nodes;
           } else {
             wants.push_back({index, s, on_arc ? cell.arc->t(s) : s});
-            ++cell.nodes;
+            if (!on_arc || s != 0) ++cell.nodes;  // t = 0 is counted where the arcs begin
           }
         }
       }
-      gradients(std::move(wants), Reach::kExact, [&](const Want& want, std::span<const float> g) {
-        add(cells_[want.cell], want.s, weight.at(want.s), g);
-      });
+      gradients(std::move(wants), Reach::kExact,
+                [&](const Want& want, std::span<const float> g, double /*f*/) {
+                  add(cells_[want.cell], want.s, weight.at(want.s), g);
+                });
     }
   }
 
@@ -213,10 +215,9 @@ class Integration {
 
   /// From the nodes s and s = 1: the integral over [0, 1], or `summed` over the steps that are
   /// interpolated, if any are.
-  std::vector<double> arc_integral(const Cell& cell, const std::vector<double>& s, bool exact,
+  std::vector<double> arc_integral(const Cell& cell, std::vector<double> nodes, bool exact,
                                    bool summed = true) const {
     const auto& store = exact ? cell.exact : cell.cheap;
-    std::vector<double> nodes = s;
     nodes.push_back(1.0);
     std::vector<std::vector<float>> freed;
     for (const double node : nodes) freed.push_back(store.at(node));
@@ -245,61 +246,55 @@ class Integration {
         ++(reach == Reach::kExact ? cell.nodes : cell.cheap_nodes);
       }
     }
-    gradients(std::move(wants), reach, [&](const Want& want, std::span<const float> g) {
-      Cell& cell = cells_[want.cell];
-      std::vector<float> rows(g.begin(), g.end());
-      cell.arc->free_of_scale(want.t, rows);
-      (reach == Reach::kExact ? cell.exact : cell.cheap)[want.s] = std::move(rows);
-    });
+    gradients(
+        std::move(wants), reach,
+        [&](const Want& want, std::span<const float> g, double /*f*/) { keep(want, reach, g); });
   }
 
-  /// F alone with n nodes; compared with the rule before, or at first with the same nodes less one,
-  /// whose error is known to be about the square root of the whole rule's.
-  void plain_level(const std::vector<size_t>& which, int64_t n) {
-    for (const size_t index : which) cells_[index].level = n;
+  void keep(const Want& want, Reach reach, std::span<const float> gradient) {
+    Cell& cell = cells_[want.cell];
+    std::vector<float> rows(gradient.begin(), gradient.end());
+    cell.arc->free_of_scale(want.t, rows);
+    (reach == Reach::kExact ? cell.exact : cell.cheap)[want.s] = std::move(rows);
+  }
+
+  /// F alone at `nodes` and t = 1, compared with the rule before or, if there is none, with that
+  /// of half the nodes.
+  void plain_level(const std::vector<size_t>& which, const std::vector<double>& nodes) {
+    const auto n = static_cast<int64_t>(nodes.size());
     if (n > kLargestInterpolated) {
       apply_rule(which, quadrature(Rule::kControlVariate, n), true);
-      return;
-    }
-    const std::vector<double> nodes = arc_nodes(n);
-    fetch(which, nodes, Reach::kExact);
-    for (const size_t index : which) {
-      Cell& cell = cells_[index];
-      const bool first = cell.integrated.empty();
-      replace_integral(cell, arc_integral(cell, nodes, true));
-      if (sum_) cell.whole = arc_integral(cell, nodes, true, false);
-      if (first) {
-        cell.compared = arc_integral(cell, {nodes.begin() + 1, nodes.end()}, true);
-        cell.compared_power = 2;
-        cell.compared_factor = 2;
+    } else {
+      fetch(which, nodes, Reach::kExact);
+      for (const size_t index : which) {
+        Cell& cell = cells_[index];
+        if (cell.integrated.empty()) {
+          const bool halves = n == 4;
+          cell.integrated = arc_integral(
+              cell, n == 1 ? std::vector<double>() : adaptive_nodes(halves ? 2 : 1), true);
+        }
+        replace_integral(cell, arc_integral(cell, nodes, true));
+        cell.compared_factor = n > 1 ? kErrorPerChange : 1;
+        if (sum_) cell.whole = arc_integral(cell, nodes, true, false);
       }
     }
-  }
-
-  /// F alone with the n exact nodes that are there and the n+1 of their Kronrod extension.
-  void extended_level(const std::vector<size_t>& which, int64_t n) {
-    const std::vector<double> nodes = arc_extended_nodes(n);
-    fetch(which, nodes, Reach::kExact);
     for (const size_t index : which) {
-      Cell& cell = cells_[index];
-      replace_integral(cell, arc_integral(cell, nodes, true));
-      if (sum_) cell.whole = arc_integral(cell, nodes, true, false);
-      cell.level = static_cast<int64_t>(nodes.size());
+      cells_[index].level = n;
+      cells_[index].controlled = false;
     }
   }
 
   static void replace_integral(Cell& cell, std::vector<double> integral) {
     cell.compared = std::move(cell.integrated);
-    cell.compared_power = 1;
     cell.compared_factor = 1;
     cell.integrated = std::move(integral);
   }
 
-  /// The control variate with n exact nodes; compared with how the same nodes alone do on G, where
-  /// the better answer is known, scaled by how large F - G is beside G.
-  void controlled_level(const std::vector<size_t>& which, int64_t n) {
-    const std::vector<double> few = arc_nodes(n);
-    const std::vector<double> many = arc_extended_nodes(n);
+  /// The control variate with the exact nodes `few` and the cheap ones `many`, which hold them;
+  /// compared with how the same nodes alone do on G, where the better answer is known, scaled by
+  /// how large F - G is beside G.
+  void controlled_level(const std::vector<size_t>& which, const std::vector<double>& few,
+                        const std::vector<double>& many) {
     fetch(which, many, Reach::kTargetsOnly);
     fetch(which, few, Reach::kExact);
     for (const size_t index : which) {
@@ -316,9 +311,9 @@ class Integration {
       for (size_t i = 0; i < better.size(); ++i) {
         cell.compared[i] = cell.integrated[i] + 3 * ratio * (worse[i] - better[i]);
       }
-      cell.compared_power = 1;
       cell.compared_factor = 1;
-      cell.level = n;
+      cell.level = static_cast<int64_t>(few.size());
+      cell.controlled = true;
     }
   }
 
@@ -340,99 +335,115 @@ class Integration {
     return cell.layer >= config_.layers - 2;
   }
 
-  /// The rule that a cell starts with.
-  struct Start {
-    bool controlled = false;
-    int64_t nodes = 0;
-    auto operator<=>(const Start&) const = default;
-  };
-
-  /// The cheapest rule whose gap should be within the tolerance, judged by the gradient at t = 1.
-  /// `reach` is |gradient| * |what the neurons add|, `ratio` |dF-dG| / |dF|, both there.
-  [[nodiscard]] Start cheapest_start(const Cell& cell, double reach, double ratio) const {
-    const double allowed = options_.tolerance * gap_scale(cell);
-    const auto fewest = [&](double share) {
-      size_t n = 0;
-      while (n + 1 < kGapPerReach.size() && kGapPerReach[n] * share * reach > allowed) ++n;
-      return static_cast<int64_t>(n + 1);
-    };
-    const int64_t cap = options_.max_steps;
-    const int64_t plain = std::min(cap, std::max(kFewestPlain, fewest(1)));
-    if (control_is_empty(cell)) return {false, plain};
-    const int64_t controlled = std::min(cap, fewest(std::min(1.0, kControlledShare * ratio)));
-    const auto cost = [&](int64_t n) {  // in cheap nodes; G takes the Kronrod extension
-      return n * base_.chunk.tokens / k_ + 2 * n + 1;
-    };
-    const bool pays = cost(controlled) < plain * base_.chunk.tokens / k_;
-    return pays ? Start{true, controlled} : Start{false, plain};
-  }
-
   /// The arc rule has options.steps nodes; interpolation adapts, the steps are those of its sum.
   [[nodiscard]] bool fixed_nodes() const { return options_.steps && !options_.interpolate; }
 
-  [[nodiscard]] static Start fixed_start(int64_t n) { return {n <= kLargestExtension, n}; }
-
-  void run_arc_rule() {
+  /// The nodes t = 0 and t = 1, which every cell has: F(0) is computed with its gradient.
+  void begin_arcs() {
     const std::vector<at::Tensor> cheap_at_one = passes_.cheap_gradient_at_one(base_);
-    std::map<Start, std::vector<size_t>> starts;
+    std::vector<Want> wants;
     for (size_t index = 0; index < cells_.size(); ++index) {
       Cell& cell = cells_[index];
       cell.arc.emplace(to_host(rows_of(cell, layer_of(cell).resting)),
                        to_host(rows_of(cell, layer_of(cell).fed)), k_, config_.norm_epsilon);
-      std::vector<float> exact = to_host(rows_of(cell, layer_of(cell).gradient));
-      std::vector<float> cheap =
+      const std::vector<float> exact = to_host(rows_of(cell, layer_of(cell).gradient));
+      const std::vector<float> cheap =
           to_host(rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
-      const double ratio = relative(exact, cheap, true);
-      const Start start = fixed_nodes() ? fixed_start(*options_.steps)
-                                        : cheapest_start(cell, cell.arc->reach(exact), ratio);
-      starts[start].push_back(index);
-      cell.arc->free_of_scale(1, exact);
-      cell.arc->free_of_scale(1, cheap);
-      cell.exact[1.0] = std::move(exact);
-      cell.cheap[1.0] = std::move(cheap);
+      cell.ratio = relative(exact, cheap, true);
+      keep({index, 1, 1}, Reach::kExact, exact);
+      keep({index, 1, 1}, Reach::kTargetsOnly, cheap);
+      wants.push_back({index, 0, 0});
+      ++cell.nodes;
     }
-    for (const auto& [start, which] : starts) {
-      if (start.controlled) {
-        controlled_level(which, start.nodes);
+    without_.resize(cells_.size());
+    gradients(std::move(wants), Reach::kExact,
+              [&](const Want& want, std::span<const float> g, double f) {
+                keep(want, Reach::kExact, g);
+                without_[want.cell] = f;
+              });
+  }
+
+  /// Whether the control variate should close the gap of a cell that its exact nodes alone leave.
+  [[nodiscard]] bool control_pays(const Cell& cell, double gap) const {
+    return !control_is_empty(cell) && kControlledShare * cell.ratio * gap <
+                                          kWorthTrying * options_.tolerance * gap_scale(cell);
+  }
+
+  /// The nodes of an adaptive rule beside t = 1: of 1, 2, 4 and 8 each hold those before them.
+  static std::vector<double> adaptive_nodes(int64_t n) {
+    static const std::map<int64_t, std::vector<double>> nested = [] {
+      std::map<int64_t, std::vector<double>> rules{{1, ends()}};
+      for (int64_t last = 1; last < kLargestNested; last *= 2) {
+        rules[2 * last] = extended_nodes(rules[last]);
+      }
+      return rules;
+    }();
+    const auto found = nested.find(n);
+    return found == nested.end() ? arc_nodes(n) : found->second;
+  }
+  static std::vector<double> ends() { return {0.0}; }
+
+  void run_arc_rule() {
+    begin_arcs();
+    std::vector<size_t> all(cells_.size());
+    std::iota(all.begin(), all.end(), size_t{0});
+    if (fixed_nodes()) {
+      const std::vector<double> nodes = arc_nodes(*options_.steps);
+      if (*options_.steps <= kLargestExtension) {
+        controlled_level(all, nodes, extended_nodes(nodes));
       } else {
-        plain_level(which, start.nodes);
+        plain_level(all, nodes);
       }
+      judge();
+      return;
     }
-    judge();
-    if (fixed_nodes()) return;
+    constexpr int64_t kControlNodes = 4;
+    // What each open cell does next: its exact nodes, with or without the control variate.
+    std::map<std::pair<int64_t, bool>, std::vector<size_t>> next;
+    for (const size_t index : all) {
+      const Cell& cell = cells_[index];
+      const double gap = gap_of(cell, arc_integral(cell, ends(), true, false));
+      const bool control = control_pays(cell, gap);
+      // F = G costs a row a node: four of them nearly always do.
+      const int64_t wanted = control ? 1 : (control_is_empty(cell) ? 4 : 2);
+      next[{std::min(wanted, std::max<int64_t>(options_.max_steps, 1)), control}].push_back(index);
+    }
     for (;;) {
-      // Each open cell climbs one step: the Kronrod extension of its first rule, all of whose nodes
-      // it reuses, then fresh rules of twice the nodes.
-      std::map<std::pair<bool, int64_t>, std::vector<size_t>> next;
-      std::vector<size_t> stepwise;
-      for (size_t index = 0; index < cells_.size(); ++index) {
-        Cell& cell = cells_[index];
-        if (cell.done || cell.exhausted) continue;
-        const bool extend = !cell.extended && cell.level <= kLargestExtension;
-        const int64_t more = extend ? cell.level + 1 : 2 * cell.level + 1;
-        if (sum_ && more >= static_cast<int64_t>(sum_->nodes.size())) {
-          cell.stepwise = true;  // no dearer, and sure
-          stepwise.push_back(index);
-          continue;
-        }
-        if (cell.nodes + more > options_.max_steps) {
-          cell.exhausted = true;
-          continue;
-        }
-        next[{extend, cell.level}].push_back(index);
-        cell.extended = true;
-      }
-      if (next.empty() && stepwise.empty()) break;
-      if (!stepwise.empty()) apply_rule(stepwise, *sum_, false);
-      for (const auto& [key, which] : next) {
-        const auto& [extend, level] = key;
-        if (extend) {
-          extended_level(which, level);
+      for (const auto& [rule, which] : next) {
+        const auto& [n, control] = rule;
+        if (control) {
+          controlled_level(which, adaptive_nodes(n), adaptive_nodes(kControlNodes));
         } else {
-          plain_level(which, 2 * level + 1);
+          plain_level(which, adaptive_nodes(n));
         }
       }
       judge();
+      next.clear();
+      std::vector<size_t> stepwise;
+      for (const size_t index : all) {
+        Cell& cell = cells_[index];
+        if (cell.done || cell.exhausted) continue;
+        if (!cell.controlled && cell.level == 2 && control_pays(cell, last_gap(cell))) {
+          next[{2, true}].push_back(index);
+          continue;
+        }
+        const int64_t more = 2 * cell.level;
+        const int64_t fresh = std::ranges::count_if(
+            adaptive_nodes(more), [&](double s) { return !cell.exact.contains(s); });
+        if (sum_ && more >= static_cast<int64_t>(sum_->nodes.size())) {
+          cell.stepwise = true;  // no dearer, and sure
+          stepwise.push_back(index);
+        } else if (cell.nodes + fresh > options_.max_steps) {
+          cell.exhausted = true;
+        } else {
+          next[{more, false}].push_back(index);
+        }
+      }
+      if (!stepwise.empty()) {
+        apply_rule(stepwise, *sum_, false);
+        if (next.empty()) judge();
+      }
+      if (next.empty()) break;
     }
   }
 
@@ -445,6 +456,10 @@ class Integration {
     double sum = 0;
     for (size_t i = 0; i < fed.size(); ++i) sum += integral[i] * static_cast<double>(fed[i]);
     return std::fabs(sum - delta(cell));
+  }
+
+  [[nodiscard]] double last_gap(const Cell& cell) const {
+    return gap_of(cell, cell.whole.empty() ? cell.integrated : cell.whole);
   }
 
   /// What a cell's gap is compared with: |delta|, or where that nearly vanishes a thousandth of F's
@@ -515,11 +530,7 @@ class Integration {
         report.shared_nodes = cell.shared_nodes;
         report.cheap_nodes = cell.cheap_nodes;
         const bool compares = !cell.compared.empty() && !cell.stepwise;
-        double relative_movement = largest > 0 ? movement[index] / largest : 0.0;
-        if (cell.compared_power != 1) {
-          relative_movement = std::pow(relative_movement, cell.compared_power);
-        }
-        report.estimated_error = compares ? cell.compared_factor * relative_movement * largest
+        report.estimated_error = compares ? cell.compared_factor * movement[index]
                                           : std::numeric_limits<double>::quiet_NaN();
         const double gap = cell.whole.empty() ? report.gap : gap_of(cell, cell.whole);
         const bool gap_closed = cell.stepwise || gap < options_.tolerance * gap_scale(cell);

@@ -196,7 +196,7 @@ class Naive {
         for (size_t i = 0; i < sum.size(); ++i) sum[i] += weight * static_cast<double>(rows[i]);
       }
     } else {
-      sum = integral(arc_extended_nodes(n), true);
+      sum = integral(extended_nodes(arc_nodes(n)), true);
       const std::vector<double> exact = integral(arc_nodes(n), false);
       const std::vector<double> cheap = integral(arc_nodes(n), true);
       for (size_t i = 0; i < sum.size(); ++i) sum[i] += exact[i] - cheap[i];

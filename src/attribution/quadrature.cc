@@ -127,7 +127,7 @@ Quadrature quadrature(Rule rule, int64_t n) {
   const double share = 1.0 / static_cast<double>(n);
   switch (rule) {
     case Rule::kControlVariate:
-      return gauss_radau_right(n + 1);
+      return gauss_lobatto(n + 1);
     case Rule::kGaussLegendre:
       return gauss_legendre(n);
     case Rule::kGaussRadau:

@@ -190,7 +190,7 @@ StoredBags stored_bags(const RunContext& run, std::string_view method,
 class LocateExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "locate"; }
-  [[nodiscard]] int version() const override { return 2; }
+  [[nodiscard]] int version() const override { return 3; }
   [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
     return prompts(run, relation).parts() + 2;
   }
