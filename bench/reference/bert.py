@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -124,13 +125,18 @@ def load_bert(folder: Path, device: str = "cpu") -> Bert:
 
 
 def read_prompts(folder: Path, facts: str, count: int) -> list[tuple[list[int], int, int]]:
-    """(ids, position of the mask, answer) of the first prompts; every word is one token here."""
+    """(ids, position of the mask, answer) of the first prompts, one a fact; where there is no
+    tokenizer.json every word is one token."""
     words = (folder / "vocab.txt").read_text("utf-8").splitlines()
     id_of = {word: i for i, word in enumerate(words)}
+    file = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file)) if file.exists() else None
     prompts = []
     for line in (folder / facts).read_text("utf-8").splitlines()[:count]:
         fact = json.loads(line)
-        ids = [id_of[w] for w in ["[CLS]", *fact["prompts"][0].split(), "[SEP]"]]
+        text = fact["prompts"][0]
+        ids = (tokenizer.encode(text).ids if tokenizer
+               else [id_of[w] for w in ["[CLS]", *text.split(), "[SEP]"]])
         prompts.append((ids, ids.index(id_of["[MASK]"]), id_of[fact["object"]]))
     return prompts
 

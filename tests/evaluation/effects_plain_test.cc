@@ -95,9 +95,10 @@ Answered single(const Model& model, const Probe& probe, const std::vector<Neuron
   return measure(model, std::span(&probe, 1), sets, trial).after.at(0);
 }
 
-class PlainSums : public ::testing::Test {
- protected:
-  void SetUp() override {
+/// Facts, what the plain sums of their effects are, and the report. Thousands of trials by
+/// themselves: made once.
+struct World {
+  World() {
     for (uint64_t i = 0; i < 9; ++i) context_.text.push_back(random_probe(9000 + i, 7));
     options_.known_p = 0.02;  // some prompts of a good rank fall below it
     options_.sentences = 4;
@@ -166,6 +167,17 @@ class PlainSums : public ::testing::Test {
   EffectContext context_;
   std::map<Scope, PlainScope> plain_;
   EffectReport report_;
+};
+
+const World& world() {
+  static const World one;
+  return one;
+}
+
+/// Every test has a copy that it may change.
+class PlainSums : public ::testing::Test, protected World {
+ protected:
+  PlainSums() : World(world()) {}
 };
 
 TEST_F(PlainSums, AreTheReport) {
