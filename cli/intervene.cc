@@ -232,7 +232,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
       std::vector<FactName> names;
       for (const int64_t id : replayed_facts(context)) {
         const Fact& fact = context.facts.fact(id);
-        names.push_back({fact.relation, fact.subject, fact.object, {}, {}});
+        names.push_back({fact.relation, fact.subject, fact.object, fact.prompts, fact.held_out});
       }
       out["fact_effects"] = fact_effects_json(report, names);
     }

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <tuple>
 
 #include "engram/evaluation/effects.h"
 #include "engram/run/experiment.h"
@@ -30,7 +32,7 @@ class EffectsExperiment : public FactExperiment {
   EffectsExperiment(std::string name, std::vector<Manipulation> manipulations)
       : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
   [[nodiscard]] std::string_view name() const override { return name_; }
-  [[nodiscard]] int version() const override { return 3; }
+  [[nodiscard]] int version() const override { return 4; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     return not_all_located(run);
   }
@@ -50,6 +52,7 @@ class EffectsExperiment : public FactExperiment {
     options.seed = run.options.seed;
     options.measure = run.measure;
     options.random_from_all = run.options.random_from_all;
+    options.keep_details = true;
     const std::vector<int64_t> witnesses = witness_pool(run, relation, part, manipulated);
     std::vector<int64_t> ids = manipulated;  // of the facts as they are prepared
     ids.insert(ids.end(), witnesses.begin(), witnesses.end());
@@ -71,6 +74,7 @@ class EffectsExperiment : public FactExperiment {
     TableRows effects{"effect", {}};
     TableRows sets{"effect_set", {}};
     TableRows draws{"effect_draw", {}};
+    TableRows prompts{"effect_prompt", {}};
     for (size_t t = 0; t < treatments.size(); ++t) {
       const EffectTreatment& treatment = treatments[t];
       const bool of_located = treatment.facts.data() == located.data();
@@ -81,8 +85,9 @@ class EffectsExperiment : public FactExperiment {
         if (of_located) add_set_rows(name, manipulated[f], sums[t].match[f], sets);
       }
       if (of_located) add_draw_rows(name, relation, part, sums[t], treatment.draws, draws);
+      add_prompt_rows(name, of_located ? "ig" : "activation", ids, sums[t].report.prompts, prompts);
     }
-    return {std::move(effects), std::move(sets), std::move(draws)};
+    return {std::move(effects), std::move(sets), std::move(draws), std::move(prompts)};
   }
 
  protected:
@@ -205,6 +210,27 @@ class EffectsExperiment : public FactExperiment {
                             real(change.log_rank),
                             real(change.known_p),
                             is_near(scope) ? Value() : Value(pair_bytes(one.pairs, s, witness))});
+      }
+    }
+  }
+
+  static void add_prompt_rows(const std::string& operation, std::string_view source,
+                              const std::vector<int64_t>& ids, std::vector<PromptEffect> found,
+                              TableRows& out) {
+    std::ranges::sort(found, {}, [](const PromptEffect& one) {
+      return std::tuple(one.fact, one.held_out, one.prompt);
+    });
+    for (const PromptEffect& one : found) {
+      const double log_rank = std::log(one.before.rank);
+      for (size_t s = 0; s < kSources; ++s) {
+        const ShownAnswer& after = one.after[s];
+        if (std::isnan(after.log_odds)) continue;
+        out.rows.push_back(
+            {operation, std::string(s == 0 ? source : std::string_view(source_name(s))),
+             ids[one.fact], flag(one.held_out), count(static_cast<int64_t>(one.prompt)),
+             real(one.before.log_odds), real(one.before.p), real(one.before.top), real(log_rank),
+             real(after.log_odds - one.before.log_odds), real(after.p - one.before.p),
+             real(after.top - one.before.top), real(std::log(after.rank) - log_rank)});
       }
     }
   }

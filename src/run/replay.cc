@@ -1,7 +1,9 @@
 #include "engram/run/replay.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <tuple>
 
 #include "engram/error.h"
 #include "evaluation/effects_sums.h"
@@ -68,6 +70,35 @@ class StoredSums {
     read_draws(sums);
   }
 
+  /// Own and held-out prompts one by one, of facts in the order of replayed_facts().
+  std::vector<PromptEffect> prompts() {
+    std::map<int64_t, size_t> place;
+    for (const int64_t id : replayed_facts(run_)) place.emplace(id, place.size());
+    std::map<std::tuple<size_t, bool, size_t>, PromptEffect> found;
+    const Table& t = run_table("effect_prompt");
+    for (size_t source = 0; source < kSources; ++source) {
+      const Where where = {{"operation", std::string(operation_)}, {"source", name_of(source)}};
+      run_.store.read_each("effect_prompt", where, [&](const Row& row) {
+        const auto real = [&](const char* name) { return real_of(row[t.column(name)]); };
+        PromptEffect prompt;
+        prompt.fact = place.at(integer_of(row[t.column("fact")]));
+        prompt.held_out = integer_of(row[t.column("held_out")]) != 0;
+        prompt.prompt = static_cast<size_t>(integer_of(row[t.column("prompt")]));
+        prompt.before = {real("log_odds"), real("p"), real("top"), std::exp(real("log_rank"))};
+        prompt.after.fill(not_tried());
+        const auto key = std::tuple(prompt.fact, prompt.held_out, prompt.prompt);
+        PromptEffect& to = found.try_emplace(key, prompt).first->second;
+        to.after[source] = {to.before.log_odds + real("change_log_odds"),
+                            to.before.p + real("change_p"), to.before.top + real("change_top"),
+                            std::exp(real("log_rank") + real("change_log_rank"))};
+        return true;
+      });
+    }
+    std::vector<PromptEffect> all;
+    for (auto& [key, prompt] : found) all.push_back(prompt);
+    return all;
+  }
+
  private:
   static void count_facts(const std::vector<EffectFact>& facts, EffectReport& report) {
     report.witnesses = report.facts = static_cast<int64_t>(facts.size());
@@ -82,6 +113,10 @@ class StoredSums {
     }
   }
 
+  static std::string name_of(size_t source) {
+    return std::string(source == 0 ? kMethod : std::string_view(source_name(source)));
+  }
+
   static size_t scope_of(const std::string& name) {
     for (size_t scope = 0; scope < kScopes; ++scope) {
       if (name == scope_name(static_cast<Scope>(scope))) return scope;
@@ -94,9 +129,9 @@ class StoredSums {
     const auto column = [&](const Row& row, const char* name) {
       return real_of(row[t.column(name)]);
     };
-    const std::string name(source == 0 ? kMethod : std::string_view(source_name(source)));
     run_.store.read_each(
-        "effect", {{"operation", std::string(operation_)}, {"source", name}}, [&](const Row& row) {
+        "effect", {{"operation", std::string(operation_)}, {"source", name_of(source)}},
+        [&](const Row& row) {
           const auto fact = place.find(integer_of(row[t.column("fact")]));
           if (fact == place.end()) throw InternalError("a run has effects of an unknown fact");
           Sums& to = sums.facts[fact->second][scope_of(text_of(row[t.column("scope")]))];
@@ -211,7 +246,9 @@ EffectReport replay_effects(const RunContext& run, std::string_view operation,
                             const EffectOptions& how) {
   std::vector<EffectFact> facts;
   EffectSums sums;
-  StoredSums(run, operation).read(facts, sums);
+  StoredSums stored(run, operation);
+  stored.read(facts, sums);
+  if (how.keep_details) sums.report.prompts = stored.prompts();
   EffectOptions options = how;
   options.draws = run.options.draws;
   return summarise_effects(facts, std::move(sums), options, !run.options.corpus.empty());

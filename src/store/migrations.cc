@@ -1,11 +1,31 @@
 // Steps between versions of the schema. A change of schema.cc after a release raises
 // kSchemaVersion and adds a step here, {from, "SQL"}: tables that change are made anew, filled from
 // the old ones and renamed, since their columns must be those of schema.cc in its order.
+#include <array>
+
 #include "store/layout.h"
 
 namespace engram {
 
 // From 1 to 2 there is no step: version 1 holds no log-odds, which the effects' numbers are now.
-std::span<const Migration> run_migrations() { return {}; }
+std::span<const Migration> run_migrations() {
+  static constexpr std::array<Migration, 1> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
+  "operation" TEXT,
+  "source" TEXT,
+  "fact" INTEGER REFERENCES "fact",
+  "held_out" INTEGER,
+  "prompt" INTEGER,
+  "log_odds" REAL,
+  "p" REAL,
+  "top" REAL,
+  "log_rank" REAL,
+  "change_log_odds" REAL,
+  "change_p" REAL,
+  "change_top" REAL,
+  "change_log_rank" REAL,
+  PRIMARY KEY ("operation", "source", "fact", "held_out", "prompt")
+) STRICT, WITHOUT ROWID)"}}};
+  return kSteps;
+}
 
 }  // namespace engram

@@ -164,6 +164,21 @@ std::vector<Table> make_tables() {
        {"draw", kInt, "from 0"},
        {"change_log_odds", kReal, "mean over a fact's prompts, summed over the part's facts"}});
 
+  add("effect_prompt", 5, "suppress and amplify: one own or held-out prompt",
+      {{"operation", kText, ""},
+       {"source", kText, "as in effect"},
+       {"fact", kInt, "whose neurons are manipulated", "fact"},
+       {"held_out", kInt, "as in prompt"},
+       {"prompt", kInt, "as in prompt"},
+       {"log_odds", kReal, "log-odds of the answer before"},
+       {"p", kReal, "P before"},
+       {"top", kReal, "1: the answer is the top one before"},
+       {"log_rank", kReal, "natural log of the rank before"},
+       {"change_log_odds", kReal, "mean over draws"},
+       {"change_p", kReal, ""},
+       {"change_top", kReal, ""},
+       {"change_log_rank", kReal, ""}});
+
   // Update o -> o'.
   add("edit", 2, "a fact update",
       {{"fact", kInt, "", "fact"},

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -457,6 +458,32 @@ TEST_F(Reproduce, InterveneWithARun) {
   EXPECT_LT(change(zero, 0), -0.001);
   EXPECT_NEAR(change(one, 0), 0.0, 1e-6);
   EXPECT_EQ(intervene("zero"), zero);
+  // A fact's sums are those of its prompts.
+  size_t scopes = 0;
+  for (const Json& fact : zero.at("fact_effects")) {
+    for (const Json& scope : fact.at("scopes")) {
+      if (scope.at("scope") != "own" && scope.at("scope") != "held-out") continue;
+      for (const char* shown : {"before", "located", "next", "random-layer"}) {
+        if (!scope.contains(shown)) continue;
+        double sum = 0, p = 0, log_rank = 0, count = 0;
+        for (const Json& prompt : fact.at("prompts")) {
+          if (prompt.at("held_out") != (scope.at("scope") == "held-out")) continue;
+          EXPECT_NE(prompt.at("prompt").get<std::string>().find("[MASK]"), std::string::npos);
+          sum += prompt.at(shown).at("log_odds").get<double>();
+          p += prompt.at(shown).at("p").get<double>();
+          log_rank += std::log(prompt.at(shown).at("rank").get<double>());
+          ++count;
+        }
+        EXPECT_EQ(scope.at("prompts"), count);
+        EXPECT_NEAR(scope.at(shown).at("log_odds").get<double>(), sum / count, 1e-9) << shown;
+        EXPECT_NEAR(scope.at(shown).at("p").get<double>(), p / count, 1e-9) << shown;
+        EXPECT_NEAR(std::log(scope.at(shown).at("rank").get<double>()), log_rank / count, 1e-9);
+      }
+      ++scopes;
+    }
+  }
+  EXPECT_GT(scopes, 0);
+  EXPECT_EQ(scopes, 2 * zero.at("fact_effects").size());
   const Outcome both = run_engram(
       {"intervene", kModel, "--facts", facts, "--run", run, "--do", "zero", "--neurons", "1:1"});
   EXPECT_EQ(both.code, 2);

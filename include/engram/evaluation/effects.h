@@ -216,7 +216,7 @@ struct EffectReport {
   std::array<SetMatch, kControls> matching{};  ///< means over facts with neurons
   int64_t trials = 0;                          ///< changed forward passes
   std::vector<FactEffect> details;             ///< with keep_details
-  std::vector<PromptEffect> prompts;           ///< with keep_details; not of a run
+  std::vector<PromptEffect> prompts;           ///< with keep_details
 
   /// The row of a scope; nullptr for text where there is none.
   [[nodiscard]] const EffectRow* row(Scope scope, FactGroup group = FactGroup::kAll) const;
