@@ -20,6 +20,7 @@ ROOT = BENCH.parent
 # Largest difference between two programs that should compute the same, over the largest |score| of
 # the prompt: float32 through twelve layers.
 AGREE = 1e-4
+AGREE_REAL = 4e-4  # on real weights float32 gradients of P are off by up to 1.2e-4, PyTorch's as well
 PAPER_PROMPTS = 253_448  # of Dai et al., on BERT-base
 
 
@@ -58,6 +59,7 @@ class Bench:
         self.rows: list[Row] = []
         self.tables = [("", self.rows)]
         self.prefix = ""  # of the keys in the result
+        self.agree = AGREE
         self.result: dict = {"schema": "engram.bench/1"}
         self.start = time.monotonic()
 
@@ -136,7 +138,7 @@ class Bench:
         facts = pararel_facts(pararel, self.options.prompts, model)
         (self.checkpoint / "facts.jsonl").write_text(
             "".join(json.dumps(fact) + "\n" for fact in facts), "utf-8")
-        self.rows, self.prefix = [], "real_"
+        self.rows, self.prefix, self.agree = [], "real_", AGREE_REAL
         self.tables.append((f"{model.name}, {len(facts)} prompts of ParaRel", self.rows))
         return True
 
@@ -159,8 +161,8 @@ class Bench:
                  truth["scores"])]:
             worst = float(difference(one, other).max())
             self.say(f"{label}: differ by {worst:.1e}")
-            if not worst <= AGREE:
-                raise Failure(f"{label} differ by {worst:.1e}, allowed {AGREE:.0e}")
+            if not worst <= self.agree:
+                raise Failure(f"{label} differ by {worst:.1e}, allowed {self.agree:.0e}")
         self.usual, self.released, self.left, self.exact = usual, released, left, exact
 
     def main_figures(self) -> None:
@@ -259,6 +261,8 @@ class Bench:
     def finish(self) -> bool:
         missed = []
         for title, rows in self.tables:
+            if not rows:
+                continue
             prefix = "real_" if title else ""
             self.result |= {prefix + row.key: row.value for row in rows if row.key}
             missed += [prefix + r.key for r in rows if r.must and not r.meets(r.must)]
@@ -289,7 +293,8 @@ def pararel_facts(folder: Path, count: int, model: Path) -> list[dict]:
     """Facts of one prompt each, the relations in turn, whose objects are one token of `model`."""
     words = set((model / "vocab.txt").read_text("utf-8").splitlines())
     random = np.random.Generator(np.random.PCG64(0))
-    relations = sorted(path.stem for path in (folder / "facts").glob("*.jsonl"))
+    relations = sorted(path.stem for path in (folder / "facts").glob("*.jsonl")
+                       if (folder / "patterns" / path.name).exists())
     read = {}
     for kind in ("facts", "patterns"):
         for relation in relations:
