@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <deque>
-#include <map>
 #include <mutex>
 #include <string>
 #include <utility>
 
+#include "chunks.h"
 #include "engram/attribution/quadrature.h"
 #include "engram/error.h"
 #include "integrate.h"
@@ -18,9 +18,9 @@ namespace {
 
 constexpr int64_t kDefaultBytes = int64_t{256} << 20;  // buffers of one worker
 constexpr int64_t kDeviceBytes = int64_t{4} << 30;     // the same on a GPU, which wants few large
-constexpr int64_t kDeviceChunk = 128;                  // operations: 256 MiB would be 50 items each
+constexpr int64_t kDeviceChunkTokens = 1536;           // operations: 256 MiB would be 50 items each
 constexpr size_t kManyTokens = 88;                     // that are worth a preparation of the model
-constexpr int64_t kLargestChunk = 16;                  // prompts
+constexpr int64_t kChunkTokens = 384;                  // more make products no faster
 
 constexpr std::array<std::pair<std::string_view, Score>, 4> kScores{{
     {"ig", Score::kIntegratedGradients},
@@ -112,53 +112,35 @@ void check_query(const ModelConfig& config, const AttributionQuery& query, Targe
   }
 }
 
-/// Indices of queries that go together, at most `largest`, in the order of their first query.
-std::vector<std::vector<size_t>> cut_chunks(const ModelConfig& config,
-                                            std::span<const AttributionQuery> queries,
-                                            int64_t bytes, int64_t largest) {
-  std::map<std::pair<size_t, size_t>, std::vector<size_t>> groups;
-  for (size_t i = 0; i < queries.size(); ++i) {
-    groups[{queries[i].ids.size(), queries[i].positions.size()}].push_back(i);
-  }
-  std::vector<std::vector<size_t>> chunks;
-  for (const auto& [shape, members] : groups) {
-    const auto tokens = static_cast<int64_t>(shape.first);
-    const auto targets = static_cast<int64_t>(shape.second);
+/// Indices of queries that go together, of at most `largest` tokens.
+std::vector<std::vector<size_t>> cut_queries(const ModelConfig& config,
+                                             std::span<const AttributionQuery> queries,
+                                             int64_t bytes, int64_t largest) {
+  std::vector<PromptSize> sizes;
+  for (const AttributionQuery& query : queries) {
+    const auto tokens = static_cast<int64_t>(query.ids.size());
+    const auto targets = static_cast<int64_t>(query.positions.size());
     // The base run keeps every layer of every prompt: that bounds the chunk.
     const int64_t one =
         Passes::item_bytes(config, tokens, targets, -1, Reach::kExact, true) +
         tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
-    const auto most = static_cast<size_t>(std::clamp(bytes / one, int64_t{1}, largest));
-    // Of about equal size: no worker should be left with a thick one at the end.
-    const size_t count = (members.size() + most - 1) / most;
-    for (size_t i = 0; i < count; ++i) {
-      const auto place = [&](size_t chunk) {
-        return members.begin() + static_cast<std::ptrdiff_t>(chunk * members.size() / count);
-      };
-      chunks.emplace_back(place(i), place(i + 1));
-    }
+    const double share = std::max(static_cast<double>(one) / static_cast<double>(bytes),
+                                  static_cast<double>(tokens) / static_cast<double>(largest));
+    sizes.push_back({tokens, targets, share, static_cast<double>(tokens)});
   }
-  return chunks;
+  return cut_chunks(sizes);
 }
 
-Chunk make_chunk(const Model& model, std::span<const AttributionQuery> queries,
-                 const std::vector<size_t>& members, Target target) {
-  const AttributionQuery& first = queries[members.front()];
+Chunk make_chunk(std::span<const AttributionQuery> queries, const std::vector<size_t>& members,
+                 Target target) {
   Chunk chunk;
-  chunk.prompts = static_cast<int64_t>(members.size());
-  chunk.tokens = static_cast<int64_t>(first.ids.size());
-  chunk.targets = static_cast<int64_t>(first.positions.size());
-  std::vector<int64_t> ids;
   for (const size_t member : members) {
     const AttributionQuery& query = queries[member];
-    ids.insert(ids.end(), query.ids.begin(), query.ids.end());
-    chunk.position.insert(chunk.position.end(), query.positions.begin(), query.positions.end());
-    chunk.answer.insert(chunk.answer.end(), query.answer.begin(), query.answer.end());
+    chunk.add(query.ids, query.positions, query.answer);
     if (target == Target::kLogitDifference) {
       chunk.contrast.insert(chunk.contrast.end(), query.contrast.begin(), query.contrast.end());
     }
   }
-  chunk.ids = at::tensor(ids, at::kLong).view({chunk.prompts, chunk.tokens}).to(model.device());
   return chunk;
 }
 
@@ -205,11 +187,11 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
                             ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)
                             : (on_cpu ? kDefaultBytes : kDeviceBytes);
   // Few queries are dealt to all cores, unless the bits must not depend on how many there are.
-  const auto share = (static_cast<int64_t>(queries.size()) + cores - 1) / cores;
-  const int64_t most = on_cpu ? kLargestChunk : kDeviceChunk;
+  const auto share = (static_cast<int64_t>(tokens) + cores - 1) / cores;
+  const int64_t most = on_cpu ? kChunkTokens : kDeviceChunkTokens;
   const int64_t largest = options.bitwise ? most : std::min(share, most);
   const std::vector<std::vector<size_t>> chunks =
-      cut_chunks(model.config(), queries, bytes, largest);
+      cut_queries(model.config(), queries, bytes, largest);
   const int workers = std::min(cores, static_cast<int>(chunks.size()));
   // Workers without a chunk of their own help inside: with neurons, or in every product.
   const int helpers = options.bitwise ? 1 : std::max(1, cores / workers);
@@ -220,7 +202,7 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
   bool sound = true;  // a sink that threw is not called again
   run_tasks(chunks.size(), workers, ablation ? 1 : helpers, [&](size_t i, size_t worker) {
     const at::NoGradGuard no_grad;
-    const Chunk chunk = make_chunk(model, queries, chunks[i], options.target);
+    const Chunk chunk = make_chunk(queries, chunks[i], options.target);
     std::vector<Attribution> results =
         options.score == Score::kIntegratedGradients
             ? integrate(passes[worker], model, chunk, options, bytes)

@@ -52,11 +52,14 @@ void ablate_all(Passes& own, const Model& model, const Base& base,
   const ModelConfig& config = model.config();
   std::vector<Part> parts;
   for (int64_t layer = 0; layer < config.layers; ++layer) {  // the lowest ones take longest
-    const std::vector<int64_t> layers(static_cast<size_t>(config.d_ff), layer);
     for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
-      in_parts(
-          config, base.chunk, layers, Reach::kExact, false, bytes,
-          [&](int64_t first, int64_t count) { parts.push_back({prompt, layer, first, count}); });
+      const std::vector<int64_t> of_item(
+          static_cast<size_t>(config.d_ff),
+          Passes::item_bytes(config, base.chunk.tokens(prompt), base.chunk.targets, layer,
+                             Reach::kExact, /*gradient=*/false));
+      in_parts(of_item, bytes, [&](int64_t first, int64_t count) {
+        parts.push_back({prompt, layer, first, count});
+      });
     }
   }
   const auto ablate_part = [&](Passes& passes, const Part& part) {

@@ -123,9 +123,13 @@ class Integration {
     std::stable_sort(wants.begin(), wants.end(), [&](const Want& a, const Want& b) {
       return cells_[a.cell].layer < cells_[b.cell].layer;
     });
-    std::vector<int64_t> layers;
-    for (const Want& want : wants) layers.push_back(cells_[want.cell].layer);
-    in_parts(config_, base_.chunk, layers, reach, true, bytes_, [&](int64_t first, int64_t count) {
+    std::vector<int64_t> bytes;
+    for (const Want& want : wants) {
+      const Cell& cell = cells_[want.cell];
+      bytes.push_back(Passes::item_bytes(config_, base_.chunk.tokens(cell.prompt), k_, cell.layer,
+                                         reach, /*gradient=*/true));
+    }
+    in_parts(bytes, bytes_, [&](int64_t first, int64_t count) {
       Items items;
       items.sum = at::empty({count * k_, config_.d_model}, base_.layers.front().fed.options());
       for (int64_t i = 0; i < count; ++i) {
@@ -590,37 +594,35 @@ std::vector<double> without_neurons(Passes& passes, const Model& model, const Ba
                                     int64_t bytes) {
   const ModelConfig& config = model.config();
   const int64_t k = base.chunk.targets;
-  std::vector<int64_t> layers;
+  std::vector<int64_t> of_item;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    layers.insert(layers.end(), static_cast<size_t>(base.chunk.prompts), layer);
+    for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
+      of_item.push_back(Passes::item_bytes(config, base.chunk.tokens(prompt), k, layer,
+                                           Reach::kExact, /*gradient=*/false));
+    }
   }
-  std::vector<double> result(layers.size());
-  in_parts(
-      config, base.chunk, layers, Reach::kExact, false, bytes, [&](int64_t first, int64_t count) {
-        Items items;
-        std::vector<at::Tensor> sums;
-        for (int64_t i = first; i < first + count; ++i) {
-          const int64_t prompt = i % base.chunk.prompts;
-          const int64_t layer = i / base.chunk.prompts;
-          items.prompt.push_back(prompt);
-          items.layer.push_back(layer);
-          sums.push_back(base.layers[static_cast<size_t>(layer)].resting.narrow(0, prompt * k, k));
-        }
-        items.sum = at::cat(sums);
-        const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
-        std::copy(outcome.f.begin(), outcome.f.end(), result.begin() + first);
-      });
+  std::vector<double> result(of_item.size());
+  in_parts(of_item, bytes, [&](int64_t first, int64_t count) {
+    Items items;
+    std::vector<at::Tensor> sums;
+    for (int64_t i = first; i < first + count; ++i) {
+      const int64_t prompt = i % base.chunk.prompts;
+      const int64_t layer = i / base.chunk.prompts;
+      items.prompt.push_back(prompt);
+      items.layer.push_back(layer);
+      sums.push_back(base.layers[static_cast<size_t>(layer)].resting.narrow(0, prompt * k, k));
+    }
+    items.sum = at::cat(sums);
+    const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
+    std::copy(outcome.f.begin(), outcome.f.end(), result.begin() + first);
+  });
   return result;
 }
 
-void in_parts(const ModelConfig& config, const Chunk& chunk, const std::vector<int64_t>& layers,
-              Reach reach, bool gradient, int64_t bytes,
+void in_parts(std::span<const int64_t> of_item, int64_t bytes,
               const std::function<void(int64_t, int64_t)>& work) {
-  const auto total = static_cast<int64_t>(layers.size());
-  const auto bytes_of = [&](int64_t i) {
-    return Passes::item_bytes(config, chunk.tokens, chunk.targets, layers[static_cast<size_t>(i)],
-                              reach, gradient);
-  };
+  const auto total = static_cast<int64_t>(of_item.size());
+  const auto bytes_of = [&](int64_t i) { return of_item[static_cast<size_t>(i)]; };
   int64_t all = 0;
   for (int64_t i = 0; i < total; ++i) all += bytes_of(i);
   // Parts of about equal size: the last one should not be a thin one.

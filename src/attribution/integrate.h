@@ -24,10 +24,9 @@ std::vector<Attribution> begin_attributions(const Model& model, const Base& base
 std::vector<double> without_neurons(Passes& passes, const Model& model, const Base& base,
                                     int64_t bytes);
 
-/// Splits items, sorted by layer, so that no part needs more than `bytes` of buffers (or one item),
-/// and calls work(first, count) for each.
-void in_parts(const ModelConfig& config, const Chunk& chunk, const std::vector<int64_t>& layers,
-              Reach reach, bool gradient, int64_t bytes,
+/// Splits items so that no part needs more than `bytes` of buffers (or one item), and calls
+/// work(first, count) for each. `of_item`: what each needs (Passes::item_bytes).
+void in_parts(std::span<const int64_t> of_item, int64_t bytes,
               const std::function<void(int64_t, int64_t)>& work);
 
 /// Scores [rows, d_ff] of one layer from integrated gradients at its FFN sum: `integrated`

@@ -35,36 +35,84 @@ void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const a
 /// Which rows of each item moved away from the unperturbed prompt it belongs to, and which rows
 /// ask.
 ///
-/// Items 0..full-1 moved in all `tokens` rows, the `partial` ones after them in their target rows
-/// only; the other rows of those are the prompt's own, from the base tensors. Moved rows stand
-/// one item after the other: full*tokens rows, then partial*targets rows.
-/// With `target_queries` only target rows ask: query rows are items*targets, one item after
-/// another. Otherwise query rows are laid out like moved rows, and the outputs have items*tokens
-/// rows.
-struct AttentionLayout {
-  int64_t full = 0;
-  int64_t partial = 0;
-  int64_t tokens = 0;
-  int64_t targets = 0;  ///< target positions per item
-  int64_t heads = 0;
-  int64_t head_size = 0;
-  bool target_queries = false;
-  const int64_t* prompt = nullptr;    ///< [items], rows of the base tensors
-  const int64_t* position = nullptr;  ///< [prompts, targets], ascending within a prompt
+/// Prompts may differ in length: prompt p has the rows begin[p] .. begin[p+1]-1 of the base
+/// tensors. Items 0..full-1 moved in all rows, the `partial` ones after them in their target rows
+/// only; the other rows of those are the prompt's own, from the base tensors. Moved rows stand one
+/// item after the other: full_rows() rows, then partial*targets rows. With `target_queries` only
+/// target rows ask: query rows are items*targets, one item after another. Otherwise query rows are
+/// laid out like moved rows, and the outputs have the rows of all items.
+class AttentionLayout {
+ public:
+  struct Shape {
+    int64_t full = 0;
+    int64_t partial = 0;
+    int64_t targets = 0;  ///< target positions per item
+    int64_t heads = 0;
+    int64_t head_size = 0;
+    bool target_queries = false;
+    const int64_t* prompt = nullptr;    ///< [items], prompts of the base tensors
+    const int64_t* position = nullptr;  ///< [prompts, targets], ascending within a prompt
+    const int64_t* begin = nullptr;     ///< [prompts + 1] rows of the base tensors
+  };
+  AttentionLayout() = default;
+  /// What `shape` points to must outlive the layout.
+  explicit AttentionLayout(const Shape& shape);
 
-  [[nodiscard]] int64_t items() const { return full + partial; }
-  [[nodiscard]] int64_t width() const { return heads * head_size; }
-  [[nodiscard]] int64_t moved_rows() const { return full * tokens + partial * targets; }
-  [[nodiscard]] int64_t out_rows() const { return items() * (target_queries ? targets : tokens); }
-  [[nodiscard]] int64_t query_rows() const {
-    return target_queries ? items() * targets : moved_rows();
+  [[nodiscard]] int64_t full() const { return shape_.full; }
+  [[nodiscard]] int64_t partial() const { return shape_.partial; }
+  [[nodiscard]] int64_t targets() const { return shape_.targets; }
+  [[nodiscard]] int64_t heads() const { return shape_.heads; }
+  [[nodiscard]] int64_t head_size() const { return shape_.head_size; }
+  [[nodiscard]] bool target_queries() const { return shape_.target_queries; }
+  [[nodiscard]] int64_t items() const { return full() + partial(); }
+  [[nodiscard]] int64_t width() const { return heads() * head_size(); }
+
+  /// Of one item.
+  [[nodiscard]] int64_t base_row(int64_t item) const { return shape_.begin[shape_.prompt[item]]; }
+  [[nodiscard]] int64_t tokens(int64_t item) const {
+    return shape_.begin[shape_.prompt[item] + 1] - base_row(item);
   }
-  [[nodiscard]] int64_t queries() const { return target_queries ? targets : tokens; }
+  [[nodiscard]] int64_t queries(int64_t item) const {
+    return target_queries() ? targets() : tokens(item);
+  }
+  [[nodiscard]] int64_t position(int64_t item, int64_t target) const {
+    return shape_.position[shape_.prompt[item] * targets() + target];
+  }
+  /// First row of an item where all items have all rows.
+  [[nodiscard]] int64_t row(int64_t item) const { return row_[static_cast<size_t>(item)]; }
+  [[nodiscard]] int64_t moved_row(int64_t item) const {
+    return item < full() ? row(item) : full_rows() + (item - full()) * targets();
+  }
+  [[nodiscard]] int64_t out_row(int64_t item) const {
+    return target_queries() ? item * targets() : row(item);
+  }
+  /// Where an item's probabilities [heads, queries, tokens] begin.
+  [[nodiscard]] int64_t probability(int64_t item) const {
+    return probability_[static_cast<size_t>(item)];
+  }
+
+  /// Of all items.
+  [[nodiscard]] int64_t longest() const { return longest_; }  ///< tokens
+  [[nodiscard]] int64_t full_rows() const { return row(full()); }
+  [[nodiscard]] int64_t moved_rows() const { return full_rows() + partial() * targets(); }
+  [[nodiscard]] int64_t out_rows() const {
+    return target_queries() ? items() * targets() : row(items());
+  }
+  [[nodiscard]] int64_t query_rows() const {
+    return target_queries() ? items() * targets() : moved_rows();
+  }
+  [[nodiscard]] int64_t probabilities() const { return probability(items()); }
+
+ private:
+  Shape shape_;
+  std::vector<int64_t> row_ = {0};          ///< [items + 1]
+  std::vector<int64_t> probability_ = {0};  ///< [items + 1]
+  int64_t longest_ = 0;
 };
 
 /// mixed [out_rows, width] = softmax(q k / sqrt(head_size)) v per item and head.
-/// q [query_rows, width], kv [moved_rows, 2*width] (keys, then values), base_q [prompts*tokens,
-/// width], base_kv [prompts*tokens, 2*width], probabilities [items, heads, queries, tokens].
+/// q [query_rows, width], kv [moved_rows, 2*width] (keys, then values), base_q [base rows, width],
+/// base_kv [base rows, 2*width], probabilities [layout.probabilities()].
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
                const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
                const at::Tensor& mixed);

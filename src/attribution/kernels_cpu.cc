@@ -198,42 +198,35 @@ class RowPointers {
  public:
   explicit RowPointers(const AttentionLayout& layout)
       : layout_(layout),
-        q_(static_cast<size_t>(layout.queries())),
-        k_(static_cast<size_t>(layout.tokens)),
-        d_q_(static_cast<size_t>(layout.queries())),
-        d_kv_(static_cast<size_t>(layout.tokens)) {}
+        q_(static_cast<size_t>(std::max(layout.longest(), layout.targets()))),
+        k_(static_cast<size_t>(layout.longest())),
+        d_q_(q_.size()),
+        d_kv_(k_.size()) {}
 
   ItemRows find(int64_t item, const float* q, const float* kv, const float* base_q,
                 const float* base_kv, float* d_q, float* d_kv) {
     const int64_t width = layout_.width();
-    const int64_t tokens = layout_.tokens;
-    const bool is_full = item < layout_.full;
-    const int64_t first = first_moved(item);
-    const int64_t base_row = layout_.prompt[item] * tokens;
-    for (int64_t j = 0; j < tokens; ++j) {
+    const bool is_full = item < layout_.full();
+    const int64_t first = layout_.moved_row(item);
+    const int64_t base_row = layout_.base_row(item);
+    for (int64_t j = 0; j < layout_.tokens(item); ++j) {
       const int64_t moved = is_full ? first + j : -1;
       set_key(j, moved, base_row + j, kv, base_kv, d_kv);
-      if (!layout_.target_queries) set_query(j, moved, base_row + j, q, base_q, d_q);
+      if (!layout_.target_queries()) set_query(j, moved, base_row + j, q, base_q, d_q);
     }
-    for (int64_t j = 0; j < layout_.targets; ++j) {
-      const int64_t position = layout_.position[layout_.prompt[item] * layout_.targets + j];
+    for (int64_t j = 0; j < layout_.targets(); ++j) {
+      const int64_t position = layout_.position(item, j);
       if (!is_full) {
         set_key(position, first + j, 0, kv, base_kv, d_kv);
-        if (!layout_.target_queries) set_query(position, first + j, 0, q, base_q, d_q);
+        if (!layout_.target_queries()) set_query(position, first + j, 0, q, base_q, d_q);
       }
-      if (layout_.target_queries) {
-        const int64_t row = item * layout_.targets + j;
+      if (layout_.target_queries()) {
+        const int64_t row = item * layout_.targets() + j;
         q_[static_cast<size_t>(j)] = q + row * width;
         d_q_[static_cast<size_t>(j)] = d_q == nullptr ? nullptr : d_q + row * width;
       }
     }
     return {q_.data(), k_.data(), d_q_.data(), d_kv_.data()};
-  }
-
-  [[nodiscard]] int64_t first_moved(int64_t item) const {
-    return item < layout_.full
-               ? item * layout_.tokens
-               : layout_.full * layout_.tokens + (item - layout_.full) * layout_.targets;
   }
 
  private:
@@ -268,6 +261,14 @@ at::Tensor index_tensor(const std::vector<int64_t>& index, const at::Tensor& lik
 }
 
 }  // namespace
+
+AttentionLayout::AttentionLayout(const Shape& shape) : shape_(shape) {
+  for (int64_t item = 0; item < items(); ++item) {
+    row_.push_back(row_.back() + tokens(item));
+    probability_.push_back(probability_.back() + heads() * queries(item) * tokens(item));
+    longest_ = std::max(longest_, tokens(item));
+  }
+}
 
 void activate(Activation activation, const at::Tensor& u, const at::Tensor& a,
               const at::Tensor& d) {
@@ -350,17 +351,19 @@ void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Ten
     return generic::attention(layout, q, kv, base_q, base_kv, probabilities, mixed);
   }
   const int64_t width = layout.width();
-  const int64_t square = layout.queries() * layout.tokens;
-  const float scale = 1.0F / std::sqrt(static_cast<float>(layout.head_size));
+  const int64_t head_size = layout.head_size();
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head_size));
   RowPointers pointers(layout);
   for (int64_t item = 0; item < layout.items(); ++item) {
     const ItemRows rows =
         pointers.find(item, in(q), in(kv), in(base_q), in(base_kv), nullptr, nullptr);
-    float* to = out(mixed) + item * layout.queries() * width;
-    for (int64_t head = 0; head < layout.heads; ++head) {
-      attention_head(rows, head * layout.head_size, width, layout.queries(), layout.tokens,
-                     layout.head_size, scale,
-                     out(probabilities) + (item * layout.heads + head) * square, to);
+    const int64_t queries = layout.queries(item);
+    const int64_t tokens = layout.tokens(item);
+    float* to = out(mixed) + layout.out_row(item) * width;
+    float* p = out(probabilities) + layout.probability(item);
+    for (int64_t head = 0; head < layout.heads(); ++head) {
+      attention_head(rows, head * head_size, width, queries, tokens, head_size, scale,
+                     p + head * queries * tokens, to);
     }
   }
 }
@@ -374,21 +377,23 @@ void attention_backward(const AttentionLayout& layout, const at::Tensor& q, cons
                                        d_kv);
   }
   const int64_t width = layout.width();
-  const int64_t square = layout.queries() * layout.tokens;
-  const float scale = 1.0F / std::sqrt(static_cast<float>(layout.head_size));
+  const int64_t head_size = layout.head_size();
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head_size));
   RowPointers pointers(layout);
-  std::vector<float> d_scores(static_cast<size_t>(layout.tokens));
+  std::vector<float> d_scores(static_cast<size_t>(layout.longest()));
   for (int64_t item = 0; item < layout.items(); ++item) {
     const ItemRows rows =
         pointers.find(item, in(q), in(kv), in(base_q), in(base_kv), out(d_q), out(d_kv));
-    const int64_t moved = item < layout.full ? layout.tokens : layout.targets;
-    std::memset(out(d_kv) + pointers.first_moved(item) * 2 * width, 0,
+    const int64_t queries = layout.queries(item);
+    const int64_t tokens = layout.tokens(item);
+    const int64_t moved = item < layout.full() ? tokens : layout.targets();
+    std::memset(out(d_kv) + layout.moved_row(item) * 2 * width, 0,
                 static_cast<size_t>(moved * 2 * width) * sizeof(float));
-    for (int64_t head = 0; head < layout.heads; ++head) {
-      attention_head_backward(rows, head * layout.head_size, width, layout.queries(), layout.tokens,
-                              layout.head_size, scale,
-                              in(probabilities) + (item * layout.heads + head) * square,
-                              in(d_mixed) + item * layout.queries() * width, d_scores.data());
+    const float* p = in(probabilities) + layout.probability(item);
+    const float* g = in(d_mixed) + layout.out_row(item) * width;
+    for (int64_t head = 0; head < layout.heads(); ++head) {
+      attention_head_backward(rows, head * head_size, width, queries, tokens, head_size, scale,
+                              p + head * queries * tokens, g, d_scores.data());
     }
   }
 }

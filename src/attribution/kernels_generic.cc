@@ -47,63 +47,105 @@ at::Tensor value(Activation activation, const at::Tensor& u) {
   throw InternalError("unknown activation");
 }
 
-/// Row numbers of the moved target rows of the partial items inside [partial * tokens].
-at::Tensor partial_target_rows(const AttentionLayout& layout, const at::Device& device) {
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < layout.partial; ++i) {
-    const int64_t prompt = layout.prompt[layout.full + i];
-    for (int64_t j = 0; j < layout.targets; ++j) {
-      rows.push_back(i * layout.tokens + layout.position[prompt * layout.targets + j]);
+at::Tensor index_on(const std::vector<int64_t>& index, const at::Device& device) {
+  return at::tensor(index, at::kLong).to(device);
+}
+
+/// The items with all rows, shorter ones padded to the longest: where the rows come from, and where
+/// gradients go.
+class Padded {
+ public:
+  Padded(const AttentionLayout& layout, const at::Device& device)
+      : layout_(layout), device_(device) {
+    const int64_t longest = layout.longest();
+    std::vector<int64_t> tokens;
+    std::vector<int64_t> moved(static_cast<size_t>(layout.moved_rows()));
+    for (int64_t item = 0; item < layout.items(); ++item) {
+      tokens.push_back(layout.tokens(item));
+      const auto from = from_.insert(from_.end(), static_cast<size_t>(longest), 0);
+      for (int64_t j = 0; j < layout.tokens(item); ++j) {
+        all_.push_back(item * longest + j);
+        from[j] = layout.moved_rows() + layout.base_row(item) + j;
+      }
+      const bool full = item < layout.full();
+      const int64_t own = full ? layout.tokens(item) : layout.targets();
+      for (int64_t j = 0; j < own; ++j) {
+        const int64_t place = full ? j : layout.position(item, j);
+        from[place] = layout.moved_row(item) + j;
+        moved[static_cast<size_t>(layout.moved_row(item) + j)] = item * longest + place;
+      }
     }
+    moved_ = index_on(moved, device);
+    // [items, 1, 1, longest]: which keys there are.
+    keys_ = at::arange(longest, at::TensorOptions().dtype(at::kLong).device(device))
+                .lt(index_on(tokens, device).unsqueeze(1))
+                .view({layout.items(), 1, 1, longest});
   }
-  return at::tensor(rows, at::kLong).to(device);
-}
 
-/// Rows of all items, [items * tokens, width]: moved ones, and the prompt's own elsewhere.
-at::Tensor all_rows(const AttentionLayout& layout, const at::Tensor& moved,
-                    const at::Tensor& base) {
-  const int64_t width = moved.size(1);
-  at::Tensor full = moved.narrow(0, 0, layout.full * layout.tokens);
-  if (layout.partial == 0) return full;
-  const std::vector<int64_t> prompts(layout.prompt + layout.full, layout.prompt + layout.items());
-  at::Tensor partial = base.view({-1, layout.tokens, width})
-                           .index_select(0, at::tensor(prompts, at::kLong).to(moved.device()))
-                           .reshape({layout.partial * layout.tokens, width});
-  partial.index_copy_(
-      0, partial_target_rows(layout, moved.device()),
-      moved.narrow(0, layout.full * layout.tokens, layout.partial * layout.targets));
-  return at::cat({full, partial});
-}
+  /// [items, heads, longest, head_size] of moved rows and, elsewhere, those of the base.
+  [[nodiscard]] at::Tensor keys(const at::Tensor& moved, const at::Tensor& base) const {
+    const at::Tensor both = base.defined() ? at::cat({moved, base}) : moved;
+    return heads(both.index_select(0, index_on(from_, device_)), layout_.longest());
+  }
+  /// The same for queries, [items, heads, targets, head_size] where only targets ask.
+  [[nodiscard]] at::Tensor queries(const at::Tensor& moved, const at::Tensor& base) const {
+    return layout_.target_queries() ? heads(moved, layout_.targets()) : keys(moved, base);
+  }
+  /// Gradients at the outputs, likewise; zero where a row is padding.
+  [[nodiscard]] at::Tensor outputs(const at::Tensor& rows) const {
+    if (layout_.target_queries()) return heads(rows, layout_.targets());
+    at::Tensor all = at::zeros({layout_.items() * layout_.longest(), rows.size(1)}, rows.options());
+    all.index_copy_(0, index_on(all_, device_), rows);
+    return heads(all, layout_.longest());
+  }
 
-/// [items * rows, width] -> [items, heads, rows, head_size]
-at::Tensor heads(const AttentionLayout& layout, const at::Tensor& x, int64_t rows) {
-  return x.reshape({layout.items(), rows, layout.heads, layout.head_size}).transpose(1, 2);
-}
-at::Tensor merge(const AttentionLayout& layout, const at::Tensor& x) {
-  return x.transpose(1, 2).reshape({-1, layout.width()});
-}
+  /// [out_rows, width] of [items, heads, queries, head_size].
+  [[nodiscard]] at::Tensor out_rows(const at::Tensor& x) const {
+    const at::Tensor rows = merge(x);
+    return layout_.target_queries() ? rows : rows.index_select(0, index_on(all_, device_));
+  }
+  /// Of gradients [items, heads, longest, head_size], those at moved rows.
+  [[nodiscard]] at::Tensor moved_rows(const at::Tensor& x) const {
+    return merge(x).index_select(0, moved_);
+  }
 
-/// Of gradients at all rows [items * tokens, width], those at moved rows.
-void keep_moved(const AttentionLayout& layout, const at::Tensor& all, const at::Tensor& moved) {
-  const int64_t full = layout.full * layout.tokens;
-  assign(moved.narrow(0, 0, full), all.narrow(0, 0, full));
-  if (layout.partial == 0) return;
-  const at::Tensor rest = all.narrow(0, full, layout.partial * layout.tokens);
-  assign(moved.narrow(0, full, layout.partial * layout.targets),
-         rest.index_select(0, partial_target_rows(layout, all.device())));
-}
+  [[nodiscard]] const at::Tensor& has_key() const { return keys_; }
+  /// Which probabilities [items, 1, queries, longest] there are.
+  [[nodiscard]] at::Tensor has_probability() const {
+    if (layout_.target_queries()) {
+      return keys_.expand({layout_.items(), 1, layout_.targets(), layout_.longest()});
+    }
+    return keys_.logical_and(keys_.transpose(2, 3));
+  }
+
+ private:
+  /// [items * rows, width] -> [items, heads, rows, head_size]
+  [[nodiscard]] at::Tensor heads(const at::Tensor& x, int64_t rows) const {
+    return x.reshape({layout_.items(), rows, layout_.heads(), layout_.head_size()}).transpose(1, 2);
+  }
+  [[nodiscard]] at::Tensor merge(const at::Tensor& x) const {
+    return x.transpose(1, 2).reshape({-1, layout_.width()});
+  }
+
+  const AttentionLayout& layout_;
+  at::Device device_;
+  std::vector<int64_t> from_;  ///< [items * longest] rows of (moved, base)
+  std::vector<int64_t> all_;   ///< the padded rows that are none
+  at::Tensor moved_;           ///< [moved_rows] their padded rows
+  at::Tensor keys_;
+};
 
 struct Operands {
   at::Tensor q, k, v;
 };
-Operands operands(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
+Operands operands(const Padded& padded, const at::Tensor& q, const at::Tensor& kv,
                   const at::Tensor& base_q, const at::Tensor& base_kv) {
-  const at::Tensor queries = layout.target_queries ? q : all_rows(layout, q, base_q);
-  const at::Tensor keys_values = all_rows(layout, kv, base_kv);
-  const int64_t width = layout.width();
-  return {heads(layout, queries, layout.queries()),
-          heads(layout, keys_values.narrow(1, 0, width), layout.tokens),
-          heads(layout, keys_values.narrow(1, width, width), layout.tokens)};
+  const int64_t width = q.size(1);
+  const auto half = [&](const at::Tensor& both, int64_t from) {
+    return both.defined() ? both.narrow(1, from, width) : both;
+  };
+  return {padded.queries(q, base_q), padded.keys(half(kv, 0), half(base_kv, 0)),
+          padded.keys(half(kv, width), half(base_kv, width))};
 }
 
 }  // namespace
@@ -135,32 +177,34 @@ void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const a
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
                const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
                const at::Tensor& mixed) {
-  const Operands o = operands(layout, q, kv, base_q, base_kv);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(layout.head_size));
-  const at::Tensor p = at::softmax(at::matmul(o.q, o.k.transpose(2, 3)) * scale, 3);
-  assign(probabilities, p);
-  assign(mixed, merge(layout, at::matmul(p, o.v)));
+  const Padded padded(layout, q.device());
+  const Operands o = operands(padded, q, kv, base_q, base_kv);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(layout.head_size()));
+  const at::Tensor scores =
+      (at::matmul(o.q, o.k.transpose(2, 3)) * scale)
+          .masked_fill(padded.has_key().logical_not(), -std::numeric_limits<double>::infinity());
+  const at::Tensor p = at::softmax(scores, 3);
+  assign(probabilities.view({-1}), p.masked_select(padded.has_probability()));
+  assign(mixed, padded.out_rows(at::matmul(p, o.v)));
 }
 
 void attention_backward(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
                         const at::Tensor& base_q, const at::Tensor& base_kv,
                         const at::Tensor& probabilities, const at::Tensor& d_mixed,
                         const at::Tensor& d_q, const at::Tensor& d_kv) {
-  const Operands o = operands(layout, q, kv, base_q, base_kv);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(layout.head_size));
-  const at::Tensor g = heads(layout, d_mixed, layout.queries());
-  const at::Tensor& p = probabilities;
+  const Padded padded(layout, q.device());
+  const Operands o = operands(padded, q, kv, base_q, base_kv);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(layout.head_size()));
+  const at::Tensor g = padded.outputs(d_mixed);
   const at::Tensor d_p = at::matmul(g, o.v.transpose(2, 3));
+  at::Tensor p = at::zeros_like(d_p);
+  p.masked_scatter_(padded.has_probability(), probabilities.view({-1}));
   const at::Tensor d_scores = p * (d_p - (p * d_p).sum(3, /*keepdim=*/true)) * scale;
-  const at::Tensor d_queries = merge(layout, at::matmul(d_scores, o.k));
-  if (layout.target_queries) {
-    assign(d_q, d_queries);
-  } else {
-    keep_moved(layout, d_queries, d_q);
-  }
-  const at::Tensor d_keys = merge(layout, at::matmul(d_scores.transpose(2, 3), o.q));
-  const at::Tensor d_values = merge(layout, at::matmul(p.transpose(2, 3), g));
-  keep_moved(layout, at::cat({d_keys, d_values}, 1), d_kv);
+  const at::Tensor d_queries = at::matmul(d_scores, o.k);
+  assign(d_q, layout.target_queries() ? padded.out_rows(d_queries) : padded.moved_rows(d_queries));
+  const int64_t width = layout.width();
+  assign(d_kv.narrow(1, 0, width), padded.moved_rows(at::matmul(d_scores.transpose(2, 3), o.q)));
+  assign(d_kv.narrow(1, width, width), padded.moved_rows(at::matmul(p.transpose(2, 3), g)));
 }
 
 void read_answers(const at::Tensor& logits, const int64_t* answer, TokenAnswer* found) {

@@ -79,6 +79,22 @@ struct Passes::Run {
   const ActivationEdit* edit = nullptr;  ///< null: none
 };
 
+void Chunk::add(std::span<const int64_t> tokens, std::span<const int64_t> masks,
+                std::span<const int64_t> answers) {
+  ++prompts;
+  targets = static_cast<int64_t>(masks.size());
+  ids.insert(ids.end(), tokens.begin(), tokens.end());
+  begin.push_back(static_cast<int64_t>(ids.size()));
+  position.insert(position.end(), masks.begin(), masks.end());
+  answer.insert(answer.end(), answers.begin(), answers.end());
+}
+
+int64_t Chunk::longest() const {
+  int64_t most = 0;
+  for (int64_t i = 0; i < prompts; ++i) most = std::max(most, tokens(i));
+  return most;
+}
+
 Passes::Passes(const Model& model, Target target)
     : model_(model), config_(model.config()), target_(target), arena_(model.device()) {}
 
@@ -90,8 +106,8 @@ void Passes::product(const at::Tensor& a, const at::Tensor& b, const at::Tensor&
 }
 
 void Passes::count_attention(const kernels::AttentionLayout& layout, double times) {
-  flops_ += times * 4.0 *
-            static_cast<double>(layout.items() * layout.queries() * layout.tokens * layout.width());
+  // A probability of one head takes a product of head_size numbers before it and one after it.
+  flops_ += times * 4.0 * static_cast<double>(layout.probabilities() * layout.head_size());
 }
 
 int64_t Passes::item_bytes(const ModelConfig& c, int64_t tokens, int64_t targets, int64_t layer,
@@ -112,18 +128,13 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   const int64_t d = config_.d_model;
   const bool top = layer == config_.layers - 1;
   LayerTape& tape = run.tape[static_cast<size_t>(layer)];
-  kernels::AttentionLayout& layout = tape.layout;
-  layout.full = full;
-  layout.partial = partial;
-  layout.tokens = run.chunk->tokens;
-  layout.targets = run.chunk->targets;
-  layout.heads = config_.heads;
-  layout.head_size = config_.head_size;
-  layout.target_queries = top || run.reach == Reach::kTargetsOnly;
-  layout.prompt = run.prompt.data();
-  layout.position = run.chunk->position.data();
-  const int64_t k = layout.targets;
-  const int64_t tokens = layout.tokens;
+  const int64_t k = run.chunk->targets;
+  tape.layout = kernels::AttentionLayout(
+      {full, partial, k, config_.heads, config_.head_size,
+       /*target_queries=*/top || run.reach == Reach::kTargetsOnly, run.prompt.data(),
+       run.chunk->position.data(), run.chunk->begin.data()});
+  const kernels::AttentionLayout& layout = tape.layout;
+  const int64_t full_rows = layout.full_rows();
   const int64_t out_rows = layout.out_rows();
 
   const Base::Layer* base =
@@ -132,9 +143,9 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   tape.full_targets.clear();
   for (int64_t item = 0; item < layout.items(); ++item) {
     for (int64_t j = 0; j < k; ++j) {
-      const int64_t position = layout.position[layout.prompt[item] * k + j];
-      if (item < full) tape.full_targets.push_back(item * tokens + position);
-      tape.targets.push_back(layout.target_queries ? item * k + j : item * tokens + position);
+      const int64_t row = layout.row(item) + layout.position(item, j);
+      if (item < full) tape.full_targets.push_back(row);
+      tape.targets.push_back(layout.target_queries() ? item * k + j : row);
     }
   }
 
@@ -148,42 +159,39 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   }
   at::Tensor asking = x;  // rows that ask, and their residual
   const int64_t partial_rows = partial * k;
-  if (layout.target_queries && full > 0) {
+  if (layout.target_queries() && full > 0) {
     asking = arena_.take(layout.query_rows(), d);
     kernels::gather_rows(x, tape.full_targets, asking.narrow(0, 0, full * k));
     if (partial_rows > 0) {
-      asking.narrow(0, full * k, partial_rows).copy_(x.narrow(0, full * tokens, partial_rows));
+      asking.narrow(0, full * k, partial_rows).copy_(x.narrow(0, full_rows, partial_rows));
     }
   }
   tape.q = arena_.take(layout.query_rows(), d);
   product(asking, model_.columns(w.query_weight), tape.q, false);
   kernels::add_bias(tape.q, w.query_bias, tape.q);
 
-  tape.probabilities = arena_.take(layout.items() * layout.heads * layout.queries(), tokens);
+  tape.probabilities = arena_.take(layout.probabilities(), 1);
   const at::Tensor mixed = arena_.take(out_rows, d);
-  kernels::attention(
-      layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
-      base == nullptr ? at::Tensor() : base->kv,
-      tape.probabilities.view({layout.items(), layout.heads, layout.queries(), tokens}), mixed);
+  kernels::attention(layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
+                     base == nullptr ? at::Tensor() : base->kv, tape.probabilities, mixed);
   count_attention(layout, 1);
 
   // Attention's residual sum: moved rows as they are, resting rows of partial items from the base.
   const at::Tensor y = arena_.take(out_rows, d);
-  if (layout.target_queries) {
+  if (layout.target_queries()) {
     kernels::add_bias(asking, w.attention_out_bias, y);
   } else {
     if (full > 0) {
-      kernels::add_bias(x.narrow(0, 0, full * tokens), w.attention_out_bias,
-                        y.narrow(0, 0, full * tokens));
+      kernels::add_bias(x.narrow(0, 0, full_rows), w.attention_out_bias, y.narrow(0, 0, full_rows));
     }
-    for (int64_t i = 0; i < partial; ++i) {
-      const int64_t item = full + i;
-      kernels::add_bias(base->x.narrow(0, layout.prompt[item] * tokens, tokens),
-                        w.attention_out_bias, y.narrow(0, item * tokens, tokens));
+    for (int64_t item = full; item < layout.items(); ++item) {
+      const int64_t tokens = layout.tokens(item);
+      kernels::add_bias(base->x.narrow(0, layout.base_row(item), tokens), w.attention_out_bias,
+                        y.narrow(0, layout.row(item), tokens));
     }
     if (partial > 0) {
       const at::Tensor own = arena_.take(partial_rows, d);
-      kernels::add_bias(x.narrow(0, full * tokens, partial_rows), w.attention_out_bias, own);
+      kernels::add_bias(x.narrow(0, full_rows, partial_rows), w.attention_out_bias, own);
       const std::vector<int64_t> rows(tape.targets.begin() + full * k, tape.targets.end());
       kernels::scatter_rows(own, rows, y);
     }
@@ -212,7 +220,7 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
     Base::Layer& made = run.making->layers[static_cast<size_t>(layer)];
     const auto rows = static_cast<int64_t>(tape.targets.size());
     made.x = x;
-    made.q = layout.target_queries ? at::Tensor() : tape.q;
+    made.q = layout.target_queries() ? at::Tensor() : tape.q;
     made.kv = tape.kv;
     const auto options = u.options();
     made.a = at::empty({rows, config_.d_ff}, options);
@@ -238,8 +246,7 @@ at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gra
   const LayerTape& tape = run.tape[static_cast<size_t>(layer)];
   const kernels::AttentionLayout& layout = tape.layout;
   const int64_t out_rows = layout.out_rows();
-  const int64_t k = layout.targets;
-  const int64_t tokens = layout.tokens;
+  const int64_t k = layout.targets();
 
   // `gradient` is already at the FFN sum (its layer norm is undone by the caller).
   const at::Tensor inner = arena_.take(out_rows, config_.d_ff);
@@ -255,34 +262,32 @@ at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gra
   const at::Tensor d_kv = arena_.take(layout.moved_rows(), 2 * d);
   const Base::Layer* base =
       run.base == nullptr ? nullptr : &run.base->layers[static_cast<size_t>(layer)];
-  kernels::attention_backward(
-      layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
-      base == nullptr ? at::Tensor() : base->kv,
-      tape.probabilities.view({layout.items(), layout.heads, layout.queries(), tokens}), d_mixed,
-      d_q, d_kv);
+  kernels::attention_backward(layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
+                              base == nullptr ? at::Tensor() : base->kv, tape.probabilities,
+                              d_mixed, d_q, d_kv);
   count_attention(layout, 2);
 
   const at::Tensor d_x = arena_.take(layout.moved_rows(), d);
   product(d_kv.narrow(1, 0, d), w.key_weight, d_x, false);
   product(d_kv.narrow(1, d, d), w.value_weight, d_x, true);
-  const int64_t full_rows = layout.full * tokens;
-  const int64_t partial_rows = layout.partial * k;
-  if (layout.target_queries) {
+  const int64_t full_rows = layout.full_rows();
+  const int64_t partial_rows = layout.partial() * k;
+  if (layout.target_queries()) {
     // Queries and residual stand at the target rows only, one item after another.
     product(d_q, w.query_weight, gradient, true);
-    if (layout.full > 0) {
-      kernels::scatter_add_rows(gradient.narrow(0, 0, layout.full * k), tape.full_targets, d_x);
+    if (layout.full() > 0) {
+      kernels::scatter_add_rows(gradient.narrow(0, 0, layout.full() * k), tape.full_targets, d_x);
     }
     if (partial_rows > 0) {
       d_x.narrow(0, full_rows, partial_rows)
-          .add_(gradient.narrow(0, layout.full * k, partial_rows));
+          .add_(gradient.narrow(0, layout.full() * k, partial_rows));
     }
   } else {
     product(d_q, w.query_weight, d_x, true);
     if (full_rows > 0) d_x.narrow(0, 0, full_rows).add_(gradient.narrow(0, 0, full_rows));
     if (partial_rows > 0) {
       const at::Tensor own = arena_.take(partial_rows, d);
-      const std::vector<int64_t> rows(tape.targets.begin() + layout.full * k, tape.targets.end());
+      const std::vector<int64_t> rows(tape.targets.begin() + layout.full() * k, tape.targets.end());
       kernels::gather_rows(gradient, rows, own);
       d_x.narrow(0, full_rows, partial_rows).add_(own);
     }
@@ -422,12 +427,18 @@ Base Passes::run_base(const Chunk& chunk, bool gradient) {
   run.tape.resize(base.layers.size());
   for (int64_t i = 0; i < chunk.prompts; ++i) run.prompt.push_back(i);
 
-  at::Tensor embedded = at::embedding(w.token_embedding, chunk.ids) +
-                        w.position_embedding.narrow(0, config_.first_position, chunk.tokens);
+  std::vector<int64_t> positions;
+  for (int64_t i = 0; i < chunk.prompts; ++i) {
+    for (int64_t j = 0; j < chunk.tokens(i); ++j) positions.push_back(config_.first_position + j);
+  }
+  const auto index = [&](const std::vector<int64_t>& of) {
+    return at::tensor(of, at::kLong).to(model_.device());
+  };
+  at::Tensor embedded = at::embedding(w.token_embedding, index(chunk.ids)) +
+                        at::embedding(w.position_embedding, index(positions));
   if (w.type_embedding.defined()) embedded = embedded + w.type_embedding.select(0, 0);
   at::Tensor x = at::layer_norm(embedded, {d}, w.embedding_norm_weight, w.embedding_norm_bias,
-                                config_.norm_epsilon)
-                     .view({-1, d});
+                                config_.norm_epsilon);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     x = forward_layer(run, layer, x, chunk.prompts, 0, 0);
   }
@@ -476,7 +487,7 @@ std::vector<at::Tensor> Passes::cheap_gradient_at_one(const Base& base) {
   for (int64_t i = 0; i < base.chunk.prompts; ++i) {
     run.prompt.push_back(i);
     for (int64_t j = 0; j < base.chunk.targets; ++j) {
-      rows.push_back(i * base.chunk.tokens +
+      rows.push_back(base.chunk.begin[static_cast<size_t>(i)] +
                      base.chunk.position[static_cast<size_t>(i * base.chunk.targets + j)]);
     }
   }
@@ -509,13 +520,13 @@ at::Tensor Passes::climb(Run& run, const Items& items) {
   run.prompt = items.prompt;
   run.tape.resize(base.layers.size());
   run.joining.resize(base.layers.size());
-  const int64_t rows_in = run.reach == Reach::kExact ? base.chunk.tokens : k;
   const auto count_of = [&](int64_t layer) {
     const auto [low, high] = std::equal_range(items.layer.begin(), items.layer.end(), layer);
     return static_cast<int64_t>(high - low);
   };
   int64_t begun = 0;
-  at::Tensor x;  // moved rows of all begun items, input of the layer above
+  int64_t rows_begun = 0;  // all rows of those items
+  at::Tensor x;            // moved rows of all begun items, input of the layer above
   const size_t bottom = arena_.mark();
   for (int64_t layer = items.layer.front(); layer < config_.layers; ++layer) {
     Interrupt::check();
@@ -530,7 +541,7 @@ at::Tensor Passes::climb(Run& run, const Items& items) {
       const int64_t fresh = run.joining[static_cast<size_t>(layer - 1)].items;
       const int64_t full = run.reach == Reach::kTargetsOnly ? 0 : begun - fresh;
       next = forward_layer(run, layer, x, full, begun - full, joining_rows);
-      going_rows = begun * (top ? k : rows_in);
+      going_rows = top || run.reach == Reach::kTargetsOnly ? begun * k : rows_begun;
     } else {
       next = arena_.take(joining_rows, d);
     }
@@ -542,7 +553,9 @@ at::Tensor Passes::climb(Run& run, const Items& items) {
                           w.ffn_norm_bias, config_.norm_epsilon, join.normal, join.rstd,
                           next.narrow(0, going_rows, joining_rows));
     }
-    begun += join.items;
+    for (int64_t i = 0; i < join.items; ++i) {
+      rows_begun += base.chunk.tokens(items.prompt[static_cast<size_t>(begun++)]);
+    }
     x = next;
     if (!run.keep) {
       // Nothing but the rows that go on is needed again: two ends of the arena take turns.

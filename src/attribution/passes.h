@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "engram/attribution/attribution.h"
@@ -15,15 +16,25 @@
 
 namespace engram {
 
-/// Prompts of equal length with equally many masks, attributed together.
+/// Prompts with equally many masks that go together. They may differ in length: their rows stand
+/// one after the other, without padding.
 struct Chunk {
   int64_t prompts = 0;
-  int64_t tokens = 0;
-  int64_t targets = 0;            ///< k, masks per prompt
-  at::Tensor ids;                 ///< [prompts, tokens] int64, on the model's device
-  std::vector<int64_t> position;  ///< [prompts * k]
-  std::vector<int64_t> answer;    ///< [prompts * k]
-  std::vector<int64_t> contrast;  ///< [prompts * k], empty unless the target needs it
+  int64_t targets = 0;               ///< k, masks per prompt
+  std::vector<int64_t> ids;          ///< [rows]
+  std::vector<int64_t> begin = {0};  ///< [prompts + 1] rows at which the prompts begin
+  std::vector<int64_t> position;     ///< [prompts * k] within its prompt
+  std::vector<int64_t> answer;       ///< [prompts * k]
+  std::vector<int64_t> contrast;     ///< [prompts * k], empty unless the target needs it
+
+  /// Adds a prompt. All of them have as many masks as the first one.
+  void add(std::span<const int64_t> tokens, std::span<const int64_t> masks,
+           std::span<const int64_t> answers);
+  [[nodiscard]] int64_t tokens(int64_t prompt) const {
+    return begin[static_cast<size_t>(prompt) + 1] - begin[static_cast<size_t>(prompt)];
+  }
+  [[nodiscard]] int64_t longest() const;  ///< tokens
+  [[nodiscard]] int64_t rows() const { return begin.back(); }
 };
 
 /// Which rows of a perturbed run move.
@@ -57,9 +68,9 @@ class Arena {
 /// What the unperturbed run of a chunk leaves for the perturbed ones.
 struct Base {
   struct Layer {
-    at::Tensor x;         ///< [prompts*tokens, d_model] input of the layer
-    at::Tensor q;         ///< [prompts*tokens, d_model], undefined in the top layer
-    at::Tensor kv;        ///< [prompts*tokens, 2*d_model]
+    at::Tensor x;         ///< [rows, d_model] input of the layer
+    at::Tensor q;         ///< [rows, d_model], undefined in the top layer
+    at::Tensor kv;        ///< [rows, 2*d_model]
     at::Tensor a;         ///< [prompts*k, d_ff] activations at the targets
     at::Tensor resting;   ///< [prompts*k, d_model] FFN residual plus bias: the sum without neurons
     at::Tensor fed;       ///< [prompts*k, d_model] what the neurons add: a times the values

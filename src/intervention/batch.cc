@@ -76,19 +76,9 @@ at::Tensor rows_at(const at::Tensor& x, const at::Tensor& positions) {
   return x.gather(1, positions.unsqueeze(-1).expand({-1, -1, x.size(2)}));
 }
 
-Chunk make_chunk(const Model& model, std::span<const Probe> probes,
-                 const std::vector<size_t>& index) {
-  const Probe& first = probes[index.front()];
+Chunk make_chunk(std::span<const Probe> probes, const std::vector<size_t>& index) {
   Chunk chunk;
-  chunk.prompts = static_cast<int64_t>(index.size());
-  chunk.tokens = static_cast<int64_t>(first.ids.size());
-  chunk.targets = static_cast<int64_t>(first.positions.size());
-  for (const size_t i : index) {
-    chunk.position.insert(chunk.position.end(), probes[i].positions.begin(),
-                          probes[i].positions.end());
-    chunk.answer.insert(chunk.answer.end(), probes[i].answer.begin(), probes[i].answer.end());
-  }
-  chunk.ids = make_batch(model, probes, index).ids;
+  for (const size_t i : index) chunk.add(probes[i].ids, probes[i].positions, probes[i].answer);
   return chunk;
 }
 

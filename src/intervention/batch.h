@@ -36,9 +36,8 @@ ProbeBatch make_batch(const Model& model, std::span<const Probe> probes,
 /// Rows [prompts, k, width] of `x` [prompts, tokens, width] at `positions` [prompts, k].
 at::Tensor rows_at(const at::Tensor& x, const at::Tensor& positions);
 
-/// Prompts of equal length with equally many masks, as passes take them.
-Chunk make_chunk(const Model& model, std::span<const Probe> probes,
-                 const std::vector<size_t>& index);
+/// Prompts with equally many masks, as passes take them.
+Chunk make_chunk(std::span<const Probe> probes, const std::vector<size_t>& index);
 
 /// The answers of rows out of those of their k tokens, [rows*k].
 std::vector<Answered> joint_answers(std::span<const kernels::TokenAnswer> tokens, int64_t targets,

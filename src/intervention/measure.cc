@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "attribution/chunks.h"
 #include "attribution/passes.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
@@ -21,7 +22,8 @@ namespace {
 constexpr int64_t kSharedTokens = 256;  // of one unchanged batch: small tasks keep all workers busy
 constexpr int64_t kTrialTokens = 1024;  // of one batch of trials: products stay in the cache
 constexpr int64_t kTrialRows = 96;      // bounds the logits
-constexpr size_t kManyTrials = 256;     // that are worth a preparation of the model
+constexpr double kTaskTokens = 4 * kTrialTokens;  // of the trials of one unchanged batch, about
+constexpr size_t kManyTrials = 256;               // that are worth a preparation of the model
 
 /// Changes of some rows of activations, applied in place.
 class RowChanges {
@@ -206,6 +208,20 @@ Limits limits_for(const Model& model, int64_t tokens, int64_t masks, const Budge
   return limits;
 }
 
+/// Prompts whose trials share one unchanged run.
+std::vector<std::vector<size_t>> cut_tasks(std::span<const Probe> probes,
+                                           std::span<const std::vector<size_t>> trials_of) {
+  std::vector<PromptSize> sizes;
+  for (size_t i = 0; i < probes.size(); ++i) {
+    const auto tokens = static_cast<double>(probes[i].ids.size());
+    const double changed = tokens * static_cast<double>(trials_of[i].size());
+    sizes.push_back({static_cast<int64_t>(probes[i].ids.size()),
+                     static_cast<int64_t>(probes[i].positions.size()),
+                     std::max(tokens / kSharedTokens, changed / kTaskTokens), tokens + changed});
+  }
+  return cut_chunks(sizes);
+}
+
 /// Workers that the longest prompt allows.
 int workers_for(const Model& model, std::span<const Probe> probes, const Budget& budget) {
   size_t tokens = 1;
@@ -238,7 +254,7 @@ Measured measure(const Model& model, std::span<const Probe> probes,
   measured.after.resize(trials.size());
   const Budget budget(options);
   const int workers = workers_for(model, probes, budget);
-  const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kSharedTokens);
+  const std::vector<std::vector<size_t>> tasks = cut_tasks(probes, trials_of);
   const int64_t layers = model.config().layers;
   std::deque<Passes> passes;
   for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kLogProbability);
@@ -246,7 +262,7 @@ Measured measure(const Model& model, std::span<const Probe> probes,
   run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
     const at::NoGradGuard no_grad;
     const std::vector<size_t>& index = tasks[task];
-    const Chunk chunk = make_chunk(model, probes, index);
+    const Chunk chunk = make_chunk(probes, index);
     std::vector<Row> rows;
     for (size_t b = 0; b < index.size(); ++b) {
       for (const size_t trial : trials_of[index[b]]) {
@@ -264,7 +280,7 @@ Measured measure(const Model& model, std::span<const Probe> probes,
     std::ranges::stable_sort(rows, {}, &Row::first);
     const TrialRunner runner(model, base, sets, trials);
     const auto most =
-        static_cast<size_t>(limits_for(model, chunk.tokens, chunk.targets, budget).rows);
+        static_cast<size_t>(limits_for(model, chunk.longest(), chunk.targets, budget).rows);
     for (size_t begin = 0; begin < rows.size(); begin += most) {
       Interrupt::check();
       const std::span<const Row> part =

@@ -3,6 +3,7 @@
 
 #include <deque>
 
+#include "attribution/chunks.h"
 #include "attribution/passes.h"
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
@@ -13,7 +14,7 @@
 namespace engram {
 namespace {
 
-constexpr int64_t kBatchTokens = 256;
+constexpr double kBatchTokens = 256;
 
 /// One run of each batch of `probes`, with gradients or not, on workers that fit the memory.
 void run_batches(
@@ -21,16 +22,23 @@ void run_batches(
     const std::function<void(const std::vector<size_t>& index, const Base& base)>& use) {
   check_probes(model.config(), probes);
   const ModelConfig& config = model.config();
-  const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kBatchTokens);
+  std::vector<PromptSize> sizes;
+  for (const Probe& probe : probes) {
+    const auto tokens = static_cast<double>(probe.ids.size());
+    sizes.push_back({static_cast<int64_t>(probe.ids.size()),
+                     static_cast<int64_t>(probe.positions.size()), tokens / kBatchTokens, tokens});
+  }
+  const std::vector<std::vector<size_t>> tasks = cut_chunks(sizes);
   int64_t bytes = 1;
   for (const std::vector<size_t>& index : tasks) {
-    const Probe& first = probes[index.front()];
-    const auto tokens = static_cast<int64_t>(first.ids.size());
-    const int64_t one =
-        Passes::item_bytes(config, tokens, static_cast<int64_t>(first.positions.size()), -1,
-                           Reach::kExact, gradient) +
-        tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
-    bytes = std::max(bytes, one * static_cast<int64_t>(index.size()));
+    int64_t all = 0;
+    for (const size_t i : index) {
+      all +=
+          Passes::item_bytes(config, sizes[i].tokens, sizes[i].masks, -1, Reach::kExact, gradient) +
+          sizes[i].tokens * config.layers * 4 * config.d_model *
+              static_cast<int64_t>(sizeof(float));
+    }
+    bytes = std::max(bytes, all);
   }
   const int64_t fitting = std::max<int64_t>(1, memory_budget(options.memory_bytes) / bytes);
   const int workers =
@@ -41,7 +49,7 @@ void run_batches(
   for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kProbability);
   run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
     const at::NoGradGuard no_grad;
-    use(tasks[task], passes[worker].run_base(make_chunk(model, probes, tasks[task]), gradient));
+    use(tasks[task], passes[worker].run_base(make_chunk(probes, tasks[task]), gradient));
   });
 }
 

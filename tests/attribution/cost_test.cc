@@ -28,15 +28,12 @@ TEST(Cost, ClosedFormIsWhatThePassesDo) {
   const Model model(config, weights);
   const at::NoGradGuard no_grad;
   for (const int64_t targets : {1, 2}) {
+    const std::vector<int64_t> positions = {3, 4};
+    const std::vector<int64_t> answer = {7, 8};
+    const auto k = static_cast<size_t>(targets);
     Chunk chunk;
-    chunk.prompts = 1;
-    chunk.tokens = 9;
-    chunk.targets = targets;
-    chunk.ids = at::randint(50, {1, 9}, at::kLong);
-    for (int64_t i = 0; i < targets; ++i) {
-      chunk.position.push_back(3 + i);
-      chunk.answer.push_back(7 + i);
-    }
+    chunk.add(std::vector<int64_t>{5, 41, 0, 12, 12, 30, 7, 8, 49}, std::span(positions).first(k),
+              std::span(answer).first(k));
     AttributionOptions options;
     options.steps = 2;
     Passes passes(model, options.target);
