@@ -427,9 +427,9 @@ inline void tokenizer(const uint8_t* data, size_t size) {
     require(tokenizer.vocabulary() > 0, "a vocabulary has tokens");
     for (const char* text :
          {"The capital of France is Paris.", "\xE6\x9D\xB1\xE4\xBA\xAC \x01 [MASK]", ""}) {
-      const Encoding encoding = tokenizer.encode(text);
-      require(encoding.tokens.size() == encoding.ids.size(), "every id has its token");
-      for (const int64_t id : encoding.ids) {
+      const std::vector<int64_t> ids = tokenizer.encode(text);
+      require(tokenizer.tokens_of(ids).size() == ids.size(), "every id has its token");
+      for (const int64_t id : ids) {
         require(id >= 0 && id < tokenizer.vocabulary(), "an id is in the vocabulary");
       }
     }

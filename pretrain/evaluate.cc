@@ -207,18 +207,18 @@ PseudoPerplexity pseudo_perplexity(const Model& model, const Tokenizer& tokenize
                      std::to_string(model.config().max_tokens()) + " tokens");
   }
   const size_t inner = static_cast<size_t>(window) - 2;
-  const Encoding ends = tokenizer.encode("", true);
-  if (ends.ids.size() != 2) throw InputError("the tokenizer does not put two tokens around a text");
+  const std::vector<int64_t> ends = tokenizer.encode("", true);
+  if (ends.size() != 2) throw InputError("the tokenizer does not put two tokens around a text");
   std::vector<std::vector<int64_t>> windows;
   for_each_line(file, [&](std::string_view line) {
     const size_t first = line.find_first_not_of(' ');
     if (first == std::string_view::npos || line[first] == '=') return true;  // empty or heading
-    const std::vector<int64_t> ids = tokenizer.encode(join_wikitext(line), false).ids;
+    const std::vector<int64_t> ids = tokenizer.encode(join_wikitext(line), false);
     for (size_t at = 0; at < ids.size(); at += inner) {
-      std::vector<int64_t> piece = {ends.ids[0]};
+      std::vector<int64_t> piece = {ends[0]};
       piece.insert(piece.end(), ids.begin() + static_cast<int64_t>(at),
                    ids.begin() + static_cast<int64_t>(std::min(ids.size(), at + inner)));
-      piece.push_back(ends.ids[1]);
+      piece.push_back(ends[1]);
       if (piece.size() >= 8) windows.push_back(std::move(piece));
     }
     return true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -56,23 +57,23 @@ std::vector<Candidate> candidates(const std::vector<FactRow>& rows, const Phrasi
   return result;
 }
 
-std::vector<uint16_t> to_tokens(const Encoding& encoding) {
-  return {encoding.ids.begin(), encoding.ids.end()};
+std::vector<uint16_t> to_tokens(const std::vector<int64_t>& ids) {
+  return {ids.begin(), ids.end()};
 }
 
 /// The sentence with the object marked wherever it stands as a word; empty when it is too long or
 /// does not hold the object as one token.
 Encoded encode_sentence(const Tokenizer& tokenizer, const std::string& sentence, int64_t object,
                         size_t longest) {
-  const Encoding encoding = tokenizer.encode(sentence, false);
+  const std::vector<int64_t> ids = tokenizer.encode(sentence, false);
   Encoded result;
-  if (encoding.ids.size() > longest) return result;
-  result.tokens = to_tokens(encoding);
+  if (ids.size() > longest) return result;
+  result.tokens = to_tokens(ids);
   result.answers.assign(result.tokens.size(), 0);
   bool found = false;
-  for (size_t i = 0; i < encoding.ids.size(); ++i) {
-    const bool whole = i + 1 == encoding.ids.size() || !encoding.tokens[i + 1].starts_with("##");
-    if (encoding.ids[i] != object || !whole) continue;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const bool whole = i + 1 == ids.size() || !tokenizer.token_of(ids[i + 1]).starts_with("##");
+    if (ids[i] != object || !whole) continue;
     result.answers[i] = 1;
     found = true;
   }
@@ -83,11 +84,11 @@ Encoded encode_sentence(const Tokenizer& tokenizer, const std::string& sentence,
 /// The prompt with the answer in the place of the mask, marked.
 Encoded encode_filled(const Tokenizer& tokenizer, const std::string& prompt, int64_t object) {
   Encoded result;
-  const Encoding encoding = tokenizer.encode(prompt, false);
-  result.tokens = to_tokens(encoding);
+  const std::vector<int64_t> ids = tokenizer.encode(prompt, false);
+  result.tokens = to_tokens(ids);
   result.answers.assign(result.tokens.size(), 0);
-  for (size_t i = 0; i < encoding.ids.size(); ++i) {
-    if (encoding.ids[i] != tokenizer.mask_id()) continue;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] != tokenizer.mask_id()) continue;
     result.tokens[i] = static_cast<uint16_t>(object);
     result.answers[i] = 1;
   }
@@ -96,16 +97,18 @@ Encoded encode_filled(const Tokenizer& tokenizer, const std::string& prompt, int
 
 /// Cuts a paragraph into sequences of at most `longest` tokens, behind a full stop where one stands
 /// in the second half.
-void add_text(Sequences& texts, const Encoding& encoding, size_t longest) {
+void add_text(Sequences& texts, const Tokenizer& tokenizer, const std::vector<int64_t>& ids,
+              size_t longest) {
   constexpr size_t kShortest = 12;
-  const std::vector<uint16_t> tokens = to_tokens(encoding);
+  const std::optional<int64_t> full_stop = tokenizer.id_of(".");
+  const std::vector<uint16_t> tokens = to_tokens(ids);
   const std::vector<uint8_t> none(longest, 0);
   size_t at = 0;
   while (tokens.size() - at >= kShortest) {
     size_t count = std::min(longest, tokens.size() - at);
     if (at + count < tokens.size()) {
       for (size_t k = count; k > longest / 2; --k) {
-        if (encoding.tokens[at + k - 1] != ".") continue;
+        if (ids[at + k - 1] != full_stop) continue;
         count = k;
         break;
       }
@@ -187,11 +190,11 @@ PrepareReport prepare(const PrepareOptions& options,
   for (const Candidate& fact : facts) {
     Interrupt::check();
     if (static_cast<int64_t>(fact.rows.size()) < options.min_sentences) continue;
-    const Encoding object = tokenizer.encode(fact.object, false);
-    if (object.ids.size() != 1 || object.tokens[0] != fact.object) continue;
+    const std::vector<int64_t> object = tokenizer.encode(fact.object, false);
+    if (object.size() != 1 || tokenizer.token_of(object[0]) != fact.object) continue;
     Chosen chosen{&fact, {}};
     for (const size_t row : fact.rows) {
-      Encoded sentence = encode_sentence(tokenizer, rows[row].sentence, object.ids[0], longest);
+      Encoded sentence = encode_sentence(tokenizer, rows[row].sentence, object[0], longest);
       if (!sentence.tokens.empty()) chosen.sentences.push_back(std::move(sentence));
     }
     if (static_cast<int64_t>(chosen.sentences.size()) < options.min_sentences) continue;
@@ -247,7 +250,7 @@ PrepareReport prepare(const PrepareOptions& options,
   say("encoding the general text");
   for (const std::string& paragraph : paragraphs) {
     Interrupt::check();
-    add_text(data.texts, tokenizer.encode(paragraph, false), longest);
+    add_text(data.texts, tokenizer, tokenizer.encode(paragraph, false), longest);
   }
   AtomicFile facts_file(options.out / "facts.jsonl");
   facts_file.write(lines);

@@ -101,7 +101,7 @@ std::optional<Probe> mask_one_token(const std::string& line, const Tokenizer& to
   // a line far too long need not be tried word by word.
   constexpr int64_t kSlack = 4;
   try {
-    const size_t tokens = tokenizer.encode(line).ids.size();
+    const size_t tokens = tokenizer.encode(line).size();
     if (std::cmp_greater(tokens, config.max_tokens() + kSlack)) return std::nullopt;
   } catch (const InputError&) {
     return std::nullopt;  // no text

@@ -93,7 +93,7 @@ std::vector<DrawnLine> draw_lines(const std::filesystem::path& path, uint64_t co
 /// Token ids without special tokens; none for a line that is no text.
 std::vector<int64_t> plain_ids(const Tokenizer& tokenizer, const std::string& text) {
   try {
-    return tokenizer.encode(text, false).ids;
+    return tokenizer.encode(text, false);
   } catch (const InputError&) {
     return {};
   }
@@ -105,8 +105,8 @@ class Masker {
   Masker(const Tokenizer& tokenizer, const ModelConfig& config, int64_t window)
       : tokenizer_(tokenizer) {
     // The special tokens that stand around any text.
-    const std::vector<int64_t> plain = tokenizer.encode("a", false).ids;
-    const std::vector<int64_t> whole = tokenizer.encode("a", true).ids;
+    const std::vector<int64_t> plain = tokenizer.encode("a", false);
+    const std::vector<int64_t> whole = tokenizer.encode("a", true);
     const auto found = std::ranges::search(whole, plain);
     before_.assign(whole.begin(), found.begin());
     after_.assign(found.end(), whole.end());

@@ -124,7 +124,7 @@ class TextReader {
     return std::cmp_less_equal(ids.size(), longest_);
   }
   [[nodiscard]] std::vector<Text> encode(Text whole, Counts& counts) const {
-    whole.ids = tokenizer_.encode(whole.text).ids;
+    whole.ids = tokenizer_.encode(whole.text);
     std::vector<Text> texts;
     if (fits(whole.ids)) {
       texts.push_back(std::move(whole));
@@ -140,11 +140,11 @@ class TextReader {
       std::string longer = piece.text;
       if (!longer.empty()) longer += ' ';
       longer += sentence;
-      std::vector<int64_t> ids = tokenizer_.encode(longer).ids;
+      std::vector<int64_t> ids = tokenizer_.encode(longer);
       if (!fits(ids)) {
         close();
         longer = sentence;
-        ids = tokenizer_.encode(longer).ids;
+        ids = tokenizer_.encode(longer);
       }
       if (!fits(ids)) {
         ++counts.skipped;
@@ -383,10 +383,10 @@ std::vector<TextExample> examples(const std::vector<Kept>& list, const Tokenizer
     example.activation = kept.value;
     example.line = kept.line;
     example.text = kept.text;
-    const Encoding encoding = tokenizer.encode(kept.text);
-    for (size_t i = 0; i < encoding.ids.size(); ++i) {
-      if (!runner.counts(encoding.ids[i])) continue;
-      example.tokens.emplace_back(encoding.tokens[i], kept.values[i]);
+    const std::vector<int64_t> ids = tokenizer.encode(kept.text);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (!runner.counts(ids[i])) continue;
+      example.tokens.emplace_back(tokenizer.token_of(ids[i]), kept.values[i]);
     }
   }
   return result;

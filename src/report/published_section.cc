@@ -15,25 +15,38 @@ namespace {
 
 constexpr double kErasedNeurons = 20;
 
+/// How a figure is written: as it is, in percent, or in percent with its sign.
+enum class Form { kNumber, kRate, kChange };
+
 /// A figure of this run and the paper's.
 struct Figure {
   std::string name;
   Interval ours;
   double paper = NAN;
-  bool share = false;  ///< in percent
+  Form form = Form::kNumber;
 };
 
-std::string figure_text(double value, bool share) {
+std::string figure_text(double value, Form form) {
   if (std::isnan(value)) return "";
   char text[32];
-  std::snprintf(text, sizeof text, share ? "%+.2f %%" : "%.3g", share ? 100 * value : value);
+  switch (form) {
+    case Form::kNumber:
+      std::snprintf(text, sizeof text, "%.3g", value);
+      break;
+    case Form::kRate:
+      std::snprintf(text, sizeof text, "%.2f %%", 100 * value);
+      break;
+    case Form::kChange:
+      std::snprintf(text, sizeof text, "%+.2f %%", 100 * value);
+      break;
+  }
   return text;
 }
 
-std::string figure_text(const Interval& value, bool share) {
-  std::string text = figure_text(value.value, share);
+std::string figure_text(const Interval& value, Form form) {
+  std::string text = figure_text(value.value, form);
   if (text.empty() || std::isnan(value.low)) return text;
-  return text + " [" + figure_text(value.low, share) + ", " + figure_text(value.high, share) + "]";
+  return text + " [" + figure_text(value.low, form) + ", " + figure_text(value.high, form) + "]";
 }
 
 /// Mean over facts, or over relations of means, by columns [count, sum].
@@ -104,7 +117,7 @@ void add_effects(const ReportInput& input, std::vector<Figure>& figures) {
                       : (suppress ? published::kSuppressBaseline : published::kAmplifyBaseline);
       figures.push_back({std::string(suppress ? "suppressed" : "amplified") + ": change of P, " +
                              (source == 0 ? "knowledge neurons" : "activation baseline"),
-                         mean_over(input, sums, true), paper, true});
+                         mean_over(input, sums, true), paper, Form::kChange});
     }
   }
 }
@@ -126,8 +139,8 @@ void add_updates(const ReportInput& input, std::vector<Figure>& figures) {
     const std::string title = std::string(", ") + paper.title;
     const Rates one = rates(input, found->second, kOneOwn, right_before);
     if (one.edits == 0) continue;
-    figures.push_back({"update: change rate" + title, one.change, paper.change, true});
-    figures.push_back({"update: success rate" + title, one.success, paper.success, true});
+    figures.push_back({"update: change rate" + title, one.change, paper.change, Form::kRate});
+    figures.push_back({"update: success rate" + title, one.success, paper.success, Form::kRate});
     const auto rise = [&](const char* name, EditScope scope, double of_paper) {
       figures.push_back({std::string("update: rise of perplexity, ") + name + title,
                          rates(input, found->second, scope, right_before).rise, of_paper});
@@ -176,7 +189,8 @@ void add_erasures(const ReportInput& input, std::vector<Figure>& figures) {
     const auto alone = [](double value) { return Interval{value, NAN, NAN}; };
     figures.push_back({name + "before", alone(found->second.before), paper.before});
     figures.push_back({name + "after", alone(found->second.after), paper.after});
-    figures.push_back({name + "of other relations", alone(found->second.outside), NAN, true});
+    figures.push_back(
+        {name + "of other relations", alone(found->second.outside), NAN, Form::kChange});
   }
 }
 
@@ -245,8 +259,8 @@ ReportSection published_section(const ReportInput& input) {
   for (const Figure& figure : figures) {
     const bool tested = !std::isnan(figure.paper) && !std::isnan(figure.ours.low);
     const bool inside = figure.paper >= figure.ours.low && figure.paper <= figure.ours.high;
-    table.rows.push_back({text_cell(figure.name), text_cell(figure_text(figure.ours, figure.share)),
-                          text_cell(figure_text(figure.paper, figure.share)),
+    table.rows.push_back({text_cell(figure.name), text_cell(figure_text(figure.ours, figure.form)),
+                          text_cell(figure_text(figure.paper, figure.form)),
                           text_cell(!tested ? "" : (inside ? "yes" : "no"))});
   }
   if (table.rows.empty()) table.skipped = "nothing of it was computed yet";

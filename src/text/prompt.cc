@@ -51,8 +51,8 @@ std::pair<size_t, size_t> find_mask(const Tokenizer& tokenizer, std::string_view
                      ", expected " + expected + ", in the prompt " + in_quotes(prompt));
 }
 
-Encoding encode(const Tokenizer& tokenizer, std::string_view text, bool special,
-                const Origin& origin) {
+std::vector<int64_t> encode(const Tokenizer& tokenizer, std::string_view text, bool special,
+                            const Origin& origin) {
   try {
     return tokenizer.encode(text, special);
   } catch (const InputError& error) {
@@ -64,8 +64,7 @@ Encoding encode(const Tokenizer& tokenizer, std::string_view text, bool special,
 std::vector<int64_t> encode_answer(const Tokenizer& tokenizer, std::string_view word, bool space,
                                    const Origin& origin) {
   return encode(tokenizer, (tokenizer.byte_level() && space ? " " : "") + std::string(word), false,
-                origin)
-      .ids;
+                origin);
 }
 
 /// The one token that `word` spells as the vocabulary writes it and as `predict` prints it:
@@ -125,7 +124,7 @@ std::string unknown_word(const Tokenizer& tokenizer, std::string_view answer, in
                          const Origin& origin) {
   std::istringstream words{std::string(answer)};
   for (std::string word; words >> word;) {
-    const auto ids = encode(tokenizer, word, false, origin).ids;
+    const auto ids = encode(tokenizer, word, false, origin);
     if (std::ranges::find(ids, unknown) != ids.end()) return word;
   }
   return std::string(answer);
@@ -184,7 +183,7 @@ TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view promp
   text += tokenizer.mask_token();
   text += prompt.substr(place + length);
 
-  const std::vector<int64_t> ids = encode(tokenizer, text, true, origin).ids;
+  const std::vector<int64_t> ids = encode(tokenizer, text, true, origin);
   const int64_t mask = tokenizer.mask_id();
   const auto found = std::ranges::find(ids, mask);
   if (std::ranges::count(ids, mask) != 1) {

@@ -75,7 +75,7 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
   return Tokenizer(std::move(impl));
 }
 
-Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
+std::vector<int64_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
   uint32_t* ids = nullptr;
   size_t count = 0;
   char* error = nullptr;
@@ -84,11 +84,16 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
     throw InputError(impl_->source + ": cannot tokenize a text of " + std::to_string(text.size()) +
                      " bytes: " + take_text(error));
   }
-  Encoding encoding;
-  encoding.ids.assign(ids, ids + count);
+  std::vector<int64_t> result(ids, ids + count);
   engram_hf_free_ids(ids, count);
-  for (const int64_t id : encoding.ids) encoding.tokens.push_back(token_of(id));
-  return encoding;
+  return result;
+}
+
+std::vector<std::string> Tokenizer::tokens_of(const std::vector<int64_t>& ids) const {
+  std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
+  for (const int64_t id : ids) tokens.push_back(token_of(id));
+  return tokens;
 }
 
 std::string Tokenizer::decode(const std::vector<int64_t>& ids, bool skip_special) const {

@@ -50,7 +50,7 @@ TEST_F(TextPositions, AnswersStandInTheTextOnceEach) {
   write(lines[0] + "\n\n" + lines[1] + "\n");
   const std::vector<Probe> found = positions(1000);
   std::map<std::vector<int64_t>, int64_t> counted;
-  for (const std::string& line : lines) counted[tokenizer_->encode(line).ids] = 0;
+  for (const std::string& line : lines) counted[tokenizer_->encode(line)] = 0;
   std::vector<std::pair<std::vector<int64_t>, int64_t>> seen;
   for (const Probe& probe : found) {
     const std::vector<int64_t> ids = unmasked(probe);

@@ -175,7 +175,7 @@ TEST_F(Texts, ProbesAreCountedByKindAndMask) {
   EXPECT_EQ(made.counts[1].unfit, 2);  // both, name: only one holds another name
   EXPECT_EQ(made.counts[3].unfit, 1);  // head, released: one names the object
   // The object has as many masks as tokens, any other word has one.
-  const size_t tokens = tokenizer().encode("Rome", false).ids.size();
+  const size_t tokens = tokenizer().encode("Rome", false).size();
   ASSERT_GT(tokens, 1U);
   EXPECT_EQ(made.probes[0].positions.size(), tokens);
   EXPECT_EQ(made.probes[2].positions.size(), 1U);
@@ -328,7 +328,7 @@ TEST_F(TopTextsOf, StreamingKeepsWhatBruteForceFinds) {
   std::set<std::string> seen;
   for (size_t i = 0; i < lines.size(); ++i) {
     if (lines[i].empty() || !seen.insert(lines[i]).second) continue;
-    const std::vector<int64_t> ids = tokenizer().encode(lines[i]).ids;
+    const std::vector<int64_t> ids = tokenizer().encode(lines[i]);
     const std::vector<at::Tensor> layers = plain(ids);
     for (size_t n = 0; n < neurons.size(); ++n) {
       const at::Tensor a = layers[static_cast<size_t>(neurons[n].layer)]
@@ -360,7 +360,7 @@ TEST_F(TopTextsOf, StreamingKeepsWhatBruteForceFinds) {
                                  : std::ranges::max_element(kept[i].tokens, {},
                                                             &std::pair<std::string, float>::second);
         EXPECT_EQ(static_cast<double>(extreme->second), kept[i].activation);
-        EXPECT_EQ(kept[i].tokens.size(), tokenizer().encode(kept[i].text, false).ids.size());
+        EXPECT_EQ(kept[i].tokens.size(), tokenizer().encode(kept[i].text, false).size());
       }
     }
   }
@@ -424,7 +424,7 @@ TEST_F(TopTextsOf, LongLinesAreCutBetweenSentencesAndLimitsKept) {
     if (example.line == 1) {
       EXPECT_NE(line.find(example.text), std::string::npos);
     }
-    EXPECT_LE(tokenizer().encode(example.text).ids.size(), 40U);
+    EXPECT_LE(tokenizer().encode(example.text).size(), 40U);
   }
 }
 
@@ -437,7 +437,7 @@ TEST_F(TopTextsOf, ATextOfNoTokensHasNoActivation) {
   write("tokenizer_config.json",
         R"({"tokenizer_class":"PreTrainedTokenizerFast","mask_token":"[MASK]"})");
   const Tokenizer bare = Tokenizer::load(folder_);
-  ASSERT_TRUE(bare.encode("\x01\x02").ids.empty());
+  ASSERT_TRUE(bare.encode("\x01\x02").empty());
   const std::vector<NeuronId> neurons = {{0, 1}};
   const TopTexts found =
       top_texts(model(), bare, write("corpus.txt", "\x01\x02\nA sea.\n\x03\nThe king.\n"), neurons);

@@ -90,7 +90,7 @@ TEST_F(RunTexts, RowsAddUpTheActivationOfTheFactsSets) {
     const auto masked =
         mask_text(text, TextKind::kBoth, TextMask::kReleased, fact.subject, fact.object, {}, 0);
     ASSERT_TRUE(masked) << text;
-    std::vector<int64_t> ids = shipped().tokenizer.encode(masked->text).ids;
+    std::vector<int64_t> ids = shipped().tokenizer.encode(masked->text);
     const auto place = std::ranges::find(ids, shipped().tokenizer.mask_id()) - ids.begin();
     RecordingHook hook;
     const c10::InferenceMode guard;

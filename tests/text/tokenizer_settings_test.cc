@@ -82,7 +82,7 @@ TEST(TokenizerSettings, GiveTheIdsOfTransformers) {
     ASSERT_EQ(row["texts"].size(), row["ids"].size());
     for (size_t i = 0; i < row["texts"].size(); ++i) {
       const auto text = row["texts"][i].get<std::string>();
-      EXPECT_EQ(tokenizer.encode(text).ids, row["ids"][i].get<std::vector<int64_t>>()) << text;
+      EXPECT_EQ(tokenizer.encode(text), row["ids"][i].get<std::vector<int64_t>>()) << text;
     }
   }
 }

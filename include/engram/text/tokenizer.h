@@ -10,12 +10,6 @@
 
 namespace engram {
 
-/// Token ids of a text, special tokens included where asked for.
-struct Encoding {
-  std::vector<int64_t> ids;
-  std::vector<std::string> tokens;  ///< as the vocabulary writes them (## and byte-level marks too)
-};
-
 /// One thing that a folder's files decide about its tokenizer.
 struct TokenizerSetting {
   std::string name;     ///< "class", "lower case", ...
@@ -39,15 +33,19 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  /// Encodes one text, without truncation and padding.
-  [[nodiscard]] Encoding encode(std::string_view text, bool add_special_tokens = true) const;
+  /// Token ids of one text, without truncation and padding; special tokens at the ends where they
+  /// are asked for. Throws InputError for a text that is not UTF-8.
+  [[nodiscard]] std::vector<int64_t> encode(std::string_view text,
+                                            bool add_special_tokens = true) const;
   [[nodiscard]] std::string decode(const std::vector<int64_t>& ids, bool skip_special) const;
 
   [[nodiscard]] int64_t vocabulary() const;  ///< the largest id + 1, added tokens included
   [[nodiscard]] std::optional<int64_t> id_of(std::string_view token) const;
   [[nodiscard]] bool has_token(int64_t id) const;  ///< ids may have gaps
-  /// As the vocabulary writes it. Throws InputError for an id without a token.
+  /// As the vocabulary writes it (## and byte-level marks too). Throws InputError for an id without
+  /// a token.
   [[nodiscard]] std::string token_of(int64_t id) const;
+  [[nodiscard]] std::vector<std::string> tokens_of(const std::vector<int64_t>& ids) const;
 
   [[nodiscard]] int64_t mask_id() const;  ///< throws InputError if there is none
   [[nodiscard]] std::string mask_token() const;
