@@ -63,12 +63,12 @@ at::Device device_of(const Options& options) {
 }
 
 /// The first prompts of a fact set, repeated from the start when there are fewer.
-std::vector<AttributionQuery> read_queries(const Options& options, const Tokenizer& tokenizer,
-                                           const Model& model, int64_t count) {
-  std::vector<AttributionQuery> all;
+std::vector<Cloze> read_clozes(const Options& options, const Tokenizer& tokenizer,
+                               const Model& model, int64_t count) {
+  std::vector<Cloze> all;
   for (const Fact& fact : read_facts(options.facts).facts) {
     for (const std::string& prompt : fact.prompts) {
-      const TokenizedPrompt tokens =
+      const Cloze tokens =
           encode_prompt(tokenizer, prompt, fact.object, model.config().max_tokens(), fact.origin);
       all.push_back({tokens.ids, tokens.positions, tokens.answer, {}});
       if (static_cast<int64_t>(all.size()) == count) return all;
@@ -86,8 +86,8 @@ void run_attribute(const Options& options) {
   const Model model = Model::load(options.model, device);
   const double load_seconds = seconds_since(loading);
   const Tokenizer tokenizer = Tokenizer::load(options.model);
-  const std::vector<AttributionQuery> queries =
-      read_queries(options, tokenizer, model, options.prompts > 0 ? options.prompts : 64);
+  const std::vector<Cloze> clozes =
+      read_clozes(options, tokenizer, model, options.prompts > 0 ? options.prompts : 64);
   AttributionOptions how;
   how.rule = parse_rule(options.rule);
   if (options.steps > 0) how.steps = options.steps;
@@ -99,19 +99,19 @@ void run_attribute(const Options& options) {
   const ModelConfig& config = model.config();
   const auto block =
       static_cast<std::streamoff>(config.neurons() * static_cast<int64_t>(sizeof(float)));
-  const bool small = queries.size() <= 1000;
+  const bool small = clozes.size() <= 1000;
   std::map<int64_t, int64_t> nodes;
   std::map<int64_t, int64_t> cheap;
-  std::vector<std::vector<double>> gaps(small ? queries.size() : 0);
-  std::vector<double> p(small ? queries.size() : 0);
+  std::vector<std::vector<double>> gaps(small ? clozes.size() : 0);
+  std::vector<double> p(small ? clozes.size() : 0);
   int64_t unconverged = 0;
   int64_t longest = 0;
   double flops = 0;
   const auto take = [&](size_t index, Attribution&& result) {
-    const AttributionQuery& query = queries[index];
-    const auto tokens = static_cast<int64_t>(query.ids.size());
+    const Cloze& cloze = clozes[index];
+    const auto tokens = static_cast<int64_t>(cloze.ids.size());
     longest = std::max(longest, tokens);
-    flops += attribution_flops(config, tokens, static_cast<int64_t>(query.positions.size()),
+    flops += attribution_flops(config, tokens, static_cast<int64_t>(cloze.positions.size()),
                                result.layers);
     for (const LayerReport& layer : result.layers) {
       ++nodes[layer.nodes];
@@ -128,11 +128,11 @@ void run_attribute(const Options& options) {
     }
   };
   // A short warm-up: one prompt for each worker, which touches the weights and the code.
-  const std::vector<AttributionQuery> few(
-      queries.begin(), queries.begin() + std::min<std::ptrdiff_t>(2, std::ssize(queries)));
+  const std::vector<Cloze> few(clozes.begin(),
+                               clozes.begin() + std::min<std::ptrdiff_t>(2, std::ssize(clozes)));
   attribute(model, few, how, [](size_t, Attribution&&) {});
   const Clock::time_point start = Clock::now();
-  attribute(model, queries, how, take);
+  attribute(model, clozes, how, take);
   const double seconds = seconds_since(start);
   if (scores.is_open()) {
     scores.close();
@@ -140,7 +140,7 @@ void run_attribute(const Options& options) {
   }
 
   Json out;
-  out["prompts"] = queries.size();
+  out["prompts"] = clozes.size();
   out["tokens"] = longest;
   out["threads"] = options.threads > 0 ? options.threads : usable_cores();
   out["device"] = device.str();
@@ -249,18 +249,18 @@ void run_sgemm(const Options& options) {
 void run_ablation(const Options& options) {
   const Model model = Model::load(options.model);
   const Tokenizer tokenizer = Tokenizer::load(options.model);
-  const std::vector<AttributionQuery> queries =
-      read_queries(options, tokenizer, model, options.prompts > 0 ? options.prompts : 1);
+  const std::vector<Cloze> clozes =
+      read_clozes(options, tokenizer, model, options.prompts > 0 ? options.prompts : 1);
   AttributionOptions how;
   how.score = Score::kAblation;
   how.threads = options.threads;
   double flops = 0;
-  for (const AttributionQuery& query : queries) {
-    flops += ablation_flops(model.config(), static_cast<int64_t>(query.ids.size()),
-                            static_cast<int64_t>(query.positions.size()));
+  for (const Cloze& cloze : clozes) {
+    flops += ablation_flops(model.config(), static_cast<int64_t>(cloze.ids.size()),
+                            static_cast<int64_t>(cloze.positions.size()));
   }
   const Clock::time_point start = Clock::now();
-  attribute(model, queries, how, [](size_t, Attribution&&) {});
+  attribute(model, clozes, how, [](size_t, Attribution&&) {});
   std::cout << Json{{"seconds", seconds_since(start)},
                     {"flops", flops},
                     {"neurons", model.config().neurons()}}

@@ -87,13 +87,10 @@ void attribute_all(const LoadedModel& loaded, const AttributeOptions& options,
   constexpr size_t kBlock = 64;
   for (size_t begin = 0; begin < subjects.size(); begin += kBlock) {
     const size_t end = std::min(subjects.size(), begin + kBlock);
-    std::vector<AttributionQuery> queries;
-    for (size_t i = begin; i < end; ++i) {
-      const TokenizedPrompt& prompt = subjects[i].prompt;
-      queries.push_back({prompt.ids, prompt.positions, prompt.answer, subjects[i].contrast});
-    }
-    std::vector<Attribution> results(queries.size());
-    attribute(loaded.model, queries, how, [&](size_t i, Attribution&& attribution) {
+    std::vector<Cloze> clozes;
+    for (size_t i = begin; i < end; ++i) clozes.push_back(subjects[i].prompt);
+    std::vector<Attribution> results(clozes.size());
+    attribute(loaded.model, clozes, how, [&](size_t i, Attribution&& attribution) {
       results[i] = std::move(attribution);
       if (progress && !ablation) progress->advance();
     });

@@ -51,15 +51,15 @@ std::string numbered(const std::string& option, size_t index, size_t count) {
 void check_contrast(const Tokenizer& tokenizer, const AttributeOptions& options,
                     const Subject& subject) {
   const bool one_answer = subject.prompt.answer.size() == 1;
-  if (!one_answer || subject.contrast.size() != 1) {
+  if (!one_answer || subject.prompt.contrast.size() != 1) {
     const std::string& word = one_answer ? options.contrast : subject.answer;
     const std::string one = one_token_spelling(tokenizer, subject.text, word, "--target");
     throw InputError(
         "--target logit-diff: \"" + word + "\" has " +
-        std::to_string(one_answer ? subject.contrast.size() : subject.prompt.answer.size()) +
+        std::to_string(one_answer ? subject.prompt.contrast.size() : subject.prompt.answer.size()) +
         " tokens, expected answers of one token" + (one.empty() ? "" : " such as \"" + one + "\""));
   }
-  if (subject.contrast == subject.prompt.answer) {
+  if (subject.prompt.contrast == subject.prompt.answer) {
     throw InputError("--target logit-diff: \"" + options.contrast +
                      "\" is the answer itself, expected another word");
   }
@@ -132,7 +132,7 @@ Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,
     subject.answer = asked.answer;
   }
   if (options.attribution.target == Target::kLogitDifference) {
-    subject.contrast = answer_ids(tokenizer, asked.prompt, options.contrast, "--target");
+    subject.prompt.contrast = answer_ids(tokenizer, asked.prompt, options.contrast, "--target");
     check_contrast(tokenizer, options, subject);
   }
   return subject;

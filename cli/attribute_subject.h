@@ -26,10 +26,9 @@ std::vector<AskedPrompt> asked_prompts(const AttributeOptions& options);
 /// Everything about a prompt that is attributed.
 struct Subject {
   std::string text;  ///< of the prompt, as the user wrote it
-  TokenizedPrompt prompt;
+  Cloze prompt;
   std::string answer;
   std::string mask;  ///< as it stands in the user's prompt
-  std::vector<int64_t> contrast;
 };
 
 Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,

@@ -32,8 +32,8 @@ struct EraseOptions : MakeOptions {
 std::vector<Asked> measure_erasure(const EraseOptions& options, const LoadedModel& loaded,
                                    const Model& edited, const std::vector<Fact>& facts,
                                    const Relation& relation) {
-  std::vector<Probe> own;
-  std::vector<Probe> held_out;
+  std::vector<Cloze> own;
+  std::vector<Cloze> held_out;
   std::vector<FactProblem> problems;
   for (const Fact& fact : facts) {
     const auto prepared = prepare_fact(fact, loaded.tokenizer, loaded.model.config(), problems);
@@ -42,11 +42,11 @@ std::vector<Asked> measure_erasure(const EraseOptions& options, const LoadedMode
     held_out.insert(held_out.end(), prepared->held_out.begin(), prepared->held_out.end());
   }
   std::vector<Asked> scopes;
-  for (const auto& [scope, probes] :
+  for (const auto& [scope, clozes] :
        {std::pair("own", std::move(own)), std::pair("held out", std::move(held_out)),
-        std::pair(kOtherRelationsScope, side_probes(relation.others, loaded, options))}) {
-    if (!probes.empty()) {
-      scopes.push_back(ask_both(scope, loaded, edited, probes, options.common));
+        std::pair(kOtherRelationsScope, side_clozes(relation.others, loaded, options))}) {
+    if (!clozes.empty()) {
+      scopes.push_back(ask_both(scope, loaded, edited, clozes, options.common));
     }
   }
   return scopes;

@@ -65,17 +65,17 @@ Relation read_relation(const MakeOptions& options) {
                    (names.size() > 10 ? ", ..." : ""));
 }
 
-std::vector<Probe> side_probes(const std::vector<Fact>& facts, const LoadedModel& loaded,
+std::vector<Cloze> side_clozes(const std::vector<Fact>& facts, const LoadedModel& loaded,
                                const MakeOptions& options) {
-  std::vector<Probe> probes;
+  std::vector<Cloze> clozes;
   std::vector<FactProblem> problems;
   // Some facts do not suit the model; a few more than wanted are tried.
   for (const Fact& fact : sample(facts, 2 * options.others, options.common.seed)) {
-    if (std::cmp_greater_equal(probes.size(), options.others)) break;
+    if (std::cmp_greater_equal(clozes.size(), options.others)) break;
     const auto prepared = prepare_fact(fact, loaded.tokenizer, loaded.model.config(), problems);
-    if (prepared) probes.push_back(prepared->prompts.front());
+    if (prepared) clozes.push_back(prepared->prompts.front());
   }
-  return probes;
+  return clozes;
 }
 
 LocatedNeurons locate_relation(const std::vector<Fact>& facts, const LoadedModel& loaded,
@@ -113,17 +113,17 @@ EditReason reason_of(const MakeOptions& options, EditKind kind, const LocatedRel
   return why;
 }
 
-Answers ask(const Model& model, const std::vector<Probe>& probes, const CommonOptions& common) {
-  if (probes.empty()) return {};
+Answers ask(const Model& model, const std::vector<Cloze>& clozes, const CommonOptions& common) {
+  if (clozes.empty()) return {};
   MeasureOptions how;
   how.threads = common.threads;
   how.memory_bytes = common.memory_bytes;
-  return {measure(model, probes, {}, {}, how).before};
+  return {measure(model, clozes, {}, {}, how).before};
 }
 
 Asked ask_both(const std::string& scope, const LoadedModel& loaded, const Model& edited,
-               const std::vector<Probe>& probes, const CommonOptions& common) {
-  return {scope, ask(loaded.model, probes, common), ask(edited, probes, common), {}, {}};
+               const std::vector<Cloze>& clozes, const CommonOptions& common) {
+  return {scope, ask(loaded.model, clozes, common), ask(edited, clozes, common), {}, {}};
 }
 
 std::vector<SideEffect> side_effects(const std::vector<Asked>& scopes) {

@@ -49,7 +49,7 @@ Relation read_relation(const MakeOptions& options);
 /// The first `count` of a seeded order of `facts`.
 std::vector<Fact> sample(std::vector<Fact> facts, int64_t count, uint64_t seed);
 /// One prompt each of a seeded sample of facts.
-std::vector<Probe> side_probes(const std::vector<Fact>& facts, const LoadedModel& loaded,
+std::vector<Cloze> side_clozes(const std::vector<Fact>& facts, const LoadedModel& loaded,
                                const MakeOptions& options);
 
 /// The knowledge neurons of a relation's facts.
@@ -86,7 +86,7 @@ struct Answers {
   }
 };
 
-Answers ask(const Model& model, const std::vector<Probe>& probes, const CommonOptions& common);
+Answers ask(const Model& model, const std::vector<Cloze>& clozes, const CommonOptions& common);
 
 // Scopes of an edit that show what it does to other facts.
 constexpr const char* kSameRelationScope = "same relation";
@@ -100,7 +100,7 @@ struct Asked {
 };
 
 Asked ask_both(const std::string& scope, const LoadedModel& loaded, const Model& edited,
-               const std::vector<Probe>& probes, const CommonOptions& common);
+               const std::vector<Cloze>& clozes, const CommonOptions& common);
 
 /// What the edit does to other facts, out of what was asked.
 std::vector<SideEffect> side_effects(const std::vector<Asked>& scopes);

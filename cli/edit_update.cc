@@ -71,10 +71,10 @@ const Fact& find_fact(const std::vector<Fact>& facts, const UpdateOptions& optio
 }
 
 /// The top answer to a prompt: the largest logit at each mask.
-std::string top_answer(const LoadedModel& loaded, const Model& model, const Probe& probe) {
+std::string top_answer(const LoadedModel& loaded, const Model& model, const Cloze& cloze) {
   const c10::InferenceMode guard;
-  const at::Tensor ids = at::tensor(probe.ids, at::kLong).unsqueeze(0).to(model.device());
-  const at::Tensor places = at::tensor(probe.positions, at::kLong).to(model.device());
+  const at::Tensor ids = at::tensor(cloze.ids, at::kLong).unsqueeze(0).to(model.device());
+  const at::Tensor places = at::tensor(cloze.positions, at::kLong).to(model.device());
   const at::Tensor best = model.logits(model.encode(ids)[0].index_select(0, places)).argmax(-1);
   const at::Tensor on_cpu = best.to(at::kCPU).contiguous();
   std::vector<int64_t> tokens(on_cpu.const_data_ptr<int64_t>(),
@@ -116,10 +116,10 @@ std::vector<PromptAnswers> prompt_answers(const LoadedModel& loaded, const Model
                                           const Fact& fact, const PreparedFact& prepared) {
   std::vector<PromptAnswers> rows;
   const auto add = [&](const char* scope, const std::vector<std::string>& texts,
-                       const std::vector<Probe>& probes) {
-    for (size_t i = 0; i < probes.size(); ++i) {
-      rows.push_back({scope, texts[i], top_answer(loaded, loaded.model, probes[i]),
-                      top_answer(loaded, edited, probes[i])});
+                       const std::vector<Cloze>& clozes) {
+    for (size_t i = 0; i < clozes.size(); ++i) {
+      rows.push_back({scope, texts[i], top_answer(loaded, loaded.model, clozes[i]),
+                      top_answer(loaded, edited, clozes[i])});
     }
   };
   add("own", fact.prompts, prepared.prompts);
@@ -132,10 +132,10 @@ std::vector<Asked> measure_update(const UpdateOptions& options, const LoadedMode
                                   const PreparedFact& old, const PreparedFact& target) {
   const CommonOptions& common = options.common;
   std::vector<Asked> scopes;
-  const auto add = [&](const char* scope, const std::vector<Probe>& probes,
-                       const std::vector<Probe>& to) {
-    if (probes.empty()) return;
-    Asked asked = ask_both(scope, loaded, edited, probes, common);
+  const auto add = [&](const char* scope, const std::vector<Cloze>& clozes,
+                       const std::vector<Cloze>& to) {
+    if (clozes.empty()) return;
+    Asked asked = ask_both(scope, loaded, edited, clozes, common);
     asked.target_before = ask(loaded.model, to, common);
     asked.target_after = ask(edited, to, common);
     scopes.push_back(std::move(asked));
@@ -146,8 +146,8 @@ std::vector<Asked> measure_update(const UpdateOptions& options, const LoadedMode
   for (const Fact& one : relation.facts) {
     if (one.subject != fact.subject) rest.push_back(one);
   }
-  add(kSameRelationScope, side_probes(rest, loaded, options), {});
-  add(kOtherRelationsScope, side_probes(relation.others, loaded, options), {});
+  add(kSameRelationScope, side_clozes(rest, loaded, options), {});
+  add(kOtherRelationsScope, side_clozes(relation.others, loaded, options), {});
   return scopes;
 }
 

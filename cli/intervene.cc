@@ -167,7 +167,7 @@ at::Tensor corpus_reference(const InterveneCommandOptions& options, const Loaded
 }
 
 /// Sentences with a masked word, if there is a text.
-std::vector<Probe> read_text(const InterveneCommandOptions& options, const LoadedModel& loaded) {
+std::vector<Cloze> read_text(const InterveneCommandOptions& options, const LoadedModel& loaded) {
   if (options.text.empty()) return {};
   return sample_corpus(options.text, loaded.tokenizer, loaded.model.config(),
                        options.text_lines.value_or(kTextLines), options.common.seed)

@@ -36,7 +36,7 @@ std::vector<Prediction> top_tokens(const at::Tensor& probabilities, const Tokeni
 void run_predict(const PredictOptions& options) {
   const LoadedModel loaded = load_model(options.model, options.common);
   const Tokenizer& tokenizer = loaded.tokenizer;
-  const TokenizedPrompt prompt =
+  const Cloze prompt =
       encode_prompt(tokenizer, options.text, 1, loaded.model.config().max_tokens(), "TEXT");
   const auto predictions =
       top_tokens(answer_probabilities(loaded.model, prompt), tokenizer, options.top);
@@ -71,7 +71,7 @@ void run_predict(const PredictOptions& options) {
 
 }  // namespace
 
-at::Tensor answer_probabilities(const Model& model, const TokenizedPrompt& prompt) {
+at::Tensor answer_probabilities(const Model& model, const Cloze& prompt) {
   const c10::InferenceMode guard;
   const at::Device device = model.device();
   const at::Tensor ids = at::tensor(prompt.ids, at::kLong).unsqueeze(0).to(device);

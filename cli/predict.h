@@ -27,7 +27,7 @@ struct Prediction {
 
 /// P of every row of the decoder at the first mask of `prompt`: [vocabulary] float64, CPU. A row
 /// need not have a token.
-at::Tensor answer_probabilities(const Model& model, const TokenizedPrompt& prompt);
+at::Tensor answer_probabilities(const Model& model, const Cloze& prompt);
 
 /// The `top` likeliest rows, largest P first, equals by id.
 std::vector<Prediction> top_predictions(const at::Tensor& probabilities, int64_t top);

@@ -96,8 +96,8 @@ AnswerQuality ask(const Model& model, const Tokenizer& tokenizer,
   for (const Question& question : questions) {
     const Fact& fact = *question.fact;
     try {
-      TokenizedPrompt prompt = encode_prompt(tokenizer, question.prompt, fact.object,
-                                             model.config().max_tokens(), fact.origin);
+      Cloze prompt = encode_prompt(tokenizer, question.prompt, fact.object,
+                                   model.config().max_tokens(), fact.origin);
       if (prompt.answer.size() == 1) {
         blanks.push_back({std::move(prompt.ids), prompt.positions[0], prompt.answer[0], 0, false});
         facts.push_back(&fact);

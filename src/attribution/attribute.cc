@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "chunks.h"
+#include "chunk.h"
 #include "engram/attribution/quadrature.h"
 #include "engram/error.h"
 #include "integrate.h"
@@ -82,66 +82,27 @@ void check_options(const AttributionOptions& options) {
   }
 }
 
-void check_query(const ModelConfig& config, const AttributionQuery& query, Target target) {
-  const auto tokens = static_cast<int64_t>(query.ids.size());
-  const auto inside = [&](int64_t id) { return id >= 0 && id < config.vocabulary; };
-  if (tokens == 0 || tokens > config.max_tokens()) {
-    throw InputError("a prompt has " + std::to_string(tokens) + " tokens, the model takes 1.." +
-                     std::to_string(config.max_tokens()));
-  }
-  if (!std::all_of(query.ids.begin(), query.ids.end(), inside) ||
-      !std::all_of(query.answer.begin(), query.answer.end(), inside) ||
-      !std::all_of(query.contrast.begin(), query.contrast.end(), inside)) {
-    throw InputError("a token id lies outside the model's vocabulary of " +
-                     std::to_string(config.vocabulary));
-  }
-  if (query.positions.empty() || query.positions.size() != query.answer.size()) {
-    throw InputError("a prompt needs as many masks as the answer has tokens, got " +
-                     std::to_string(query.positions.size()) + " and " +
-                     std::to_string(query.answer.size()));
-  }
-  for (size_t i = 0; i < query.positions.size(); ++i) {
-    if (query.positions[i] < 0 || query.positions[i] >= tokens ||
-        (i > 0 && query.positions[i] <= query.positions[i - 1])) {
-      throw InputError("mask positions must ascend inside the prompt");
+void check_contrasts(std::span<const Cloze> clozes) {
+  for (const Cloze& cloze : clozes) {
+    if (cloze.contrast.size() != 1 || cloze.answer.size() != 1) {
+      throw InputError("a logit difference needs an answer and another answer of one token each");
     }
-  }
-  if (target == Target::kLogitDifference &&
-      (query.contrast.size() != 1 || query.answer.size() != 1)) {
-    throw InputError("a logit difference needs an answer and another answer of one token each");
   }
 }
 
-/// Indices of queries that go together, of at most `largest` tokens.
-std::vector<std::vector<size_t>> cut_queries(const ModelConfig& config,
-                                             std::span<const AttributionQuery> queries,
-                                             int64_t bytes, int64_t largest) {
-  std::vector<PromptSize> sizes;
-  for (const AttributionQuery& query : queries) {
-    const auto tokens = static_cast<int64_t>(query.ids.size());
-    const auto targets = static_cast<int64_t>(query.positions.size());
+/// Indices of prompts that go together, of at most `largest` tokens.
+std::vector<std::vector<size_t>> cut_prompts(const ModelConfig& config,
+                                             std::span<const Cloze> clozes, int64_t bytes,
+                                             int64_t largest) {
+  std::vector<PromptSize> sizes = sizes_of(clozes, largest);
+  for (PromptSize& size : sizes) {
     // The base run keeps every layer of every prompt: that bounds the chunk.
     const int64_t one =
-        Passes::item_bytes(config, tokens, targets, -1, Reach::kExact, true) +
-        tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
-    const double share = std::max(static_cast<double>(one) / static_cast<double>(bytes),
-                                  static_cast<double>(tokens) / static_cast<double>(largest));
-    sizes.push_back({tokens, targets, share, static_cast<double>(tokens)});
+        Passes::item_bytes(config, size.tokens, size.masks, -1, Reach::kExact, true) +
+        size.tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
+    size.share = std::max(size.share, static_cast<double>(one) / static_cast<double>(bytes));
   }
   return cut_chunks(sizes);
-}
-
-Chunk make_chunk(std::span<const AttributionQuery> queries, const std::vector<size_t>& members,
-                 Target target) {
-  Chunk chunk;
-  for (const size_t member : members) {
-    const AttributionQuery& query = queries[member];
-    chunk.add(query.ids, query.positions, query.answer);
-    if (target == Target::kLogitDifference) {
-      chunk.contrast.insert(chunk.contrast.end(), query.contrast.begin(), query.contrast.end());
-    }
-  }
-  return chunk;
 }
 
 }  // namespace
@@ -169,29 +130,28 @@ int attribution_workers(const Model& model, const AttributionOptions& options) {
   return static_cast<int>(std::clamp<int64_t>(options.memory_bytes / kDefaultBytes, 1, workers));
 }
 
-void attribute(const Model& model, std::span<const AttributionQuery> queries,
-               const AttributionOptions& options, const AttributionSink& sink) {
+void attribute(const Model& model, std::span<const Cloze> clozes, const AttributionOptions& options,
+               const AttributionSink& sink) {
   check_options(options);
-  for (const AttributionQuery& query : queries) {
-    check_query(model.config(), query, options.target);
-  }
-  if (queries.empty()) return;
+  check_clozes(model.config(), clozes);
+  if (options.target == Target::kLogitDifference) check_contrasts(clozes);
+  if (clozes.empty()) return;
   const bool ablation = options.score == Score::kAblation;
   size_t tokens = 0;
-  for (const AttributionQuery& query : queries) tokens += query.ids.size();
+  for (const Cloze& cloze : clozes) tokens += cloze.ids.size();
   if (options.bitwise || ablation || tokens >= kManyTokens) model.prepare_products();
   const bool on_cpu = model.device().is_cpu();
   const int cores = attribution_workers(model, options);
-  // The budget decides how queries are cut, so its default is a constant, not what is free.
+  // The budget decides how prompts are cut, so its default is a constant, not what is free.
   const int64_t bytes = options.memory_bytes > 0 && !options.bitwise
                             ? std::max<int64_t>(options.memory_bytes / cores, 1 << 20)
                             : (on_cpu ? kDefaultBytes : kDeviceBytes);
-  // Few queries are dealt to all cores, unless the bits must not depend on how many there are.
+  // Few prompts are dealt to all cores, unless the bits must not depend on how many there are.
   const auto share = (static_cast<int64_t>(tokens) + cores - 1) / cores;
   const int64_t most = on_cpu ? kChunkTokens : kDeviceChunkTokens;
   const int64_t largest = options.bitwise ? most : std::min(share, most);
   const std::vector<std::vector<size_t>> chunks =
-      cut_queries(model.config(), queries, bytes, largest);
+      cut_prompts(model.config(), clozes, bytes, largest);
   const int workers = std::min(cores, static_cast<int>(chunks.size()));
   // Workers without a chunk of their own help inside: with neurons, or in every product.
   const int helpers = options.bitwise ? 1 : std::max(1, cores / workers);
@@ -202,7 +162,7 @@ void attribute(const Model& model, std::span<const AttributionQuery> queries,
   bool sound = true;  // a sink that threw is not called again
   run_tasks(chunks.size(), workers, ablation ? 1 : helpers, [&](size_t i, size_t worker) {
     const at::NoGradGuard no_grad;
-    const Chunk chunk = make_chunk(queries, chunks[i], options.target);
+    const Chunk chunk = make_chunk(clozes, chunks[i]);
     std::vector<Attribution> results =
         options.score == Score::kIntegratedGradients
             ? integrate(passes[worker], model, chunk, options, bytes)

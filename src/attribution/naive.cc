@@ -30,13 +30,13 @@ class ReplacingHook : public ActivationHook {
 
 class Naive {
  public:
-  Naive(const Model& model, const AttributionQuery& query, const AttributionOptions& options)
+  Naive(const Model& model, const Cloze& cloze, const AttributionOptions& options)
       : model_(model),
-        query_(query),
+        query_(cloze),
         options_(options),
-        ids_(at::tensor(query.ids, at::kLong).unsqueeze(0)),
-        positions_(at::tensor(query.positions, at::kLong)),
-        answer_(at::tensor(query.answer, at::kLong)) {}
+        ids_(at::tensor(cloze.ids, at::kLong).unsqueeze(0)),
+        positions_(at::tensor(cloze.positions, at::kLong)),
+        answer_(at::tensor(cloze.answer, at::kLong)) {}
 
   Attribution run() {
     const ModelConfig& config = model_.config();
@@ -206,17 +206,17 @@ class Naive {
   }
 
   const Model& model_;
-  const AttributionQuery& query_;
+  const Cloze& query_;
   const AttributionOptions& options_;
   at::Tensor ids_, positions_, answer_;
 };
 
 }  // namespace
 
-Attribution attribute_naive(const Model& model, const AttributionQuery& query,
+Attribution attribute_naive(const Model& model, const Cloze& cloze,
                             const AttributionOptions& options) {
   const at::NoGradGuard no_grad;
-  return Naive(model, query, options).run();
+  return Naive(model, cloze, options).run();
 }
 
 }  // namespace engram

@@ -79,22 +79,6 @@ struct Passes::Run {
   const ActivationEdit* edit = nullptr;  ///< null: none
 };
 
-void Chunk::add(std::span<const int64_t> tokens, std::span<const int64_t> masks,
-                std::span<const int64_t> answers) {
-  ++prompts;
-  targets = static_cast<int64_t>(masks.size());
-  ids.insert(ids.end(), tokens.begin(), tokens.end());
-  begin.push_back(static_cast<int64_t>(ids.size()));
-  position.insert(position.end(), masks.begin(), masks.end());
-  answer.insert(answer.end(), answers.begin(), answers.end());
-}
-
-int64_t Chunk::longest() const {
-  int64_t most = 0;
-  for (int64_t i = 0; i < prompts; ++i) most = std::max(most, tokens(i));
-  return most;
-}
-
 Passes::Passes(const Model& model, Target target)
     : model_(model), config_(model.config()), target_(target), arena_(model.device()) {}
 

@@ -8,34 +8,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <vector>
 
+#include "chunk.h"
 #include "engram/attribution/attribution.h"
 #include "kernels.h"
 
 namespace engram {
-
-/// Prompts with equally many masks that go together. They may differ in length: their rows stand
-/// one after the other, without padding.
-struct Chunk {
-  int64_t prompts = 0;
-  int64_t targets = 0;               ///< k, masks per prompt
-  std::vector<int64_t> ids;          ///< [rows]
-  std::vector<int64_t> begin = {0};  ///< [prompts + 1] rows at which the prompts begin
-  std::vector<int64_t> position;     ///< [prompts * k] within its prompt
-  std::vector<int64_t> answer;       ///< [prompts * k]
-  std::vector<int64_t> contrast;     ///< [prompts * k], empty unless the target needs it
-
-  /// Adds a prompt. All of them have as many masks as the first one.
-  void add(std::span<const int64_t> tokens, std::span<const int64_t> masks,
-           std::span<const int64_t> answers);
-  [[nodiscard]] int64_t tokens(int64_t prompt) const {
-    return begin[static_cast<size_t>(prompt) + 1] - begin[static_cast<size_t>(prompt)];
-  }
-  [[nodiscard]] int64_t longest() const;  ///< tokens
-  [[nodiscard]] int64_t rows() const { return begin.back(); }
-};
 
 /// Which rows of a perturbed run move.
 enum class Reach {

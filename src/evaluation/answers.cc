@@ -123,7 +123,7 @@ at::Tensor logits_of(const Model& model, const at::Tensor& final) {
       .view({final.size(0), final.size(1), model.config().vocabulary});
 }
 
-BaseRun run_base(const Model& model, const ProbeBatch& batch, const std::vector<bool>& keep) {
+BaseRun run_base(const Model& model, const ClozeBatch& batch, const std::vector<bool>& keep) {
   BaseRun run;
   run.layers.resize(keep.size());
   at::Tensor x = model.embed(batch.ids);
@@ -148,7 +148,7 @@ struct Row {
 
 class EditRunner {
  public:
-  EditRunner(const Model& model, const ProbeBatch& batch, const BaseRun& base,
+  EditRunner(const Model& model, const ClozeBatch& batch, const BaseRun& base,
              std::span<const PlacedEdit> edits)
       : model_(model), batch_(batch), base_(base), edits_(edits) {}
 
@@ -234,7 +234,7 @@ class EditRunner {
   }
 
   const Model& model_;
-  const ProbeBatch& batch_;
+  const ClozeBatch& batch_;
   const BaseRun& base_;
   std::span<const PlacedEdit> edits_;
 };
@@ -250,12 +250,12 @@ int64_t worker_bytes(const ModelConfig& c, int64_t tokens, int64_t masks) {
                  (prompts + 3 * rows) * masks * c.vocabulary);
 }
 
-int workers_for(const Model& model, std::span<const Probe> probes, const MeasureOptions& options) {
+int workers_for(const Model& model, std::span<const Cloze> clozes, const MeasureOptions& options) {
   if (!model.device().is_cpu()) return 1;
   int64_t bytes = 1;
-  for (const Probe& probe : probes) {
-    bytes = std::max(bytes, worker_bytes(model.config(), static_cast<int64_t>(probe.ids.size()),
-                                         static_cast<int64_t>(probe.positions.size())));
+  for (const Cloze& cloze : clozes) {
+    bytes = std::max(bytes, worker_bytes(model.config(), static_cast<int64_t>(cloze.ids.size()),
+                                         static_cast<int64_t>(cloze.positions.size())));
   }
   const int64_t fitting = memory_budget(options.memory_bytes) / bytes;
   return static_cast<int>(std::clamp<int64_t>(fitting, 1, worker_count(options.threads)));
@@ -264,42 +264,43 @@ int workers_for(const Model& model, std::span<const Probe> probes, const Measure
 /// measure_edits() after its checks.
 class EditMeasurement {
  public:
-  EditMeasurement(const Model& model, std::span<const Probe> probes,
+  EditMeasurement(const Model& model, std::span<const Cloze> clozes,
                   std::span<const OutputEdit> edits, std::span<const std::vector<int64_t>> others,
                   std::span<const EditTrial> trials)
       : model_(model),
-        probes_(probes),
+        clozes_(clozes),
         others_(others),
         trials_(trials),
-        trials_of_(probes.size()) {
+        trials_of_(clozes.size()) {
     edits_.reserve(edits.size());
     for (const OutputEdit& edit : edits) edits_.push_back(place_edit(model, edit));
     for (size_t i = 0; i < trials.size(); ++i) {
       const EditTrial& trial = trials[i];
-      if (trial.probe >= probes.size() || (trial.edit != kNoIndex && trial.edit >= edits.size()) ||
+      if (trial.cloze >= clozes.size() || (trial.edit != kNoIndex && trial.edit >= edits.size()) ||
           (trial.other != kNoIndex && trial.other >= others.size())) {
         throw InternalError("measure_edits: a trial names what is not there");
       }
-      trials_of_[trial.probe].push_back(i);
+      trials_of_[trial.cloze].push_back(i);
     }
-    measured_.before.resize(probes.size());
-    measured_.top.resize(probes.size());
+    measured_.before.resize(clozes.size());
+    measured_.top.resize(clozes.size());
     for (auto* list : {&measured_.after, &measured_.other_before, &measured_.other_after}) {
       list->assign(trials.size(), not_asked());
     }
   }
 
   EditMeasured run(const MeasureOptions& options) {
-    const std::vector<std::vector<size_t>> tasks = cut_batches(probes_, kSharedTokens);
-    run_tasks(tasks.size(), workers_for(model_, probes_, options), [&](size_t task) {
+    const std::vector<std::vector<size_t>> tasks =
+        cut_equal_chunks(sizes_of(clozes_, kSharedTokens));
+    run_tasks(tasks.size(), workers_for(model_, clozes_, options), [&](size_t task) {
       const c10::InferenceMode guard;
-      run_batch(make_batch(model_, probes_, tasks[task]));
+      run_batch(make_batch(model_, clozes_, tasks[task]));
     });
     return std::move(measured_);
   }
 
  private:
-  std::vector<Row> rows_of(const ProbeBatch& batch, std::vector<bool>& keep) const {
+  std::vector<Row> rows_of(const ClozeBatch& batch, std::vector<bool>& keep) const {
     const int64_t layers = model_.config().layers;
     std::vector<Row> rows;
     for (size_t b = 0; b < batch.index.size(); ++b) {
@@ -315,7 +316,7 @@ class EditMeasurement {
     return rows;
   }
 
-  void run_batch(const ProbeBatch& batch) {
+  void run_batch(const ClozeBatch& batch) {
     std::vector<bool> keep(static_cast<size_t>(model_.config().layers), false);
     const std::vector<Row> rows = rows_of(batch, keep);
     const BaseRun base = run_base(model_, batch, keep);
@@ -341,7 +342,7 @@ class EditMeasurement {
     }
   }
 
-  void run_rows(const ProbeBatch& batch, const BaseRun& base, const EditRunner& runner,
+  void run_rows(const ClozeBatch& batch, const BaseRun& base, const EditRunner& runner,
                 std::span<const Row> rows, bool edited) {
     std::vector<int64_t> prompts;
     for (const Row& row : rows) prompts.push_back(row.prompt);
@@ -383,7 +384,7 @@ class EditMeasurement {
   }
 
   const Model& model_;
-  std::span<const Probe> probes_;
+  std::span<const Cloze> clozes_;
   std::span<const std::vector<int64_t>> others_;
   std::span<const EditTrial> trials_;
   std::vector<PlacedEdit> edits_;
@@ -401,11 +402,11 @@ OutputEdit output_edit(const Model& model, const ValueEdit& edit) {
   return {edit.neurons, edit.values - old, {}};
 }
 
-EditMeasured measure_edits(const Model& model, std::span<const Probe> probes,
+EditMeasured measure_edits(const Model& model, std::span<const Cloze> clozes,
                            std::span<const OutputEdit> edits,
                            std::span<const std::vector<int64_t>> others,
                            std::span<const EditTrial> trials, const MeasureOptions& options) {
-  check_probes(model.config(), probes);
+  check_clozes(model.config(), clozes);
   for (const std::vector<int64_t>& answer : others) {
     for (const int64_t id : answer) {
       if (id >= 0 && id < model.config().vocabulary) continue;
@@ -414,7 +415,7 @@ EditMeasured measure_edits(const Model& model, std::span<const Probe> probes,
     }
   }
   if (trials.size() >= kManyTrials) model.prepare_products();
-  return EditMeasurement(model, probes, edits, others, trials).run(options);
+  return EditMeasurement(model, clozes, edits, others, trials).run(options);
 }
 
 }  // namespace engram

@@ -31,7 +31,7 @@ ShownAnswer shown(const Answered& answer) {
 
 /// The trials of some prompts, of all treatments.
 struct TrialList {
-  std::vector<Probe> probes;
+  std::vector<Cloze> clozes;
   std::vector<std::vector<NeuronChange>> sets;
   std::vector<Trial> trials;
 };
@@ -82,10 +82,10 @@ class Evaluation {
     return static_cast<int64_t>(all);
   }
 
-  /// Adds the treatment's trials on the items, whose probes are the list's in the same order.
+  /// Adds the treatment's trials on the items, whose clozes are the list's in the same order.
   void collect(std::span<const EffectItem> items, TrialList& list) const {
     std::map<std::array<uint32_t, 3>, uint32_t> set_index;  // (fact, source, draw)
-    const auto add_trial = [&](uint32_t probe, uint32_t fact, uint32_t source, uint32_t draw) {
+    const auto add_trial = [&](uint32_t cloze, uint32_t fact, uint32_t source, uint32_t draw) {
       const auto [it, fresh] =
           set_index.try_emplace({fact, source, draw}, static_cast<uint32_t>(list.sets.size()));
       if (fresh) {
@@ -93,7 +93,7 @@ class Evaluation {
             source == kLocated ? facts_[fact].neurons : controls_[fact].sets[source - 1][draw];
         list.sets.push_back(changes_of(options_.manipulation, neurons, values_.of(fact)));
       }
-      list.trials.push_back({probe, it->second});
+      list.trials.push_back({cloze, it->second});
     };
     for (size_t i = 0; i < items.size(); ++i) {
       for (const EffectItem::Job& job : items[i].jobs) {
@@ -161,7 +161,7 @@ class Evaluation {
       sums.known_p += before.p;
     }
     EffectPair pair;
-    pair.witness = static_cast<int32_t>(item.fact == kNoFact ? item.probe - context_.text.data()
+    pair.witness = static_cast<int32_t>(item.fact == kNoFact ? item.cloze - context_.text.data()
                                                              : std::ptrdiff_t{item.fact});
     PromptEffect prompt{job.fact, job.scope == Scope::kHeldOut, 0, shown(before), {}};
     for (size_t s = 0; s < kSources; ++s) {
@@ -203,9 +203,9 @@ class Evaluation {
     if (!is_near(job.scope)) {
       sums.pairs.push_back(pair);
     } else if (options_.keep_details) {
-      const std::vector<Probe>& list =
+      const std::vector<Cloze>& list =
           prompt.held_out ? planned_[job.fact].held_out : planned_[job.fact].prompts;
-      prompt.prompt = static_cast<size_t>(item.probe - list.data());
+      prompt.prompt = static_cast<size_t>(item.cloze - list.data());
       report_.prompts.push_back(prompt);
     }
   }
@@ -313,13 +313,13 @@ std::vector<EffectSums> measure_effect_sums(const Model& model,
     const auto part =
         std::span(items).subspan(begin, std::min(kItemsPerCall, items.size() - begin));
     TrialList list;
-    for (const EffectItem& item : part) list.probes.push_back(*item.probe);
+    for (const EffectItem& item : part) list.clozes.push_back(*item.cloze);
     std::vector<size_t> ends;
     for (const Evaluation& evaluation : evaluations) {
       evaluation.collect(part, list);
       ends.push_back(list.trials.size());
     }
-    const Measured measured = measure(model, list.probes, list.sets, list.trials, options.measure);
+    const Measured measured = measure(model, list.clozes, list.sets, list.trials, options.measure);
     size_t first = 0;
     for (size_t e = 0; e < evaluations.size(); ++e) {
       evaluations[e].record_all(part, measured.before,

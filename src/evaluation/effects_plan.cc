@@ -42,7 +42,7 @@ uint64_t fact_seed(const EffectFact& fact, uint64_t seed) {
          (seed * 0x9E3779B97F4A7C15ULL);
 }
 
-std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<const Probe> text,
+std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<const Cloze> text,
                                    const EffectOptions& options) {
   std::vector<EffectItem> items;
   std::vector<size_t> side_item(facts.size());  // the one prompt that stands for a fact elsewhere
@@ -50,17 +50,17 @@ std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<
     const EffectFact& fact = facts[f];
     const auto id = static_cast<uint32_t>(f);
     side_item[f] = items.size() + fact_seed(fact, options.seed) % fact.prompts.size();
-    for (const Probe& probe : fact.prompts) {
-      items.push_back({id, &probe, {}});
+    for (const Cloze& cloze : fact.prompts) {
+      items.push_back({id, &cloze, {}});
       if (fact.evaluated) items.back().jobs.push_back({id, Scope::kOwn});
     }
     if (!fact.evaluated) continue;
-    for (const Probe& probe : fact.held_out) {
-      items.push_back({id, &probe, {{id, Scope::kHeldOut}}});
+    for (const Cloze& cloze : fact.held_out) {
+      items.push_back({id, &cloze, {{id, Scope::kHeldOut}}});
     }
   }
   const size_t first_sentence = items.size();
-  for (const Probe& sentence : text) items.push_back({kNoFact, &sentence, {}});
+  for (const Cloze& sentence : text) items.push_back({kNoFact, &sentence, {}});
   const RelationIndex index = index_relations(facts);
   for (size_t f = 0; f < facts.size(); ++f) {
     if (!facts[f].evaluated) continue;
@@ -93,8 +93,8 @@ std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<
   }
   std::erase_if(items, [](const EffectItem& item) { return item.jobs.empty(); });
   std::ranges::stable_sort(items, [](const EffectItem& a, const EffectItem& b) {
-    return std::pair(a.probe->ids.size(), a.probe->positions.size()) <
-           std::pair(b.probe->ids.size(), b.probe->positions.size());
+    return std::pair(a.cloze->ids.size(), a.cloze->positions.size()) <
+           std::pair(b.cloze->ids.size(), b.cloze->positions.size());
   });
   return items;
 }
@@ -185,17 +185,17 @@ std::vector<ControlSets> plan_controls(const Model& model, std::span<const Effec
     if (facts[f].evaluated && !facts[f].neurons.empty()) todo.push_back(f);
   }
   for (size_t begin = 0; begin < todo.size();) {
-    std::vector<Probe> probes;
+    std::vector<Cloze> clozes;
     std::vector<int64_t> group;
     size_t end = begin;
-    for (; end < todo.size() && (end == begin || probes.size() < kProfilePrompts); ++end) {
-      for (const Probe& probe : facts[todo[end]].prompts) {
-        probes.push_back(probe);
+    for (; end < todo.size() && (end == begin || clozes.size() < kProfilePrompts); ++end) {
+      for (const Cloze& cloze : facts[todo[end]].prompts) {
+        clozes.push_back(cloze);
         group.push_back(static_cast<int64_t>(end - begin));
       }
     }
     const ActivationProfile profile = activation_profiles(
-        model, probes, group, static_cast<int64_t>(end - begin), options.measure);
+        model, clozes, group, static_cast<int64_t>(end - begin), options.measure);
     for (size_t i = begin; i < end; ++i) {
       Interrupt::check();
       const auto row = static_cast<int64_t>(i - begin);
@@ -217,18 +217,18 @@ ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact>
   own_row_.assign(facts.size(), -1);
   if (!rows_.defined()) {
     Random random(options.seed + 0x5EFE);
-    std::vector<Probe> probes;
+    std::vector<Cloze> clozes;
     for (const uint64_t f : random.sample(facts.size(), static_cast<uint64_t>(options.reference))) {
-      own_row_[f] = static_cast<int64_t>(probes.size());
-      probes.push_back(
+      own_row_[f] = static_cast<int64_t>(clozes.size());
+      clozes.push_back(
           facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
     }
-    if (probes.size() < 2) {
+    if (clozes.size() < 2) {
       throw InputError(
           "mean and resample need the prompts of at least two facts, or a corpus; got " +
-          std::to_string(probes.size()) + " fact");
+          std::to_string(clozes.size()) + " fact");
     }
-    rows_ = mask_activations(model, probes, options.measure);
+    rows_ = mask_activations(model, clozes, options.measure);
   }
   if (rows_.dim() != 3 || rows_.size(0) < 1 || rows_.size(1) != model.config().layers ||
       rows_.size(2) != model.config().d_ff) {

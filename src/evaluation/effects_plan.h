@@ -18,7 +18,7 @@ constexpr uint32_t kNoFact = UINT32_MAX;
 /// A prompt of a fact or a sentence of the text, and what is tried on it.
 struct EffectItem {
   uint32_t fact = 0;  ///< whose prompt it is; kNoFact: a sentence
-  const Probe* probe = nullptr;
+  const Cloze* cloze = nullptr;
   struct Job {
     uint32_t fact = 0;  ///< whose neurons are manipulated
     Scope scope = Scope::kOwn;
@@ -28,7 +28,7 @@ struct EffectItem {
 
 /// All prompts with their jobs, ordered so that prompts of equal length stand together.
 /// `facts` and `text` must outlive them.
-std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<const Probe> text,
+std::vector<EffectItem> plan_items(std::span<const EffectFact> facts, std::span<const Cloze> text,
                                    const EffectOptions& options);
 
 /// What one fact's located neurons are compared with, by source - 1.

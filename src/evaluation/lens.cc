@@ -22,14 +22,14 @@ int workers_for(const Model& model, const MeasureOptions& options) {
 }  // namespace
 
 std::vector<std::vector<Answered>> answers_by_layer(const Model& model,
-                                                    std::span<const Probe> probes,
+                                                    std::span<const Cloze> clozes,
                                                     const MeasureOptions& options) {
-  check_probes(model.config(), probes);
-  std::vector<std::vector<Answered>> all(probes.size());
-  const std::vector<std::vector<size_t>> tasks = cut_batches(probes, kBatchTokens);
+  check_clozes(model.config(), clozes);
+  std::vector<std::vector<Answered>> all(clozes.size());
+  const std::vector<std::vector<size_t>> tasks = cut_equal_chunks(sizes_of(clozes, kBatchTokens));
   run_tasks(tasks.size(), workers_for(model, options), [&](size_t task) {
     const c10::InferenceMode guard;
-    const ProbeBatch batch = make_batch(model, probes, tasks[task]);
+    const ClozeBatch batch = make_batch(model, clozes, tasks[task]);
     const auto read = [&](const at::Tensor& x) {
       const std::vector<Answered> answers =
           read_answers(model, rows_at(x, batch.positions), batch.answer);

@@ -71,17 +71,17 @@ class Locator {
  private:
   void finish_chunk() {
     if (chunk_.empty()) return;
-    std::vector<AttributionQuery> queries;
-    queries.reserve(chunk_prompts_);
+    std::vector<Cloze> clozes;
+    clozes.reserve(chunk_prompts_);
     for (const PreparedFact& fact : chunk_) {
-      for (const Probe& probe : fact.prompts) {
-        queries.push_back({probe.ids, probe.positions, probe.answer, {}});
+      for (const Cloze& cloze : fact.prompts) {
+        clozes.push_back(cloze);
       }
     }
     const int64_t first_row = summary_.prompts;
-    std::vector<PromptNeurons> passing(queries.size());
-    std::vector<LocatedPrompt> done(queries.size());
-    attribute(model_, queries, options_.attribution, [&](size_t i, Attribution&& attribution) {
+    std::vector<PromptNeurons> passing(clozes.size());
+    std::vector<LocatedPrompt> done(clozes.size());
+    attribute(model_, clozes, options_.attribution, [&](size_t i, Attribution&& attribution) {
       passing[i] = passing_neurons(attribution.scores, options_.selection);
       LocatedPrompt& prompt = done[i];
       prompt.p = attribution.p;
@@ -98,7 +98,7 @@ class Locator {
       add_fact(fact, std::span(done).subspan(next, count), std::span(passing).subspan(next, count));
       next += count;
     }
-    summary_.prompts += static_cast<int64_t>(queries.size());
+    summary_.prompts += static_cast<int64_t>(clozes.size());
     chunk_.clear();
     chunk_prompts_ = 0;
   }

@@ -18,17 +18,15 @@ std::string fact_name(const Fact& fact) {
   return fact.relation + " \"" + fact.subject + "\" -> \"" + fact.object + "\"";
 }
 
-std::vector<Probe> encode_all(const std::vector<std::string>& prompts, const Fact& fact,
+std::vector<Cloze> encode_all(const std::vector<std::string>& prompts, const Fact& fact,
                               const Tokenizer& tokenizer, const ModelConfig& config) {
-  std::vector<Probe> probes;
-  probes.reserve(prompts.size());
+  std::vector<Cloze> clozes;
+  clozes.reserve(prompts.size());
   for (const std::string& prompt : prompts) {
-    TokenizedPrompt encoded =
-        encode_prompt(tokenizer, prompt, fact.object, config.max_tokens(), fact.origin);
-    probes.push_back(
-        {std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)});
+    clozes.push_back(
+        encode_prompt(tokenizer, prompt, fact.object, config.max_tokens(), fact.origin));
   }
-  return probes;
+  return clozes;
 }
 
 /// "FILE:LINE" as its two parts.
@@ -93,7 +91,7 @@ void check_corpus(const std::filesystem::path& path, const CorpusPrompts& corpus
 }
 
 /// `line` with a random word masked that is one token; none: no such word, or too long.
-std::optional<Probe> mask_one_token(const std::string& line, const Tokenizer& tokenizer,
+std::optional<Cloze> mask_one_token(const std::string& line, const Tokenizer& tokenizer,
                                     const ModelConfig& config, Random& random) {
   std::vector<Word> words = maskable_words(line);
   random.shuffle(words);
@@ -112,8 +110,7 @@ std::optional<Probe> mask_one_token(const std::string& line, const Tokenizer& to
     prompt.replace(word.begin, word.end - word.begin, "[MASK]");
     try {
       if (answer_ids(tokenizer, prompt, answer, "").size() != 1) continue;
-      TokenizedPrompt encoded = encode_prompt(tokenizer, prompt, answer, config.max_tokens(), "");
-      return Probe{std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)};
+      return encode_prompt(tokenizer, prompt, answer, config.max_tokens(), "");
     } catch (const InputError&) {
       continue;  // a word that the vocabulary does not hold; another one may do
     }
@@ -187,10 +184,10 @@ CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& to
     line.replace(word.begin, word.end - word.begin, "[MASK]");
     try {
       // Only the activations count: one mask stands for the word, whatever tokens it has.
-      TokenizedPrompt encoded = encode_prompt(tokenizer, line, 1, config.max_tokens(),
-                                              path.string() + ":" + std::to_string(corpus.lines));
-      corpus.prompts.push_back(
-          {std::move(encoded.ids), std::move(encoded.positions), {tokenizer.mask_id()}});
+      Cloze cloze = encode_prompt(tokenizer, line, 1, config.max_tokens(),
+                                  path.string() + ":" + std::to_string(corpus.lines));
+      cloze.answer = {tokenizer.mask_id()};
+      corpus.prompts.push_back(std::move(cloze));
     } catch (const InputError&) {
       ++corpus.skipped;
     }
@@ -204,7 +201,7 @@ CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& 
   LineReader file(path, kLongestCorpusLine);
   CorpusPrompts corpus;
   Random random(seed);
-  std::vector<std::pair<int64_t, Probe>> kept;
+  std::vector<std::pair<int64_t, Cloze>> kept;
   uint64_t usable = 0;
   std::string line;
   while (file.next(line)) {
@@ -221,17 +218,17 @@ CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& 
       ++usable;
       continue;
     }
-    std::optional<Probe> probe = mask_one_token(line, tokenizer, config, random);
-    if (!probe) {
+    std::optional<Cloze> cloze = mask_one_token(line, tokenizer, config, random);
+    if (!cloze) {
       ++corpus.skipped;
       continue;
     }
     ++usable;
     if (free) kept.emplace_back();
-    kept[place] = {corpus.lines, std::move(*probe)};
+    kept[place] = {corpus.lines, std::move(*cloze)};
   }
-  std::ranges::sort(kept, {}, &std::pair<int64_t, Probe>::first);
-  for (auto& [number, probe] : kept) corpus.prompts.push_back(std::move(probe));
+  std::ranges::sort(kept, {}, &std::pair<int64_t, Cloze>::first);
+  for (auto& [number, cloze] : kept) corpus.prompts.push_back(std::move(cloze));
   check_corpus(path, corpus);
   return corpus;
 }

@@ -123,19 +123,19 @@ class Masker {
     return !tokenizer_.is_special(id) && id != tokenizer_.unknown_id().value_or(-1);
   }
 
-  [[nodiscard]] Probe mask(const std::vector<int64_t>& ids, int64_t place) const {
+  [[nodiscard]] Cloze mask(const std::vector<int64_t>& ids, int64_t place) const {
     const auto size = static_cast<int64_t>(ids.size());
     const int64_t length = std::min(room_, size);
     const int64_t begin = std::clamp<int64_t>(place - length / 2, 0, size - length);
-    Probe probe;
-    probe.ids = before_;
-    probe.ids.insert(probe.ids.end(), ids.begin() + begin, ids.begin() + begin + length);
-    probe.ids.insert(probe.ids.end(), after_.begin(), after_.end());
+    Cloze cloze;
+    cloze.ids = before_;
+    cloze.ids.insert(cloze.ids.end(), ids.begin() + begin, ids.begin() + begin + length);
+    cloze.ids.insert(cloze.ids.end(), after_.begin(), after_.end());
     const int64_t position = static_cast<int64_t>(before_.size()) + place - begin;
-    probe.positions = {position};
-    probe.answer = {ids[static_cast<size_t>(place)]};
-    probe.ids[static_cast<size_t>(position)] = tokenizer_.mask_id();
-    return probe;
+    cloze.positions = {position};
+    cloze.answer = {ids[static_cast<size_t>(place)]};
+    cloze.ids[static_cast<size_t>(position)] = tokenizer_.mask_id();
+    return cloze;
   }
 
  private:
@@ -146,31 +146,31 @@ class Masker {
 
 }  // namespace
 
-std::vector<Probe> text_positions(const std::filesystem::path& path, const Tokenizer& tokenizer,
+std::vector<Cloze> text_positions(const std::filesystem::path& path, const Tokenizer& tokenizer,
                                   const ModelConfig& config, const TextPositionOptions& options) {
   const Masker masker(tokenizer, config, options.window);
   Random random(options.seed);
-  std::vector<Probe> probes;
-  if (options.count <= 0) return probes;
+  std::vector<Cloze> clozes;
+  if (options.count <= 0) return clozes;
   std::set<std::pair<int64_t, uint64_t>> taken;  // line and token
   const std::vector<DrawnLine> lines =
       draw_lines(path, kSpare * static_cast<uint64_t>(options.count), random);
   for (int round = 0; round < kRounds; ++round) {
     for (const DrawnLine& line : lines) {
       Interrupt::check();
-      if (!std::cmp_less(probes.size(), options.count)) return probes;
+      if (!std::cmp_less(clozes.size(), options.count)) return clozes;
       const std::vector<int64_t> ids = plain_ids(tokenizer, line.text);
       if (ids.size() < 2) continue;  // blank, or a token without anything around it
       const uint64_t place = random.below(ids.size());
       if (!masker.counts(ids[place]) || !taken.emplace(line.number, place).second) continue;
-      probes.push_back(masker.mask(ids, static_cast<int64_t>(place)));
+      clozes.push_back(masker.mask(ids, static_cast<int64_t>(place)));
     }
   }
-  if (probes.empty()) {
+  if (clozes.empty()) {
     throw InputError(path.string() +
                      ": has no token that can be masked, expected lines of plain text");
   }
-  return probes;
+  return clozes;
 }
 
 }  // namespace engram

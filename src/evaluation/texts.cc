@@ -165,21 +165,15 @@ std::optional<int64_t> object_token(const MaskedText& masked, const FactTexts& t
 }
 
 /// The masked text as token ids; nothing where the vocabulary cannot write it.
-std::optional<Probe> encode(const MaskedText& masked, bool object, const FactTexts& texts,
+std::optional<Cloze> encode(const MaskedText& masked, bool object, const FactTexts& texts,
                             const Tokenizer& tokenizer) {
   constexpr int64_t kAnyLength = std::numeric_limits<int32_t>::max();
   try {
-    Probe probe;
+    if (object) return encode_prompt(tokenizer, masked.text, texts.object, kAnyLength, "text");
     // Any other word has one mask, whatever tokens it has; what is asked for there is the object.
-    probe.answer = object
-                       ? answer_ids(tokenizer, masked.text, texts.object, "text")
-                       : std::vector<int64_t>{
-                             object_token(masked, texts, tokenizer).value_or(tokenizer.mask_id())};
-    TokenizedPrompt encoded = encode_prompt(
-        tokenizer, masked.text, static_cast<int64_t>(probe.answer.size()), kAnyLength, "text");
-    probe.ids = std::move(encoded.ids);
-    probe.positions = std::move(encoded.positions);
-    return probe;
+    Cloze cloze = encode_prompt(tokenizer, masked.text, 1, kAnyLength, "text");
+    cloze.answer = {object_token(masked, texts, tokenizer).value_or(tokenizer.mask_id())};
+    return cloze;
   } catch (const InputError&) {
     return std::nullopt;
   }
@@ -349,10 +343,10 @@ std::span<const FactProblem> TextSource::problems(const std::string& relation) c
   return problems_[static_cast<size_t>(file - files_.begin())];
 }
 
-TextProbes text_probes(const FactTexts& texts, std::span<const std::string> names,
+TextClozes text_clozes(const FactTexts& texts, std::span<const std::string> names,
                        const Tokenizer& tokenizer, const ModelConfig& config, uint64_t seed,
                        bool only_released) {
-  TextProbes result;
+  TextClozes result;
   for (const TextKind kind : kTextKinds) {
     for (const TextMask mask : kTextMasks) {
       if (!text_mask_applies(kind, mask)) continue;
@@ -366,16 +360,16 @@ TextProbes text_probes(const FactTexts& texts, std::span<const std::string> name
             seed_of(seed, std::string(text_kind_name(kind)) + " " + text_mask_name(mask),
                     text + '\0' + texts.subject + '\0' + texts.object);
         const auto masked = mask_text(text, kind, mask, texts.subject, texts.object, names, choice);
-        std::optional<Probe> probe;
-        if (masked) probe = encode(*masked, masks_object(kind, mask), texts, tokenizer);
-        if (!probe) {
+        std::optional<Cloze> cloze;
+        if (masked) cloze = encode(*masked, masks_object(kind, mask), texts, tokenizer);
+        if (!cloze) {
           ++count.unfit;
-        } else if (std::cmp_greater(probe->ids.size(), config.max_tokens())) {
+        } else if (std::cmp_greater(cloze->ids.size(), config.max_tokens())) {
           ++count.too_long;
         } else {
           ++count.texts;
-          result.asked.push_back(probe->answer.front() != tokenizer.mask_id());
-          result.probes.push_back(std::move(*probe));
+          result.asked.push_back(cloze->answer.front() != tokenizer.mask_id());
+          result.clozes.push_back(std::move(*cloze));
         }
       }
     }
@@ -383,14 +377,12 @@ TextProbes text_probes(const FactTexts& texts, std::span<const std::string> name
   return result;
 }
 
-TextActivations text_activations(const Model& model, std::span<const TextProbes> facts,
+TextActivations text_activations(const Model& model, std::span<const TextClozes> facts,
                                  std::span<const std::vector<std::vector<NeuronId>>> sets,
                                  const MeasureOptions& options) {
-  constexpr size_t kProbes = 256;  // of one call: bounds the activations that are held
-  // Batches of measure() are cut by its budget: one of our own keeps the last bit.
-  const MeasureOptions fixed{options.threads, int64_t{1} << 30U};
+  constexpr size_t kClozes = 256;  // of one call: bounds the activations that are held
   struct Owner {
-    const Probe* probe;
+    const Cloze* cloze;
     size_t fact, count;
     bool asked;
   };
@@ -404,23 +396,23 @@ TextActivations text_activations(const Model& model, std::span<const TextProbes>
       result.sums[fact].emplace_back(facts[fact].counts.size(), set.empty() ? std::nan("") : 0.0);
       result.odds[fact].emplace_back(facts[fact].counts.size());
     }
-    size_t probe = 0;
+    size_t cloze = 0;
     for (size_t count = 0; count < facts[fact].counts.size(); ++count) {
       for (int64_t i = 0; i < facts[fact].counts[count].texts; ++i) {
-        owners.push_back({&facts[fact].probes[probe], fact, count, facts[fact].asked[probe]});
-        ++probe;
+        owners.push_back({&facts[fact].clozes[cloze], fact, count, facts[fact].asked[cloze]});
+        ++cloze;
       }
     }
   }
   // Texts of equal length stand together, so that they share batches.
-  std::ranges::stable_sort(owners, {}, [](const Owner& owner) { return owner.probe->ids.size(); });
+  std::ranges::stable_sort(owners, {}, [](const Owner& owner) { return owner.cloze->ids.size(); });
   const int64_t d_ff = model.config().d_ff;
-  for (size_t begin = 0; begin < owners.size(); begin += kProbes) {
-    const auto part = std::span(owners).subspan(begin, std::min(kProbes, owners.size() - begin));
-    std::vector<Probe> probes;
-    for (const Owner& owner : part) probes.push_back(*owner.probe);
-    const at::Tensor all = mask_activations(model, probes, options);
-    const std::vector<Answered> answers = measure(model, probes, {}, {}, fixed).before;
+  for (size_t begin = 0; begin < owners.size(); begin += kClozes) {
+    const auto part = std::span(owners).subspan(begin, std::min(kClozes, owners.size() - begin));
+    std::vector<Cloze> clozes;
+    for (const Owner& owner : part) clozes.push_back(*owner.cloze);
+    std::vector<Answered> answers;
+    const at::Tensor all = mask_activations(model, clozes, options, &answers);
     for (size_t i = 0; i < part.size(); ++i) {
       const float* a =
           all.const_data_ptr<float>() + static_cast<int64_t>(i) * model.config().neurons();

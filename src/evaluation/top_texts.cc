@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "attribution/chunk.h"
 #include "engram/base/interrupt.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
@@ -334,19 +335,15 @@ class TextRunner {
 };
 
 /// Texts of equal length in batches, the longest first: they take the most memory, which shorter
-/// ones can use again. The cut depends on nothing but the texts.
+/// ones can use again.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Text>& texts) {
-  std::map<size_t, std::vector<size_t>, std::greater<>> by_length;
-  for (size_t i = 0; i < texts.size(); ++i) by_length[texts[i].ids.size()].push_back(i);
-  std::vector<std::vector<size_t>> batches;
-  for (const auto& [length, all] : by_length) {
-    const size_t most = std::max<size_t>(1, static_cast<size_t>(kTextTokens) / length);
-    for (size_t begin = 0; begin < all.size(); begin += most) {
-      const auto part = std::span(all).subspan(begin, std::min(most, all.size() - begin));
-      batches.emplace_back(part.begin(), part.end());
-    }
+  std::vector<PromptSize> sizes;
+  for (const Text& text : texts) {
+    const auto tokens = static_cast<double>(text.ids.size());
+    sizes.push_back({static_cast<int64_t>(text.ids.size()), 0,
+                     tokens / static_cast<double>(kTextTokens), tokens * tokens});
   }
-  return batches;
+  return cut_equal_chunks(sizes);
 }
 
 void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons) {

@@ -2,84 +2,24 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numbers>
-#include <string>
-
-#include "engram/error.h"
 
 namespace engram {
 
-void check_probes(const ModelConfig& config, std::span<const Probe> probes) {
-  for (size_t i = 0; i < probes.size(); ++i) {
-    const Probe& probe = probes[i];
-    const auto tokens = static_cast<int64_t>(probe.ids.size());
-    const std::string name = "prompt " + std::to_string(i) + ": ";
-    if (tokens < 1 || tokens > config.max_tokens()) {
-      throw InputError(name + "has " + std::to_string(tokens) + " tokens, the model takes 1 to " +
-                       std::to_string(config.max_tokens()));
-    }
-    if (probe.positions.empty() || probe.positions.size() != probe.answer.size()) {
-      throw InputError(name + "has " + std::to_string(probe.positions.size()) + " masks and " +
-                       std::to_string(probe.answer.size()) + " answer tokens");
-    }
-    int64_t last = -1;
-    for (const int64_t position : probe.positions) {
-      if (position <= last || position >= tokens) {
-        throw InputError(name + "mask position " + std::to_string(position) +
-                         " is out of the prompt or out of order");
-      }
-      last = position;
-    }
-    for (const std::vector<int64_t>* ids : {&probe.ids, &probe.answer}) {
-      for (const int64_t id : *ids) {
-        if (id < 0 || id >= config.vocabulary) {
-          throw InputError(name + "token id " + std::to_string(id) +
-                           " lies outside the vocabulary of " + std::to_string(config.vocabulary));
-        }
-      }
-    }
-  }
-}
-
-std::vector<std::vector<size_t>> cut_batches(std::span<const Probe> probes, int64_t max_tokens) {
-  std::map<std::pair<size_t, size_t>, std::vector<size_t>> by_shape;
-  for (size_t i = 0; i < probes.size(); ++i) {
-    by_shape[{probes[i].ids.size(), probes[i].positions.size()}].push_back(i);
-  }
-  std::vector<std::vector<size_t>> batches;
-  for (const auto& [shape, indices] : by_shape) {
-    const size_t most =
-        std::max<size_t>(1, static_cast<size_t>(max_tokens) / std::max<size_t>(1, shape.first));
-    for (size_t begin = 0; begin < indices.size(); begin += most) {
-      const size_t end = std::min(indices.size(), begin + most);
-      batches.emplace_back(indices.begin() + static_cast<std::ptrdiff_t>(begin),
-                           indices.begin() + static_cast<std::ptrdiff_t>(end));
-    }
-  }
-  return batches;
-}
-
-ProbeBatch make_batch(const Model& model, std::span<const Probe> probes,
+ClozeBatch make_batch(const Model& model, std::span<const Cloze> clozes,
                       const std::vector<size_t>& index) {
-  const auto matrix = [&](std::vector<int64_t> Probe::*field) {
-    const auto columns = static_cast<int64_t>((probes[index.front()].*field).size());
+  const auto matrix = [&](std::vector<int64_t> Cloze::*field) {
+    const auto columns = static_cast<int64_t>((clozes[index.front()].*field).size());
     at::Tensor values = at::empty({static_cast<int64_t>(index.size()), columns}, at::kLong);
     int64_t* out = values.mutable_data_ptr<int64_t>();
-    for (const size_t i : index) out = std::ranges::copy(probes[i].*field, out).out;
+    for (const size_t i : index) out = std::ranges::copy(clozes[i].*field, out).out;
     return values.to(model.device());
   };
-  return {index, matrix(&Probe::ids), matrix(&Probe::positions), matrix(&Probe::answer)};
+  return {index, matrix(&Cloze::ids), matrix(&Cloze::positions), matrix(&Cloze::answer)};
 }
 
 at::Tensor rows_at(const at::Tensor& x, const at::Tensor& positions) {
   return x.gather(1, positions.unsqueeze(-1).expand({-1, -1, x.size(2)}));
-}
-
-Chunk make_chunk(std::span<const Probe> probes, const std::vector<size_t>& index) {
-  Chunk chunk;
-  for (const size_t i : index) chunk.add(probes[i].ids, probes[i].positions, probes[i].answer);
-  return chunk;
 }
 
 namespace {

@@ -12,7 +12,7 @@
 namespace engram {
 
 /// Prompts of equal length with equally many masks, as tensors on the model's device.
-struct ProbeBatch {
+struct ClozeBatch {
   std::vector<size_t> index;  ///< of the prompts among all
   at::Tensor ids;             ///< [prompts, tokens] int64
   at::Tensor positions;       ///< [prompts, k] int64
@@ -22,22 +22,11 @@ struct ProbeBatch {
   [[nodiscard]] int64_t masks() const { return positions.size(1); }
 };
 
-/// Throws InputError when a prompt does not fit the model.
-void check_probes(const ModelConfig& config, std::span<const Probe> probes);
-
-/// Indices of `probes` in groups of equal shape, each of at most `max_tokens` tokens in all (but at
-/// least one prompt). The cut depends on nothing but the prompts, so that results do not depend on
-/// the number of workers.
-std::vector<std::vector<size_t>> cut_batches(std::span<const Probe> probes, int64_t max_tokens);
-
-ProbeBatch make_batch(const Model& model, std::span<const Probe> probes,
+ClozeBatch make_batch(const Model& model, std::span<const Cloze> clozes,
                       const std::vector<size_t>& index);
 
 /// Rows [prompts, k, width] of `x` [prompts, tokens, width] at `positions` [prompts, k].
 at::Tensor rows_at(const at::Tensor& x, const at::Tensor& positions);
-
-/// Prompts with equally many masks, as passes take them.
-Chunk make_chunk(std::span<const Probe> probes, const std::vector<size_t>& index);
 
 /// The answers of rows out of those of their k tokens, [rows*k].
 std::vector<Answered> joint_answers(std::span<const kernels::TokenAnswer> tokens, int64_t targets,

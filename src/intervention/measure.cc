@@ -8,7 +8,7 @@
 #include <string>
 #include <unordered_set>
 
-#include "attribution/chunks.h"
+#include "attribution/chunk.h"
 #include "attribution/passes.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
@@ -209,26 +209,25 @@ Limits limits_for(const Model& model, int64_t tokens, int64_t masks, const Budge
 }
 
 /// Prompts whose trials share one unchanged run.
-std::vector<std::vector<size_t>> cut_tasks(std::span<const Probe> probes,
+std::vector<std::vector<size_t>> cut_tasks(std::span<const Cloze> clozes,
                                            std::span<const std::vector<size_t>> trials_of) {
-  std::vector<PromptSize> sizes;
-  for (size_t i = 0; i < probes.size(); ++i) {
-    const auto tokens = static_cast<double>(probes[i].ids.size());
-    const double changed = tokens * static_cast<double>(trials_of[i].size());
-    sizes.push_back({static_cast<int64_t>(probes[i].ids.size()),
-                     static_cast<int64_t>(probes[i].positions.size()),
-                     std::max(tokens / kSharedTokens, changed / kTaskTokens), tokens + changed});
+  std::vector<PromptSize> sizes = sizes_of(clozes, kSharedTokens);
+  for (size_t i = 0; i < clozes.size(); ++i) {
+    const double changed =
+        static_cast<double>(sizes[i].tokens) * static_cast<double>(trials_of[i].size());
+    sizes[i].share = std::max(sizes[i].share, changed / kTaskTokens);
+    sizes[i].work += changed;
   }
   return cut_chunks(sizes);
 }
 
 /// Workers that the longest prompt allows.
-int workers_for(const Model& model, std::span<const Probe> probes, const Budget& budget) {
+int workers_for(const Model& model, std::span<const Cloze> clozes, const Budget& budget) {
   size_t tokens = 1;
   size_t masks = 1;
-  for (const Probe& probe : probes) {
-    tokens = std::max(tokens, probe.ids.size());
-    masks = std::max(masks, probe.positions.size());
+  for (const Cloze& cloze : clozes) {
+    tokens = std::max(tokens, cloze.ids.size());
+    masks = std::max(masks, cloze.positions.size());
   }
   return limits_for(model, static_cast<int64_t>(tokens), static_cast<int64_t>(masks), budget)
       .workers;
@@ -236,25 +235,25 @@ int workers_for(const Model& model, std::span<const Probe> probes, const Budget&
 
 }  // namespace
 
-Measured measure(const Model& model, std::span<const Probe> probes,
+Measured measure(const Model& model, std::span<const Cloze> clozes,
                  std::span<const std::vector<NeuronChange>> sets, std::span<const Trial> trials,
                  const MeasureOptions& options) {
-  check_probes(model.config(), probes);
+  check_clozes(model.config(), clozes);
   const std::vector<int64_t> first = first_layers(model.config(), sets);
-  std::vector<std::vector<size_t>> trials_of(probes.size());
+  std::vector<std::vector<size_t>> trials_of(clozes.size());
   for (size_t i = 0; i < trials.size(); ++i) {
-    if (trials[i].probe >= probes.size() || trials[i].set >= sets.size()) {
+    if (trials[i].cloze >= clozes.size() || trials[i].set >= sets.size()) {
       throw InternalError("measure: a trial names a prompt or a set that is not there");
     }
-    trials_of[trials[i].probe].push_back(i);
+    trials_of[trials[i].cloze].push_back(i);
   }
   if (trials.size() >= kManyTrials) model.prepare_products();
   Measured measured;
-  measured.before.resize(probes.size());
+  measured.before.resize(clozes.size());
   measured.after.resize(trials.size());
   const Budget budget(options);
-  const int workers = workers_for(model, probes, budget);
-  const std::vector<std::vector<size_t>> tasks = cut_tasks(probes, trials_of);
+  const int workers = workers_for(model, clozes, budget);
+  const std::vector<std::vector<size_t>> tasks = cut_tasks(clozes, trials_of);
   const int64_t layers = model.config().layers;
   std::deque<Passes> passes;
   for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kLogProbability);
@@ -262,7 +261,7 @@ Measured measure(const Model& model, std::span<const Probe> probes,
   run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
     const at::NoGradGuard no_grad;
     const std::vector<size_t>& index = tasks[task];
-    const Chunk chunk = make_chunk(probes, index);
+    const Chunk chunk = make_chunk(clozes, index);
     std::vector<Row> rows;
     for (size_t b = 0; b < index.size(); ++b) {
       for (const size_t trial : trials_of[index[b]]) {

@@ -3,7 +3,7 @@
 
 #include <deque>
 
-#include "attribution/chunks.h"
+#include "attribution/chunk.h"
 #include "attribution/passes.h"
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
@@ -14,20 +14,15 @@
 namespace engram {
 namespace {
 
-constexpr double kBatchTokens = 256;
+constexpr int64_t kBatchTokens = 256;
 
-/// One run of each batch of `probes`, with gradients or not, on workers that fit the memory.
+/// One run of each batch of `clozes`, with gradients or not, on workers that fit the memory.
 void run_batches(
-    const Model& model, std::span<const Probe> probes, const MeasureOptions& options, bool gradient,
+    const Model& model, std::span<const Cloze> clozes, const MeasureOptions& options, bool gradient,
     const std::function<void(const std::vector<size_t>& index, const Base& base)>& use) {
-  check_probes(model.config(), probes);
+  check_clozes(model.config(), clozes);
   const ModelConfig& config = model.config();
-  std::vector<PromptSize> sizes;
-  for (const Probe& probe : probes) {
-    const auto tokens = static_cast<double>(probe.ids.size());
-    sizes.push_back({static_cast<int64_t>(probe.ids.size()),
-                     static_cast<int64_t>(probe.positions.size()), tokens / kBatchTokens, tokens});
-  }
+  const std::vector<PromptSize> sizes = sizes_of(clozes, kBatchTokens);
   const std::vector<std::vector<size_t>> tasks = cut_chunks(sizes);
   int64_t bytes = 1;
   for (const std::vector<size_t>& index : tasks) {
@@ -49,7 +44,7 @@ void run_batches(
   for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kProbability);
   run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
     const at::NoGradGuard no_grad;
-    use(tasks[task], passes[worker].run_base(make_chunk(probes, tasks[task]), gradient));
+    use(tasks[task], passes[worker].run_base(make_chunk(clozes, tasks[task]), gradient));
   });
 }
 
@@ -60,13 +55,19 @@ at::Tensor mean_over_masks(const at::Tensor& rows, int64_t masks) {
 
 }  // namespace
 
-at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
-                            const MeasureOptions& options) {
+at::Tensor mask_activations(const Model& model, std::span<const Cloze> clozes,
+                            const MeasureOptions& options, std::vector<Answered>* answers) {
   const ModelConfig& config = model.config();
+  if (answers != nullptr) answers->resize(clozes.size());
   at::Tensor all =
-      at::empty({static_cast<int64_t>(probes.size()), config.layers, config.d_ff}, at::kFloat);
+      at::empty({static_cast<int64_t>(clozes.size()), config.layers, config.d_ff}, at::kFloat);
   run_batches(
-      model, probes, options, false, [&](const std::vector<size_t>& index, const Base& base) {
+      model, clozes, options, false, [&](const std::vector<size_t>& index, const Base& base) {
+        if (answers != nullptr) {
+          const std::vector<Answered> found =
+              joint_answers(base.answers, base.chunk.targets, config.vocabulary);
+          for (size_t b = 0; b < index.size(); ++b) (*answers)[index[b]] = found[b];
+        }
         for (int64_t layer = 0; layer < config.layers; ++layer) {
           const at::Tensor a =
               mean_over_masks(base.layers[static_cast<size_t>(layer)].a, base.chunk.targets);
@@ -80,19 +81,19 @@ at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
   return all;
 }
 
-ActivationProfile activation_profiles(const Model& model, std::span<const Probe> probes,
+ActivationProfile activation_profiles(const Model& model, std::span<const Cloze> clozes,
                                       std::span<const int64_t> group, int64_t groups,
                                       const MeasureOptions& options) {
-  if (group.size() != probes.size()) {
+  if (group.size() != clozes.size()) {
     throw InternalError("activation_profiles: one group per prompt is needed");
   }
   const ModelConfig& config = model.config();
   // Prompts are added up in their own order, whoever finishes first.
-  std::vector<at::Tensor> activation(probes.size());
-  std::vector<at::Tensor> gradient(probes.size());
-  std::vector<at::Tensor> product(probes.size());
+  std::vector<at::Tensor> activation(clozes.size());
+  std::vector<at::Tensor> gradient(clozes.size());
+  std::vector<at::Tensor> product(clozes.size());
   run_batches(
-      model, probes, options, true, [&](const std::vector<size_t>& index, const Base& base) {
+      model, clozes, options, true, [&](const std::vector<size_t>& index, const Base& base) {
         const int64_t k = base.chunk.targets;
         std::array<std::vector<at::Tensor>, 3> layers;  // [layers] of [prompts, d_ff]
         for (size_t l = 0; l < base.layers.size(); ++l) {
@@ -118,7 +119,7 @@ ActivationProfile activation_profiles(const Model& model, std::span<const Probe>
   profile.gradient = at::zeros_like(profile.activation);
   profile.product = at::zeros_like(profile.activation);
   std::vector<int64_t> members(static_cast<size_t>(groups), 0);
-  for (size_t i = 0; i < probes.size(); ++i) {
+  for (size_t i = 0; i < clozes.size(); ++i) {
     profile.activation.select(0, group[i]).add_(activation[i]);
     profile.gradient.select(0, group[i]).add_(gradient[i]);
     profile.product.select(0, group[i]).add_(product[i]);

@@ -168,7 +168,7 @@ class EffectsExperiment : public FactExperiment {
     return facts;
   }
 
-  const std::vector<Probe>& corpus(const RunContext& run) {
+  const std::vector<Cloze>& corpus(const RunContext& run) {
     if (!corpus_read_ && !run.options.corpus.empty()) {
       corpus_ = sample_corpus(run.options.corpus, run.tokenizer, run.model.config(), kTextPool,
                               run.options.seed)
@@ -264,7 +264,7 @@ class EffectsExperiment : public FactExperiment {
   std::vector<Manipulation> manipulations_;
   std::string sets_of_;
   std::vector<LocatedNeurons> sets_;
-  std::vector<Probe> corpus_;
+  std::vector<Cloze> corpus_;
   bool corpus_read_ = false;
 };
 

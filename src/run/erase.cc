@@ -228,7 +228,7 @@ class ErasePart {
 
   const ActivationProfile& profile() {
     if (!profile_) {
-      const std::vector<Probe> own = measurement_.probes(kEraseOwn);
+      const std::vector<Cloze> own = measurement_.clozes(kEraseOwn);
       profile_ = activation_profiles(run_.model, own, std::vector<int64_t>(own.size(), 0), 1,
                                      run_.measure);
     }
@@ -236,30 +236,30 @@ class ErasePart {
   }
 
   void add_lens(const ErasePiece& piece, TableRows& out) const {
-    std::vector<Probe> probes = measurement_.probes(piece.scope);
-    if (probes.size() > kLensPrompts) probes.resize(kLensPrompts);
+    std::vector<Cloze> clozes = measurement_.clozes(piece.scope);
+    if (clozes.size() > kLensPrompts) clozes.resize(kLensPrompts);
     const bool held_out = piece.scope == kEraseHeldOut;
     if (!piece.mode) {
-      add_lens_rows(run_, run_.model, relation_, "none", 0, held_out, probes, out);
+      add_lens_rows(run_, run_.model, relation_, "none", 0, held_out, clozes, out);
       return;
     }
     const std::span<const NeuronId> standard = std::span(neurons_).first(cut(kStandard));
     if (standard.empty()) return;
     add_lens_rows(run_, with_values(run_.model, values(standard, *piece.mode)), relation_,
                   erase_mode_name(*piece.mode), static_cast<int64_t>(standard.size()), held_out,
-                  probes, out);
+                  clozes, out);
   }
 
   static void add_lens_rows(const RunContext& run, const Model& model, std::string_view relation,
                             const char* mode, int64_t neurons, bool held_out,
-                            std::span<const Probe> probes, TableRows& out) {
+                            std::span<const Cloze> clozes, TableRows& out) {
     std::vector<EraseSums::State> layers(static_cast<size_t>(model.config().layers) + 1);
-    for (const std::vector<Answered>& answers : answers_by_layer(model, probes, run.measure)) {
+    for (const std::vector<Answered>& answers : answers_by_layer(model, clozes, run.measure)) {
       for (size_t l = 0; l < layers.size(); ++l) layers[l].add(answers[l]);
     }
     for (size_t l = 0; l < layers.size(); ++l) {
       out.rows.push_back({std::string(relation), std::string(mode), neurons, flag(held_out),
-                          static_cast<int64_t>(l), static_cast<int64_t>(probes.size()),
+                          static_cast<int64_t>(l), static_cast<int64_t>(clozes.size()),
                           real(layers[l].log_p), real(layers[l].log_rank), layers[l].top});
     }
   }
@@ -332,7 +332,7 @@ double erase_flops(const RunContext& run, const ErasePrompts& prompts, EraseScop
 
 EraseMeasurement::EraseMeasurement(const RunContext& run, std::string_view relation, RunText& text,
                                    const ErasePrompts& prompts)
-    : run_(run), relation_(relation), probes_(run) {
+    : run_(run), relation_(relation), clozes_(run) {
   std::vector<PromptPlace> own;
   std::vector<PromptPlace> held_out;
   for (const int64_t id : facts_for_effects(run, relation, true)) {
@@ -348,7 +348,7 @@ EraseMeasurement::EraseMeasurement(const RunContext& run, std::string_view relat
     const uint64_t seed =
         choice_seed(run.options.seed, std::string("erase prompts ") + kScopeNames[scope], relation);
     for (const PromptPlace& place : sample(all, count, seed)) {
-      scopes_[scope].push_back(probes_.add(place));
+      scopes_[scope].push_back(clozes_.add(place));
       if (scope == kEraseOther) continue;
       const auto [group, fresh] = groups.try_emplace(place.fact);
       if (fresh) group->second = stored_group(run.store, place.fact);
@@ -364,13 +364,13 @@ EraseMeasurement::EraseMeasurement(const RunContext& run, std::string_view relat
       text_share(run, static_cast<int64_t>(text.positions(run).size()), prompts.text);
   const int64_t turn = std::ranges::find(relations, relation) - relations.begin();
   for (const size_t i : text.turn(run, turn, share)) {
-    scopes_[kEraseText].push_back(probes_.add(text.positions(run)[i]));
+    scopes_[kEraseText].push_back(clozes_.add(text.positions(run)[i]));
   }
 }
 
-std::vector<Probe> EraseMeasurement::probes(EraseScope scope) const {
-  std::vector<Probe> found;
-  for (const uint32_t i : scopes_[scope]) found.push_back(probes_.probes()[i]);
+std::vector<Cloze> EraseMeasurement::clozes(EraseScope scope) const {
+  std::vector<Cloze> found;
+  for (const uint32_t i : scopes_[scope]) found.push_back(clozes_.clozes()[i]);
   return found;
 }
 
@@ -382,31 +382,31 @@ TableRows EraseMeasurement::rows() {
     FactGroup group;
   };
   std::vector<Place> places;  // of the trials
-  std::vector<Probe> probes;  // those that are looked at
-  std::vector<uint32_t> place(probes_.probes().size(), kNoIndex);
+  std::vector<Cloze> clozes;  // those that are looked at
+  std::vector<uint32_t> place(clozes_.clozes().size(), kNoIndex);
   for (size_t e = 0; e < erasures_.size(); ++e) {
     edits.push_back(std::move(erasures_[e].edit));
     for (size_t scope = 0; scope < kEraseScopes; ++scope) {
       if (!erasures_[e].scopes.test(scope)) continue;
       for (size_t i = 0; i < scopes_[scope].size(); ++i) {
-        const uint32_t probe = scopes_[scope][i];
-        if (place[probe] == kNoIndex) {
-          place[probe] = static_cast<uint32_t>(probes.size());
-          probes.push_back(probes_.probes()[probe]);
+        const uint32_t cloze = scopes_[scope][i];
+        if (place[cloze] == kNoIndex) {
+          place[cloze] = static_cast<uint32_t>(clozes.size());
+          clozes.push_back(clozes_.clozes()[cloze]);
         }
-        trials.push_back({place[probe], static_cast<uint32_t>(e), kNoIndex});
+        trials.push_back({place[cloze], static_cast<uint32_t>(e), kNoIndex});
         places.push_back({e, scope, groups_[scope].empty() ? FactGroup::kAll : groups_[scope][i]});
       }
     }
   }
-  const EditMeasured measured = measure_edits(run_.model, probes, edits, {}, trials, run_.measure);
+  const EditMeasured measured = measure_edits(run_.model, clozes, edits, {}, trials, run_.measure);
   // By scope, and within a scope by group, of which kAll holds every prompt.
   std::vector<std::array<std::array<EraseSums, kFactGroups>, kEraseScopes>> sums(erasures_.size());
   for (size_t t = 0; t < trials.size(); ++t) {
     auto& of_scope = sums[places[t].erasure][places[t].scope];
     const auto add = [&](EraseSums& one) {
       ++one.prompts;
-      one.before.add(measured.before[trials[t].probe]);
+      one.before.add(measured.before[trials[t].cloze]);
       one.after.add(measured.after[t]);
     };
     add(of_scope[static_cast<size_t>(FactGroup::kAll)]);

@@ -48,12 +48,12 @@ class EraseMeasurement {
   /// Rows of table `erase`.
   TableRows rows();
   /// The prompts of a scope.
-  [[nodiscard]] std::vector<Probe> probes(EraseScope scope) const;
+  [[nodiscard]] std::vector<Cloze> clozes(EraseScope scope) const;
 
  private:
   const RunContext& run_;
   std::string relation_;
-  ProbeList probes_;
+  ClozeList clozes_;
   std::vector<uint32_t> scopes_[kEraseScopes];
   std::vector<FactGroup> groups_[kEraseScopes];  ///< of their facts; of own and held-out prompts
   std::vector<Erasure> erasures_;

@@ -13,9 +13,9 @@ namespace {
 PromptSize longest_prompt(const PreparedFact& fact) {
   PromptSize size;
   for (const auto* prompts : {&fact.prompts, &fact.held_out}) {
-    for (const Probe& probe : *prompts) {
-      size.tokens = std::max(size.tokens, static_cast<int64_t>(probe.ids.size()));
-      size.masks = std::max(size.masks, static_cast<int64_t>(probe.positions.size()));
+    for (const Cloze& cloze : *prompts) {
+      size.tokens = std::max(size.tokens, static_cast<int64_t>(cloze.ids.size()));
+      size.masks = std::max(size.masks, static_cast<int64_t>(cloze.positions.size()));
     }
   }
   return size;

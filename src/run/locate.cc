@@ -31,18 +31,17 @@ class PromptRows {
       : run_(run), method_(method), baseline_(baseline) {}
 
   void attribute_all(std::span<const PromptOfFact> place, const AttributionOptions& options) {
-    std::vector<AttributionQuery> queries;
+    std::vector<Cloze> clozes;
     PreparedFact fact;
     for (size_t i = 0; i < place.size(); ++i) {
       if (i == 0 || place[i].fact != place[i - 1].fact) fact = run_.facts.prepared(place[i].fact);
-      const Probe& probe = fact.prompts[static_cast<size_t>(place[i].prompt)];
-      queries.push_back({probe.ids, probe.positions, probe.answer, {}});
+      clozes.push_back(fact.prompts[static_cast<size_t>(place[i].prompt)]);
     }
     const SelectionOptions selection = selection_for(run_.options, method_);
     const SelectionOptions of_baseline = selection_for(run_.options, kActivation);
-    std::vector<OfPrompt> found(queries.size());
-    std::vector<OfPrompt> active(baseline_ ? queries.size() : 0);
-    attribute(run_.model, queries, options, [&](size_t i, Attribution&& attribution) {
+    std::vector<OfPrompt> found(clozes.size());
+    std::vector<OfPrompt> active(baseline_ ? clozes.size() : 0);
+    attribute(run_.model, clozes, options, [&](size_t i, Attribution&& attribution) {
       found[i] = of_prompt(method_, place[i], attribution, attribution.scores, selection);
       if (!baseline_) return;
       active[i] =

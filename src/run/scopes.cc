@@ -13,24 +13,23 @@ const std::string& prompt_text(const RunContext& run, const PromptPlace& place) 
   return (place.held_out ? fact.held_out : fact.prompts)[place.prompt];
 }
 
-uint32_t ProbeList::add(const PromptPlace& place, const std::vector<int64_t>& answer) {
+uint32_t ClozeList::add(const PromptPlace& place, const std::vector<int64_t>& answer) {
   const auto [it, fresh] =
-      known_.try_emplace({place, answer}, static_cast<uint32_t>(probes_.size()));
+      known_.try_emplace({place, answer}, static_cast<uint32_t>(clozes_.size()));
   if (!fresh) return it->second;
   const Fact& fact = run_.facts.fact(place.fact);
-  TokenizedPrompt encoded = encode_prompt(run_.tokenizer, prompt_text(run_, place), fact.object,
-                                          run_.model.config().max_tokens(), fact.origin);
-  if (!answer.empty()) encoded.answer = answer;
-  probes_.push_back(
-      {std::move(encoded.ids), std::move(encoded.positions), std::move(encoded.answer)});
+  Cloze cloze = encode_prompt(run_.tokenizer, prompt_text(run_, place), fact.object,
+                              run_.model.config().max_tokens(), fact.origin);
+  if (!answer.empty()) cloze.answer = answer;
+  clozes_.push_back(std::move(cloze));
   return it->second;
 }
 
-uint32_t ProbeList::add(const PromptPlace& place) { return add(place, {}); }
+uint32_t ClozeList::add(const PromptPlace& place) { return add(place, {}); }
 
-uint32_t ProbeList::add(const Probe& probe) {
-  probes_.push_back(probe);
-  return static_cast<uint32_t>(probes_.size() - 1);
+uint32_t ClozeList::add(const Cloze& cloze) {
+  clozes_.push_back(cloze);
+  return static_cast<uint32_t>(clozes_.size() - 1);
 }
 
 std::vector<PromptPlace> prompts_of(const RunContext& run, int64_t fact, bool held_out) {
@@ -56,7 +55,7 @@ std::vector<int64_t> facts_for_effects(const RunContext& run, std::string_view r
   return found;
 }
 
-const std::vector<Probe>& RunText::positions(const RunContext& run) {
+const std::vector<Cloze>& RunText::positions(const RunContext& run) {
   const std::string key = run.options.corpus + "\n" + std::to_string(run.options.seed) + "\n" +
                           std::to_string(run.options.text_positions);
   if (key == key_) return positions_;

@@ -25,20 +25,20 @@ struct PromptPlace {
 const std::string& prompt_text(const RunContext& run, const PromptPlace& place);
 
 /// Prompts as token ids, each once; what is asked for first stands first.
-class ProbeList {
+class ClozeList {
  public:
-  explicit ProbeList(const RunContext& run) : run_(run) {}
-  /// The place of the prompt in probes().
+  explicit ClozeList(const RunContext& run) : run_(run) {}
+  /// The place of the prompt in clozes().
   uint32_t add(const PromptPlace& place);
   /// The same with another answer than the fact's: `answer` as token ids.
   uint32_t add(const PromptPlace& place, const std::vector<int64_t>& answer);
   /// A prompt of no fact. Each call adds one.
-  uint32_t add(const Probe& probe);
-  [[nodiscard]] const std::vector<Probe>& probes() const { return probes_; }
+  uint32_t add(const Cloze& cloze);
+  [[nodiscard]] const std::vector<Cloze>& clozes() const { return clozes_; }
 
  private:
   const RunContext& run_;
-  std::vector<Probe> probes_;
+  std::vector<Cloze> clozes_;
   std::map<std::pair<PromptPlace, std::vector<int64_t>>, uint32_t> known_;
 };
 
@@ -54,13 +54,13 @@ std::vector<int64_t> facts_for_effects(const RunContext& run, std::string_view r
 /// The text positions of a run: those of options.corpus, none without. Every shard has the same.
 class RunText {
  public:
-  const std::vector<Probe>& positions(const RunContext& run);
+  const std::vector<Cloze>& positions(const RunContext& run);
   /// `share` of them in rotation: the positions of turn 0, 1, ... follow each other.
   std::vector<size_t> turn(const RunContext& run, int64_t turn, int64_t share);
 
  private:
   std::string key_;
-  std::vector<Probe> positions_;
+  std::vector<Cloze> positions_;
 };
 
 }  // namespace engram

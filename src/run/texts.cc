@@ -50,22 +50,22 @@ class TextsExperiment : public FactExperiment {
                              int64_t part) override {
     open(run, relation);
     std::vector<TextFact> facts;
-    std::vector<TextProbes> probes;
+    std::vector<TextClozes> clozes;
     for (const int64_t id : part_of(run, relation, part)) {
       const Fact& fact = run.facts.fact(id);
       const auto found = texts_.find({fact.subject, fact.object});
       if (found == texts_.end() || run.facts.copies(id)) continue;
       const FactTexts& texts = found->second;
       if (texts.of(TextKind::kBoth).empty() || texts.of(TextKind::kHead).empty()) continue;
-      probes.push_back(text_probes(texts, objects_, run.tokenizer, run.model.config(),
+      clozes.push_back(text_clozes(texts, objects_, run.tokenizer, run.model.config(),
                                    choice_seed(run.options.seed, "texts masks", fact),
                                    run.options.as_published));
       facts.push_back(sets_of(run, id));
     }
     std::vector<std::vector<std::vector<NeuronId>>> sets;
     for (const TextFact& fact : facts) sets.push_back(fact.sets);
-    const TextActivations found = text_activations(run.model, probes, sets, run.measure);
-    std::vector<TableRows> rows = rows_of(facts, probes, found);
+    const TextActivations found = text_activations(run.model, clozes, sets, run.measure);
+    std::vector<TableRows> rows = rows_of(facts, clozes, found);
     if (part == 0) rows.push_back(problem_rows(relation));
     return rows;
   }
@@ -126,14 +126,14 @@ class TextsExperiment : public FactExperiment {
   }
 
   static std::vector<TableRows> rows_of(const std::vector<TextFact>& facts,
-                                        const std::vector<TextProbes>& probes,
+                                        const std::vector<TextClozes>& clozes,
                                         const TextActivations& found) {
     TableRows activations{"text_activation", {}};
     TableRows odds{"text_odds", {}};
     TableRows counts{"text_count", {}};
     for (size_t f = 0; f < facts.size(); ++f) {
-      for (size_t c = 0; c < probes[f].counts.size(); ++c) {
-        const TextCount& one = probes[f].counts[c];
+      for (size_t c = 0; c < clozes[f].counts.size(); ++c) {
+        const TextCount& one = clozes[f].counts[c];
         const std::string kind = text_kind_name(one.kind);
         const std::string mask = text_mask_name(one.mask);
         counts.rows.push_back(

@@ -180,7 +180,7 @@ class UnionsExperiment : public Experiment {
 
   /// Positions of the ordinary text without any edit; there may be fewer than were asked for.
   TableRows text_rows(const RunContext& run, PartRange range) {
-    const std::vector<Probe>& all = text_.positions(run);
+    const std::vector<Cloze>& all = text_.positions(run);
     const size_t begin = std::min(range.begin, all.size());
     const auto some = std::span(all).subspan(begin, std::min(range.end, all.size()) - begin);
     const EditMeasured measured = measure_edits(run.model, some, {}, {}, {}, run.measure);

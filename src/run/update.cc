@@ -72,7 +72,7 @@ struct ScopeSums {
 class UpdatePart {
  public:
   UpdatePart(const RunContext& run, std::string_view relation, RunText& text)
-      : run_(run), relation_(relation), text_(text), probes_(run) {}
+      : run_(run), relation_(relation), text_(text), clozes_(run) {}
 
   /// `turn` is the first reported fact's place among all edited facts of the run.
   std::vector<TableRows> rows(const UpdateSample& sample, int64_t turn) {
@@ -87,7 +87,7 @@ class UpdatePart {
     look_before();
     variants_ = update_variants(run_, relation_, subjects_);
     plan();
-    measured_ = measure_edits(run_.model, probes_.probes(), edits_, others_, trials_, run_.measure);
+    measured_ = measure_edits(run_.model, clozes_.clozes(), edits_, others_, trials_, run_.measure);
     return {edit_rows(), effect_rows()};
   }
 
@@ -102,24 +102,24 @@ class UpdatePart {
   /// What the model answers without edits; a wrong answer becomes the one to be replaced by the
   /// right one.
   void look_before() {
-    ProbeList probes(run_);
-    std::vector<std::pair<size_t, uint32_t>> asked;  // fact and probe
+    ClozeList clozes(run_);
+    std::vector<std::pair<size_t, uint32_t>> asked;  // fact and cloze
     for (size_t s = 0; s < subjects_.size(); ++s) {
-      for (const PromptPlace& place : subjects_[s].own) asked.emplace_back(s, probes.add(place));
+      for (const PromptPlace& place : subjects_[s].own) asked.emplace_back(s, clozes.add(place));
     }
-    const EditMeasured found = measure_edits(run_.model, probes.probes(), {}, {}, {}, run_.measure);
+    const EditMeasured found = measure_edits(run_.model, clozes.clozes(), {}, {}, {}, run_.measure);
     struct Wrong {
       WrittenToken token;
       int64_t prompts = 0;
     };
     std::vector<std::map<std::string, Wrong>> wrong(subjects_.size());  // by the written answer
     std::vector<int64_t> right(subjects_.size(), 0);
-    for (const auto& [s, probe] : asked) {
-      if (found.before[probe].top()) {
+    for (const auto& [s, cloze] : asked) {
+      if (found.before[cloze].top()) {
         ++right[s];
         continue;
       }
-      WrittenToken token = written_token(run_.tokenizer, found.top[probe]);
+      WrittenToken token = written_token(run_.tokenizer, found.top[cloze]);
       Wrong& one = wrong[s][token.text];
       if (one.prompts++ == 0) one.token = std::move(token);
     }
@@ -156,7 +156,7 @@ class UpdatePart {
         for (const auto& [scope, job] : jobs) {
           const bool of_others = scope != kOwn && scope != kHeldOut && scope != kOneOwn;
           if (of_others && !variants_[v].aside) continue;
-          trials_.push_back({job.probe, edit, job.other});
+          trials_.push_back({job.cloze, edit, job.other});
           places_.emplace_back(v, scope);
         }
       }
@@ -167,14 +167,14 @@ class UpdatePart {
   void plan_base(size_t s) {
     base_.emplace_back(trials_.size(), subjects_[s].own.size());
     for (const PromptPlace& place : subjects_[s].own) {
-      trials_.push_back({old_probe(subjects_[s], place), kNoIndex, target_at(s, place)});
+      trials_.push_back({old_cloze(subjects_[s], place), kNoIndex, target_at(s, place)});
       places_.emplace_back(variants_.size(), kOwn);
     }
   }
 
   /// The prompt with o for its answer.
-  uint32_t old_probe(const UpdateSubject& one, const PromptPlace& place) {
-    return one.replaced ? probes_.add(place, old_at(run_, one, place)) : probes_.add(place);
+  uint32_t old_cloze(const UpdateSubject& one, const PromptPlace& place) {
+    return one.replaced ? clozes_.add(place, old_at(run_, one, place)) : clozes_.add(place);
   }
 
   uint32_t target_at(size_t s, const PromptPlace& place) {
@@ -185,14 +185,14 @@ class UpdatePart {
     const auto s = static_cast<size_t>(&one - subjects_.data());
     for (const EditScope scope : {kOwn, kHeldOut}) {
       for (const PromptPlace& place : scope == kOwn ? one.own : one.held_out) {
-        jobs.emplace_back(scope, EditTrial{old_probe(one, place), kNoIndex, target_at(s, place)});
+        jobs.emplace_back(scope, EditTrial{old_cloze(one, place), kNoIndex, target_at(s, place)});
       }
     }
     if (!run_.options.as_published) return;
     const Fact& fact = run_.facts.fact(one.id);
     const PromptPlace& place =
         one.own[choice_seed(run_.options.seed, "update one prompt", fact) % one.own.size()];
-    jobs.emplace_back(kOneOwn, EditTrial{old_probe(one, place), kNoIndex, target_at(s, place)});
+    jobs.emplace_back(kOneOwn, EditTrial{old_cloze(one, place), kNoIndex, target_at(s, place)});
   }
 
   void add_side_jobs(const UpdateSubject& one, const std::vector<int64_t>& same,
@@ -209,12 +209,12 @@ class UpdatePart {
          random.sample(others.size(), static_cast<uint64_t>(run_.options.same_relation))) {
       const PromptPlace place = side_prompt(run_, others[i]);
       jobs.emplace_back(kSameRelation,
-                        EditTrial{probes_.add(place), kNoIndex, target_at(s, place)});
+                        EditTrial{clozes_.add(place), kNoIndex, target_at(s, place)});
     }
     if (one.tuning) return;
     for (const uint64_t i :
          random.sample(elsewhere.size(), static_cast<uint64_t>(run_.options.other_relations))) {
-      jobs.emplace_back(kOtherRelations, EditTrial{probes_.add(side_prompt(run_, elsewhere[i])),
+      jobs.emplace_back(kOtherRelations, EditTrial{clozes_.add(side_prompt(run_, elsewhere[i])),
                                                    kNoIndex, kNoIndex});
     }
   }
@@ -226,7 +226,7 @@ class UpdatePart {
         1, static_cast<int64_t>(run_.facts.relations().size()) * run_.options.update_facts);
     const int64_t share = std::clamp((positions + edits - 1) / edits, kFewestPerEdit, kMostPerEdit);
     for (const size_t i : text_.turn(run_, one.turn, share)) {
-      if (text[i] == kNoIndex) text[i] = probes_.add(text_.positions(run_)[i]);
+      if (text[i] == kNoIndex) text[i] = clozes_.add(text_.positions(run_)[i]);
       jobs.emplace_back(kText, EditTrial{text[i], kNoIndex, kNoIndex});
     }
   }
@@ -259,7 +259,7 @@ class UpdatePart {
     for (size_t t = 0; t < trials_.size(); ++t) {
       const auto [variant, scope] = places_[t];
       if (variant == variants_.size()) continue;
-      sums[variant][scope].add(measured_.before[trials_[t].probe], measured_.after[t],
+      sums[variant][scope].add(measured_.before[trials_[t].cloze], measured_.after[t],
                                measured_.other_before[t], measured_.other_after[t]);
     }
     TableRows out{"edit_effect", {}};
@@ -285,7 +285,7 @@ class UpdatePart {
   RunText& text_;
   std::vector<UpdateSubject> subjects_;
   std::vector<UpdateVariant> variants_;  ///< subject after subject
-  ProbeList probes_;
+  ClozeList clozes_;
   std::vector<OutputEdit> edits_;
   std::vector<std::vector<int64_t>> others_;
   std::map<std::vector<int64_t>, uint32_t> other_place_;

@@ -130,9 +130,9 @@ class VariantMaker {
     s_ = s;
     tokens_ = update_tokens(run_, subjects_[s]);
     if (subjects_[s].tuning) return;
-    ProbeList own(run_);
+    ClozeList own(run_);
     for (const PromptPlace& place : subjects_[s].own) own.add(place);
-    activations_ = mask_activations(run_.model, own.probes(), run_.measure).mean(0);
+    activations_ = mask_activations(run_.model, own.clozes(), run_.measure).mean(0);
     if (lengths_.empty()) lengths_.resize(static_cast<size_t>(run_.model.config().layers));
   }
 

@@ -175,8 +175,8 @@ std::string one_token_spelling(const Tokenizer& tokenizer, std::string_view prom
   return one_token_form(tokenizer, prompt, find_mask(tokenizer, prompt, origin).first, answer);
 }
 
-TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
-                              int64_t max_tokens, const Origin& origin) {
+Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
+                    int64_t max_tokens, const Origin& origin) {
   if (masks < 1) refuse(origin, "got " + std::to_string(masks) + " masks, expected at least 1");
   const auto [place, length] = find_mask(tokenizer, prompt, origin);
   std::string text(prompt.substr(0, place));
@@ -197,7 +197,7 @@ TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view promp
                        (masks == 1 ? " mask" : " masks") + ", expected at most " +
                        std::to_string(max_tokens) + " in all, in the prompt " + in_quotes(prompt));
   }
-  TokenizedPrompt result;
+  Cloze result;
   result.ids.assign(ids.begin(), found);
   for (int64_t i = 0; i < masks; ++i) {
     result.positions.push_back(static_cast<int64_t>(result.ids.size()));
@@ -207,10 +207,10 @@ TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view promp
   return result;
 }
 
-TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view prompt,
-                              std::string_view answer, int64_t max_tokens, const Origin& origin) {
+Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, std::string_view answer,
+                    int64_t max_tokens, const Origin& origin) {
   std::vector<int64_t> ids = answer_ids(tokenizer, prompt, answer, origin);
-  TokenizedPrompt result =
+  Cloze result =
       encode_prompt(tokenizer, prompt, static_cast<int64_t>(ids.size()), max_tokens, origin);
   result.answer = std::move(ids);
   return result;

@@ -28,12 +28,9 @@ TEST(Cost, ClosedFormIsWhatThePassesDo) {
   const Model model(config, weights);
   const at::NoGradGuard no_grad;
   for (const int64_t targets : {1, 2}) {
-    const std::vector<int64_t> positions = {3, 4};
-    const std::vector<int64_t> answer = {7, 8};
-    const auto k = static_cast<size_t>(targets);
-    Chunk chunk;
-    chunk.add(std::vector<int64_t>{5, 41, 0, 12, 12, 30, 7, 8, 49}, std::span(positions).first(k),
-              std::span(answer).first(k));
+    Cloze cloze{{5, 41, 0, 12, 12, 30, 7, 8, 49}, {3}, {7}};
+    if (targets == 2) cloze = {cloze.ids, {3, 4}, {7, 8}};
+    const Chunk chunk = make_chunk({&cloze, 1}, {0});
     AttributionOptions options;
     options.steps = 2;
     Passes passes(model, options.target);

@@ -50,30 +50,30 @@ Model random_model(const ModelConfig& config, uint64_t seed, at::Device device =
   return {config, weights};
 }
 
-std::vector<AttributionQuery> random_queries(const ModelConfig& config, size_t count, uint64_t seed,
-                                             int64_t masks = 1) {
+std::vector<Cloze> random_clozes(const ModelConfig& config, size_t count, uint64_t seed,
+                                 int64_t masks = 1) {
   at::manual_seed(seed);
   const auto pick = [](int64_t below) { return at::randint(below, {1}).item<int64_t>(); };
-  std::vector<AttributionQuery> queries;
+  std::vector<Cloze> clozes;
   for (size_t i = 0; i < count; ++i) {
-    AttributionQuery query;
+    Cloze cloze;
     const int64_t tokens = 5 + pick(4);
-    for (int64_t j = 0; j < tokens; ++j) query.ids.push_back(pick(config.vocabulary));
+    for (int64_t j = 0; j < tokens; ++j) cloze.ids.push_back(pick(config.vocabulary));
     const int64_t first = pick(tokens - masks + 1);
     for (int64_t j = 0; j < masks; ++j) {
-      query.positions.push_back(first + j);
-      query.answer.push_back(pick(config.vocabulary));
+      cloze.positions.push_back(first + j);
+      cloze.answer.push_back(pick(config.vocabulary));
     }
-    queries.push_back(query);
+    clozes.push_back(cloze);
   }
-  return queries;
+  return clozes;
 }
 
-std::vector<Attribution> run(const Model& model, const std::vector<AttributionQuery>& queries,
+std::vector<Attribution> run(const Model& model, const std::vector<Cloze>& clozes,
                              const AttributionOptions& options) {
-  std::vector<Attribution> results(queries.size());
-  attribute(model, queries, options, [&](size_t index, Attribution&& result) {
-    EXPECT_FALSE(results[index].scores.defined()) << "a query was answered twice";
+  std::vector<Attribution> results(clozes.size());
+  attribute(model, clozes, options, [&](size_t index, Attribution&& result) {
+    EXPECT_FALSE(results[index].scores.defined()) << "a cloze was answered twice";
     results[index] = std::move(result);
   });
   return results;
@@ -120,20 +120,20 @@ class FastEqualsNaive : public ::testing::TestWithParam<Case> {};
 TEST_P(FastEqualsNaive, OnRandomModels) {
   const Case& one = GetParam();
   const Model model = random_model(small_config(one.activation), 1);
-  std::vector<AttributionQuery> queries = random_queries(model.config(), 4, 2, one.masks);
+  std::vector<Cloze> clozes = random_clozes(model.config(), 4, 2, one.masks);
   if (one.options.target == Target::kLogitDifference) {
-    for (AttributionQuery& query : queries) query.contrast = {5};
+    for (Cloze& cloze : clozes) cloze.contrast = {5};
   }
-  const std::vector<Attribution> fast = run(model, queries, one.options);
-  for (size_t i = 0; i < queries.size(); ++i) {
-    const Attribution plain = attribute_naive(model, queries[i], one.options);
+  const std::vector<Attribution> fast = run(model, clozes, one.options);
+  for (size_t i = 0; i < clozes.size(); ++i) {
+    const Attribution plain = attribute_naive(model, clozes[i], one.options);
     // An ablation's score is a difference of two values of F, and carries their rounding: that of
     // log P, about -5 in float32, with logits summed in an order that differs between compilers
     // (up to 3.3e-6 of F was seen).
     const bool ablation = one.options.score == Score::kAblation;
     const double rounding = ablation ? 5e-6 * std::fabs(plain.f) : 0.0;
     EXPECT_LT(distance(plain, fast[i], rounding), ablation ? 2e-5 : 1e-5)
-        << one.name << " query " << i;
+        << one.name << " cloze " << i;
     EXPECT_NEAR(fast[i].p, plain.p, 1e-5 * plain.p);
     for (size_t layer = 0; layer < plain.layers.size(); ++layer) {
       const double scale = std::max(std::fabs(plain.f), std::fabs(plain.layers[layer].delta));
@@ -149,15 +149,15 @@ TEST_P(FastEqualsNaive, OnRandomModels) {
 TEST_P(FastEqualsNaive, OnAnotherDevice) {
   const Case& one = GetParam();
   const ModelConfig config = small_config(one.activation);
-  std::vector<AttributionQuery> queries = random_queries(config, 4, 2, one.masks);
+  std::vector<Cloze> clozes = random_clozes(config, 4, 2, one.masks);
   if (one.options.target == Target::kLogitDifference) {
-    for (AttributionQuery& query : queries) query.contrast = {5};
+    for (Cloze& cloze : clozes) cloze.contrast = {5};
   }
-  const std::vector<Attribution> here = run(random_model(config, 1), queries, one.options);
+  const std::vector<Attribution> here = run(random_model(config, 1), clozes, one.options);
   const std::vector<Attribution> there =
-      run(random_model(config, 1, testing::fake_device()), queries, one.options);
+      run(random_model(config, 1, testing::fake_device()), clozes, one.options);
   const bool ablation = one.options.score == Score::kAblation;
-  for (size_t i = 0; i < queries.size(); ++i) {
+  for (size_t i = 0; i < clozes.size(); ++i) {
     const double rounding = ablation ? 5e-6 * std::fabs(here[i].f) : 0.0;
     EXPECT_LT(distance(here[i], there[i], rounding), ablation ? 2e-5 : 1e-5) << one.name;
     EXPECT_NEAR(there[i].p, here[i].p, 1e-5 * here[i].p);
@@ -167,12 +167,12 @@ TEST_P(FastEqualsNaive, OnAnotherDevice) {
 
 TEST(Attribute, DefaultRuleOnAnotherDevice) {
   const ModelConfig config = small_config(Activation::kGelu, 6);
-  const std::vector<AttributionQuery> queries = random_queries(config, 8, 2);
+  const std::vector<Cloze> clozes = random_clozes(config, 8, 2);
   const AttributionOptions adaptive;
-  const std::vector<Attribution> here = run(random_model(config, 1), queries, adaptive);
+  const std::vector<Attribution> here = run(random_model(config, 1), clozes, adaptive);
   const std::vector<Attribution> there =
-      run(random_model(config, 1, testing::fake_device()), queries, adaptive);
-  for (size_t i = 0; i < queries.size(); ++i) {
+      run(random_model(config, 1, testing::fake_device()), clozes, adaptive);
+  for (size_t i = 0; i < clozes.size(); ++i) {
     const double largest = here[i].scores.abs().max().item<double>();
     // Rounding decides where the nodes are nearly enough, so both are only within the tolerance.
     EXPECT_LT((here[i].scores - there[i].scores).abs().max().item<double>(),
@@ -207,28 +207,28 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Attribute, DoesNotDependOnBatchesOrderOrThreads) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
-  const std::vector<AttributionQuery> queries = random_queries(model.config(), 40, 4);
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 40, 4);
   AttributionOptions options;
   options.threads = 1;
-  const std::vector<Attribution> whole = run(model, queries, options);
+  const std::vector<Attribution> whole = run(model, clozes, options);
 
   options.threads = 3;
   options.memory_bytes = 3 << 20;  // small chunks
-  std::vector<AttributionQuery> reversed(queries.rbegin(), queries.rend());
+  std::vector<Cloze> reversed(clozes.rbegin(), clozes.rend());
   const std::vector<Attribution> other = run(model, reversed, options);
-  for (size_t i = 0; i < queries.size(); ++i) {
-    EXPECT_LT(distance(whole[i], other[queries.size() - 1 - i]), 1e-5) << i;
+  for (size_t i = 0; i < clozes.size(); ++i) {
+    EXPECT_LT(distance(whole[i], other[clozes.size() - 1 - i]), 1e-5) << i;
   }
 }
 
 TEST(Attribute, IsBitIdenticalWhenRepeated) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
-  const std::vector<AttributionQuery> queries = random_queries(model.config(), 12, 5);
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 12, 5);
   AttributionOptions options;
   options.threads = 2;
-  const std::vector<Attribution> first = run(model, queries, options);
-  const std::vector<Attribution> second = run(model, queries, options);
-  for (size_t i = 0; i < queries.size(); ++i) {
+  const std::vector<Attribution> first = run(model, clozes, options);
+  const std::vector<Attribution> second = run(model, clozes, options);
+  for (size_t i = 0; i < clozes.size(); ++i) {
     EXPECT_TRUE(at::equal(first[i].scores, second[i].scores));
   }
 }
@@ -237,7 +237,7 @@ TEST(Attribute, AblationOfOnePromptIsTheSameForAnyNumberOfWorkers) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
   AttributionOptions options = scored(Score::kAblation);
   for (const int64_t masks : {1, 2}) {
-    const std::vector<AttributionQuery> one = random_queries(model.config(), 1, 9, masks);
+    const std::vector<Cloze> one = random_clozes(model.config(), 1, 9, masks);
     options.threads = 1;
     options.memory_bytes = 1 << 20;  // several parts a layer
     const std::vector<Attribution> alone = run(model, one, options);
@@ -254,11 +254,11 @@ TEST(Attribute, AblationOfOnePromptIsTheSameForAnyNumberOfWorkers) {
 
 TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
   const Model model = random_model(small_config(Activation::kGelu, 6), 6);
-  const std::vector<AttributionQuery> queries = random_queries(model.config(), 12, 7);
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 12, 7);
   const AttributionOptions adaptive;
-  const std::vector<Attribution> results = run(model, queries, adaptive);
-  const std::vector<Attribution> truth = run(model, queries, with(Rule::kGaussLegendre, 64));
-  for (size_t i = 0; i < queries.size(); ++i) {
+  const std::vector<Attribution> results = run(model, clozes, adaptive);
+  const std::vector<Attribution> truth = run(model, clozes, with(Rule::kGaussLegendre, 64));
+  for (size_t i = 0; i < clozes.size(); ++i) {
     const double largest = truth[i].scores.abs().max().item<double>();
     const double error = (results[i].scores - truth[i].scores).abs().max().item<double>();
     EXPECT_LT(error, adaptive.tolerance * largest);
@@ -275,17 +275,17 @@ TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
 TEST(Attribute, InterpolatedSumsAreThoseOfTheSteps) {
   const Model model = random_model(small_config(Activation::kGelu, 6), 6);
   for (const int64_t masks : {1, 2}) {
-    const std::vector<AttributionQuery> queries = random_queries(model.config(), 8, 7, masks);
+    const std::vector<Cloze> clozes = random_clozes(model.config(), 8, 7, masks);
     for (const Rule rule :
          {Rule::kRiemannLeft, Rule::kRiemannRight, Rule::kTrapezoid, Rule::kLinspace}) {
       AttributionOptions options = with(rule, 20);
-      const std::vector<Attribution> steps = run(model, queries, options);
+      const std::vector<Attribution> steps = run(model, clozes, options);
       options.interpolate = true;
       options.tolerance = 1e-3;
-      const std::vector<Attribution> sums = run(model, queries, options);
-      const std::vector<Attribution> exact = run(model, queries, AttributionOptions());
+      const std::vector<Attribution> sums = run(model, clozes, options);
+      const std::vector<Attribution> exact = run(model, clozes, AttributionOptions());
       double far = 0;
-      for (size_t i = 0; i < queries.size(); ++i) {
+      for (size_t i = 0; i < clozes.size(); ++i) {
         const double largest = steps[i].scores.abs().max().item<double>();
         const auto error = [&](const Attribution& of) {
           return (of.scores - steps[i].scores).abs().max().item<double>() / largest;
@@ -306,17 +306,17 @@ TEST(Attribute, InterpolatedSumsAreThoseOfTheSteps) {
   }
   AttributionOptions adaptive;
   adaptive.interpolate = true;
-  EXPECT_THROW(run(model, random_queries(model.config(), 1, 7), adaptive), UsageError);
+  EXPECT_THROW(run(model, random_clozes(model.config(), 1, 7), adaptive), UsageError);
 }
 
 TEST(Attribute, MaxStepsCapsAndSaysSo) {
   const Model model = random_model(small_config(Activation::kGelu, 6), 6);
-  const std::vector<AttributionQuery> queries = random_queries(model.config(), 6, 7);
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 6, 7);
   AttributionOptions options;
   options.max_steps = 1;
   options.tolerance = 1e-7;
   bool some_open = false;
-  for (const Attribution& result : run(model, queries, options)) {
+  for (const Attribution& result : run(model, clozes, options)) {
     for (const LayerReport& layer : result.layers) {
       EXPECT_LE(layer.nodes, 1);
       some_open = some_open || !layer.converged;
@@ -327,57 +327,56 @@ TEST(Attribute, MaxStepsCapsAndSaysSo) {
 
 TEST(Attribute, EveryRuleConvergesToTheSameIntegral) {
   const Model model = random_model(small_config(Activation::kGelu), 8);
-  const std::vector<AttributionQuery> queries = random_queries(model.config(), 2, 9);
-  const std::vector<Attribution> truth = run(model, queries, with(Rule::kGaussLegendre, 48));
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 2, 9);
+  const std::vector<Attribution> truth = run(model, clozes, with(Rule::kGaussLegendre, 48));
   double previous = 10;
   for (const int64_t steps : {20, 40, 80}) {  // first order: the error halves
-    const double error =
-        distance(truth[0], run(model, queries, with(Rule::kRiemannLeft, steps))[0]);
+    const double error = distance(truth[0], run(model, clozes, with(Rule::kRiemannLeft, steps))[0]);
     EXPECT_LT(error, 0.6 * previous);
     previous = error;
   }
   for (const Rule rule : {Rule::kGaussRadau, Rule::kGaussLobatto, Rule::kControlVariate}) {
-    EXPECT_LT(distance(truth[0], run(model, queries, with(rule, 24))[0]), 1e-4) << rule_name(rule);
+    EXPECT_LT(distance(truth[0], run(model, clozes, with(rule, 24))[0]), 1e-4) << rule_name(rule);
   }
-  EXPECT_LT(distance(truth[0], run(model, queries, with(Rule::kTrapezoid, 200))[0]), 1e-3);
+  EXPECT_LT(distance(truth[0], run(model, clozes, with(Rule::kTrapezoid, 200))[0]), 1e-3);
 }
 
 TEST(Attribute, RefusesWhatDoesNotFit) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
   const auto sink = [](size_t, Attribution&&) {};
-  std::vector<AttributionQuery> queries = random_queries(model.config(), 1, 4);
-  queries[0].answer = {model.config().vocabulary};
-  EXPECT_THROW(attribute(model, queries, {}, sink), InputError);
-  queries = random_queries(model.config(), 1, 4);
-  queries[0].ids.assign(41, 1);
-  EXPECT_THROW(attribute(model, queries, {}, sink), InputError);
-  queries = random_queries(model.config(), 1, 4);
-  queries[0].positions = {-1};
-  EXPECT_THROW(attribute(model, queries, {}, sink), InputError);
-  queries = random_queries(model.config(), 1, 4);
-  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 0), sink), UsageError);
-  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLegendre, 10001), sink), UsageError);
-  EXPECT_THROW(attribute(model, queries, with(Rule::kGaussLobatto, 1), sink), UsageError);
+  std::vector<Cloze> clozes = random_clozes(model.config(), 1, 4);
+  clozes[0].answer = {model.config().vocabulary};
+  EXPECT_THROW(attribute(model, clozes, {}, sink), InputError);
+  clozes = random_clozes(model.config(), 1, 4);
+  clozes[0].ids.assign(41, 1);
+  EXPECT_THROW(attribute(model, clozes, {}, sink), InputError);
+  clozes = random_clozes(model.config(), 1, 4);
+  clozes[0].positions = {-1};
+  EXPECT_THROW(attribute(model, clozes, {}, sink), InputError);
+  clozes = random_clozes(model.config(), 1, 4);
+  EXPECT_THROW(attribute(model, clozes, with(Rule::kGaussLegendre, 0), sink), UsageError);
+  EXPECT_THROW(attribute(model, clozes, with(Rule::kGaussLegendre, 10001), sink), UsageError);
+  EXPECT_THROW(attribute(model, clozes, with(Rule::kGaussLobatto, 1), sink), UsageError);
   EXPECT_THROW(
-      attribute(model, queries, with(Rule::kGaussLegendre, 2, Target::kLogitDifference), sink),
+      attribute(model, clozes, with(Rule::kGaussLegendre, 2, Target::kLogitDifference), sink),
       InputError);
 }
 
 TEST(Attribute, StopsWhenInterrupted) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
-  const std::vector<AttributionQuery> queries = random_queries(model.config(), 40, 4);
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 40, 4);
   AttributionOptions options;
   options.memory_bytes = 1 << 20;
   size_t answered = 0;
   Interrupt::clear();
-  EXPECT_THROW(attribute(model, queries, options,
+  EXPECT_THROW(attribute(model, clozes, options,
                          [&](size_t, Attribution&&) {
                            ++answered;
                            Interrupt::request();
                          }),
                Interrupted);
   Interrupt::clear();
-  EXPECT_LT(answered, queries.size());
+  EXPECT_LT(answered, clozes.size());
 }
 
 class QuadratureRule : public ::testing::TestWithParam<std::tuple<Rule, int64_t>> {};
@@ -433,7 +432,7 @@ size_t threads_that_attribute(int64_t memory_bytes) {
   EXPECT_LE(attribution_workers(model, options), 4);
   std::set<std::thread::id> seen;
   // Far more chunks than workers, and a sink slow enough that every worker gets to one.
-  attribute(model, random_queries(model.config(), 400, 6), options, [&](size_t, Attribution&&) {
+  attribute(model, random_clozes(model.config(), 400, 6), options, [&](size_t, Attribution&&) {
     seen.insert(std::this_thread::get_id());
     if (seen.size() < 4) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   });

@@ -35,13 +35,13 @@ Target target_of(const std::string& name) {
   throw std::runtime_error("unknown target " + name);
 }
 
-AttributionQuery query_of(const OracleCase& c, Target target) {
-  AttributionQuery query;
-  query.ids = c.ids;
-  query.positions = c.positions;
-  query.answer = c.answer;
-  if (target == Target::kLogitDifference) query.contrast = c.contrast;
-  return query;
+Cloze query_of(const OracleCase& c, Target target) {
+  Cloze cloze;
+  cloze.ids = c.ids;
+  cloze.positions = c.positions;
+  cloze.answer = c.answer;
+  if (target == Target::kLogitDifference) cloze.contrast = c.contrast;
+  return cloze;
 }
 
 AttributionOptions options_of(const OracleAttribution& run) {
@@ -88,10 +88,10 @@ void expect_same(const Attribution& got, const OracleAttribution& run, const Ora
   }
 }
 
-Attribution attribute_one(const Model& model, const AttributionQuery& query,
+Attribution attribute_one(const Model& model, const Cloze& cloze,
                           const AttributionOptions& options) {
   std::vector<Attribution> results;
-  attribute(model, {&query, 1}, options, [&](size_t index, Attribution&& attribution) {
+  attribute(model, {&cloze, 1}, options, [&](size_t index, Attribution&& attribution) {
     EXPECT_EQ(index, 0U);
     results.push_back(std::move(attribution));
   });

@@ -11,8 +11,8 @@
 namespace engram {
 namespace {
 
+using testing::random_cloze;
 using testing::random_model;
-using testing::random_probe;
 
 const std::vector<NeuronId> kNeurons = {{0, 3}, {2, 39}, {0, 0}, {1, 17}};
 
@@ -128,7 +128,7 @@ TEST(Values, EditedModelSharesAllButTheEditedMatrices) {
 
 TEST(Values, ZeroedValueIsASilencedNeuron) {
   const Model model = random_model(5);
-  const Probe probe = random_probe(6, 9);
+  const Cloze cloze = random_cloze(6, 9);
   const Model erased = with_values(model, erase_values(model, kNeurons, EraseMode::kZero, {}));
   std::vector<Intervention> silence;
   for (const NeuronId id : kNeurons) {
@@ -136,11 +136,11 @@ TEST(Values, ZeroedValueIsASilencedNeuron) {
                        Intervention::Kind::kSet, 0.0});
   }
   InterventionHook hook(silence, 3, 40);
-  const at::Tensor ids = at::tensor(probe.ids).unsqueeze(0);
-  const at::Tensor by_hook = model.logits_at(ids, at::tensor(probe.positions), &hook);
-  const at::Tensor by_weights = erased.logits_at(ids, at::tensor(probe.positions));
+  const at::Tensor ids = at::tensor(cloze.ids).unsqueeze(0);
+  const at::Tensor by_hook = model.logits_at(ids, at::tensor(cloze.positions), &hook);
+  const at::Tensor by_weights = erased.logits_at(ids, at::tensor(cloze.positions));
   EXPECT_LT((by_hook - by_weights).abs().max().item<float>(), 1e-5);
-  EXPECT_GT((by_hook - model.logits_at(ids, at::tensor(probe.positions))).abs().max().item<float>(),
+  EXPECT_GT((by_hook - model.logits_at(ids, at::tensor(cloze.positions))).abs().max().item<float>(),
             1e-3);
 }
 

@@ -11,18 +11,18 @@
 namespace engram {
 namespace {
 
+using testing::random_cloze;
 using testing::random_model;
-using testing::random_probe;
 
 constexpr double kClose = 3e-5;  // float32 in batches of other shapes
 
 /// Mean log P over the masks and the worst rank, by the model's plain forward.
-Answered plain(const Model& model, const Probe& probe, const std::vector<int64_t>& answer) {
-  const at::Tensor ids = at::tensor(probe.ids, at::kLong).unsqueeze(0);
+Answered plain(const Model& model, const Cloze& cloze, const std::vector<int64_t>& answer) {
+  const at::Tensor ids = at::tensor(cloze.ids, at::kLong).unsqueeze(0);
   Answered found{0, 0, 1};
   for (size_t k = 0; k < answer.size(); ++k) {
     const at::Tensor logits =
-        model.logits_at(ids, at::tensor({probe.positions[k]}, at::kLong)).select(0, 0);
+        model.logits_at(ids, at::tensor({cloze.positions[k]}, at::kLong)).select(0, 0);
     const at::Tensor log_p = logits.to(at::kDouble).log_softmax(0);
     found.log_p += log_p[answer[k]].item<double>() / static_cast<double>(answer.size());
     found.rank =
@@ -51,20 +51,20 @@ class Answers : public ::testing::Test {
  protected:
   Answers() : model_(random_model(3)) {
     for (uint64_t i = 0; i < 12; ++i) {
-      probes_.push_back(random_probe(i, 5 + static_cast<int64_t>(i % 3), 1 + i % 2));
+      clozes_.push_back(random_cloze(i, 5 + static_cast<int64_t>(i % 3), 1 + i % 2));
     }
     values_ = {random_edit(model_, {{2, 7}, {2, 30}}, 1), random_edit(model_, {{0, 3}}, 2),
                random_edit(model_, {{1, 3}, {2, 9}, {0, 39}}, 3), random_edit(model_, {{1, 0}}, 4)};
     for (const ValueEdit& edit : values_) edits_.push_back(output_edit(model_, edit));
     others_ = {{4}, {17, 30}};
-    for (uint32_t p = 0; p < probes_.size(); ++p) {
+    for (uint32_t p = 0; p < clozes_.size(); ++p) {
       for (uint32_t e = 0; e < edits_.size(); ++e) trials_.push_back({p, e, (p + e) % 2});
       trials_.push_back({p, kNoIndex, 0});
     }
   }
 
   Model model_;
-  std::vector<Probe> probes_;
+  std::vector<Cloze> clozes_;
   std::vector<ValueEdit> values_;
   std::vector<OutputEdit> edits_;
   std::vector<std::vector<int64_t>> others_;
@@ -72,21 +72,21 @@ class Answers : public ::testing::Test {
 };
 
 TEST_F(Answers, EveryTrialIsTheEditedModelsOwnAnswer) {
-  const EditMeasured found = measure_edits(model_, probes_, edits_, others_, trials_);
-  for (size_t p = 0; p < probes_.size(); ++p) {
-    expect_equal(found.before[p], plain(model_, probes_[p], probes_[p].answer));
-    EXPECT_EQ(plain(model_, {probes_[p].ids, {probes_[p].positions[0]}, {}}, {found.top[p]}).rank,
+  const EditMeasured found = measure_edits(model_, clozes_, edits_, others_, trials_);
+  for (size_t p = 0; p < clozes_.size(); ++p) {
+    expect_equal(found.before[p], plain(model_, clozes_[p], clozes_[p].answer));
+    EXPECT_EQ(plain(model_, {clozes_[p].ids, {clozes_[p].positions[0]}, {}}, {found.top[p]}).rank,
               1);
   }
   for (size_t t = 0; t < trials_.size(); ++t) {
     const EditTrial& trial = trials_[t];
-    const Probe& probe = probes_[trial.probe];
+    const Cloze& cloze = clozes_[trial.cloze];
     const Model edited = trial.edit == kNoIndex ? model_ : with_values(model_, values_[trial.edit]);
-    expect_equal(found.after[t], plain(edited, probe, probe.answer));
+    expect_equal(found.after[t], plain(edited, cloze, cloze.answer));
     const std::vector<int64_t>& other = others_[trial.other];
-    if (other.size() == probe.positions.size()) {
-      expect_equal(found.other_before[t], plain(model_, probe, other));
-      expect_equal(found.other_after[t], plain(edited, probe, other));
+    if (other.size() == cloze.positions.size()) {
+      expect_equal(found.other_before[t], plain(model_, cloze, other));
+      expect_equal(found.other_after[t], plain(edited, cloze, other));
     } else {
       EXPECT_TRUE(std::isnan(found.other_after[t].log_p));
       EXPECT_EQ(found.other_before[t].rank, 0);
@@ -101,19 +101,19 @@ TEST_F(Answers, AConstantIsTheOutputBias) {
     Model biased = model_;
     LayerWeights& weights = biased.mutable_weights().layers[static_cast<size_t>(layer)];
     weights.ffn_out_bias = weights.ffn_out_bias + constant;
-    for (uint32_t p = 0; p < probes_.size(); ++p) {
+    for (uint32_t p = 0; p < clozes_.size(); ++p) {
       const EditTrial trial{p, 0, kNoIndex};
       const EditMeasured found =
-          measure_edits(model_, probes_, {&edit, 1}, {}, std::span(&trial, 1));
-      expect_equal(found.after[0], plain(biased, probes_[p], probes_[p].answer));
+          measure_edits(model_, clozes_, {&edit, 1}, {}, std::span(&trial, 1));
+      expect_equal(found.after[0], plain(biased, clozes_[p], clozes_[p].answer));
     }
   }
 }
 
 TEST_F(Answers, ThreadsAndMemoryDoNotChangeABit) {
-  const EditMeasured one = measure_edits(model_, probes_, edits_, others_, trials_, {1, 0});
+  const EditMeasured one = measure_edits(model_, clozes_, edits_, others_, trials_, {1, 0});
   for (const MeasureOptions& options : {MeasureOptions{3, 0}, MeasureOptions{2, 1}}) {
-    const EditMeasured again = measure_edits(model_, probes_, edits_, others_, trials_, options);
+    const EditMeasured again = measure_edits(model_, clozes_, edits_, others_, trials_, options);
     for (size_t t = 0; t < trials_.size(); ++t) {
       EXPECT_EQ(one.after[t].log_p, again.after[t].log_p);
       EXPECT_EQ(one.after[t].rank, again.after[t].rank);
@@ -125,14 +125,14 @@ TEST_F(Answers, AnEditOfNothingChangesNothing) {
   const OutputEdit nothing;
   const EditTrial trial{1, 0, kNoIndex};
   const EditMeasured found =
-      measure_edits(model_, probes_, {&nothing, 1}, {}, std::span(&trial, 1));
+      measure_edits(model_, clozes_, {&nothing, 1}, {}, std::span(&trial, 1));
   EXPECT_EQ(found.after[0].log_p, found.before[1].log_p);
 }
 
 TEST_F(Answers, WhatTheModelDoesNotHaveIsRefused) {
   const EditTrial trial{0, 0, kNoIndex};
   const auto measured = [&](const OutputEdit& edit) {
-    return measure_edits(model_, probes_, {&edit, 1}, {}, std::span(&trial, 1));
+    return measure_edits(model_, clozes_, {&edit, 1}, {}, std::span(&trial, 1));
   };
   const at::Tensor one = at::ones({1, model_.config().d_model});
   EXPECT_THROW(measured({{{3, 0}}, one, {}}), InputError);
@@ -140,7 +140,7 @@ TEST_F(Answers, WhatTheModelDoesNotHaveIsRefused) {
   EXPECT_THROW(measured({{{0, 4}, {0, 4}}, at::cat({one, one}), {}}), InputError);
   EXPECT_THROW(measured({{}, {}, {{3, one[0]}}}), InputError);
   const std::vector<int64_t> unknown = {50};
-  EXPECT_THROW(measure_edits(model_, probes_, {}, {&unknown, 1}, {}), InputError);
+  EXPECT_THROW(measure_edits(model_, clozes_, {}, {&unknown, 1}, {}), InputError);
 }
 
 }  // namespace

@@ -14,9 +14,9 @@ inline std::vector<EffectFact> make_facts(uint64_t seed) {
     fact.subject = "subject " + std::to_string(i);
     fact.object = i % 2 == 0 ? "everywhere" : "only in " + fact.relation;
     for (uint64_t p = 0; p < 3 + i % 2; ++p) {
-      fact.prompts.push_back(random_probe(seed + 100 * i + p, 5 + static_cast<int64_t>(p % 3)));
+      fact.prompts.push_back(random_cloze(seed + 100 * i + p, 5 + static_cast<int64_t>(p % 3)));
     }
-    if (i % 3 != 0) fact.held_out.push_back(random_probe(seed + 100 * i + 50, 6));
+    if (i % 3 != 0) fact.held_out.push_back(random_cloze(seed + 100 * i + 50, 6));
     const auto n = static_cast<int32_t>(i);
     if (i % 6 != 5) fact.neurons = {{0, n}, {2, (n * 7) % 40}};
     facts.push_back(fact);

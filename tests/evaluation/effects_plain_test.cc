@@ -14,8 +14,8 @@ namespace {
 using testing::change;
 using testing::make_facts;
 using testing::quick;
+using testing::random_cloze;
 using testing::random_model;
-using testing::random_probe;
 using testing::row;
 
 constexpr double kPlainClose = 3e-5;  // float32 in batches of other shapes
@@ -89,17 +89,17 @@ double plain_metric(const PlainScope& all, size_t source, Metric metric,
 }
 
 /// One trial by itself.
-Answered single(const Model& model, const Probe& probe, const std::vector<NeuronChange>& changes) {
+Answered single(const Model& model, const Cloze& cloze, const std::vector<NeuronChange>& changes) {
   const std::vector<std::vector<NeuronChange>> sets = {changes};
   const std::vector<Trial> trial = {{0, 0}};
-  return measure(model, std::span(&probe, 1), sets, trial).after.at(0);
+  return measure(model, std::span(&cloze, 1), sets, trial).after.at(0);
 }
 
 /// Facts, what the plain sums of their effects are, and the report. Thousands of trials by
 /// themselves: made once.
 struct World {
   World() {
-    for (uint64_t i = 0; i < 9; ++i) context_.text.push_back(random_probe(9000 + i, 7));
+    for (uint64_t i = 0; i < 9; ++i) context_.text.push_back(random_cloze(9000 + i, 7));
     options_.known_p = 0.02;  // some prompts of a good rank fall below it
     options_.sentences = 4;
     options_.draws = 6;
@@ -116,10 +116,10 @@ struct World {
       for (const EffectItem::Job& job : item.jobs) {
         const EffectFact& fact = facts_[job.fact];
         PlainPrompt prompt;
-        prompt.before = single(model_, *item.probe, {});
+        prompt.before = single(model_, *item.cloze, {});
         const bool own = job.scope == Scope::kOwn || job.scope == Scope::kHeldOut;
         const auto tried = [&](const std::vector<NeuronId>& neurons) {
-          return single(model_, *item.probe, changes_of(options_.manipulation, neurons, {}));
+          return single(model_, *item.cloze, changes_of(options_.manipulation, neurons, {}));
         };
         for (size_t s = 0; s < kSources; ++s) {
           if (s == kLocated || fact.neurons.empty()) {

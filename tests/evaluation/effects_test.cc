@@ -20,8 +20,8 @@ namespace {
 using testing::change;
 using testing::make_facts;
 using testing::quick;
+using testing::random_cloze;
 using testing::random_model;
-using testing::random_probe;
 using testing::row;
 
 TEST(Effects, ScopesHoldTheFactsTheyName) {
@@ -29,14 +29,14 @@ TEST(Effects, ScopesHoldTheFactsTheyName) {
   const EffectOptions options = quick("zero");
   std::map<std::pair<uint32_t, bool>, std::set<uint32_t>> others;
   size_t held_out = 0;
-  std::vector<Probe> text;
-  for (uint64_t i = 0; i < 30; ++i) text.push_back(random_probe(i, 6));
-  std::map<uint32_t, std::set<const Probe*>> sentences;
+  std::vector<Cloze> text;
+  for (uint64_t i = 0; i < 30; ++i) text.push_back(random_cloze(i, 6));
+  std::map<uint32_t, std::set<const Cloze*>> sentences;
   for (const EffectItem& item : plan_items(facts, text, options)) {
     for (const EffectItem::Job& job : item.jobs) {
       EXPECT_EQ(item.fact == kNoFact, job.scope == Scope::kText);
       if (job.scope == Scope::kText) {
-        sentences[job.fact].insert(item.probe);
+        sentences[job.fact].insert(item.cloze);
         continue;
       }
       const EffectFact& changed = facts[job.fact];
@@ -74,7 +74,7 @@ TEST(Effects, ScopesHoldTheFactsTheyName) {
   }
   EXPECT_EQ(held_out, 12U);
   ASSERT_EQ(sentences.size(), facts.size());
-  for (const auto& [fact, probes] : sentences) EXPECT_EQ(probes.size(), 20U);
+  for (const auto& [fact, clozes] : sentences) EXPECT_EQ(clozes.size(), 20U);
   EXPECT_NE(sentences[0], sentences[1]) << "each fact has a sample of its own";
   for (uint32_t f = 0; f < facts.size(); ++f) {
     EXPECT_EQ((others[{f, true}].size()), 3U);
@@ -294,7 +294,7 @@ TEST(Effects, TextIsAbsentWithoutText) {
   const std::vector<EffectFact> facts = make_facts(12);
   EXPECT_EQ(measure_effects(model, facts, quick("zero")).rows.size(), kFactGroups * (kScopes - 1));
   EffectContext context;
-  context.text = {random_probe(1, 6), random_probe(2, 9)};
+  context.text = {random_cloze(1, 6), random_cloze(2, 9)};
   const EffectReport report = measure_effects(model, facts, quick("zero"), context);
   ASSERT_EQ(report.rows.size(), kFactGroups * kScopes);
   EXPECT_EQ(row(report, Scope::kText).facts, 18);
@@ -308,7 +308,7 @@ TEST(Effects, FewerThanTenObjectsHaveNoInterval) {
   // Own prompts of 18 objects, held-out ones of nine.
   for (size_t i = 0; i < facts.size(); ++i) {
     facts[i].held_out.clear();
-    if (i < 9) facts[i].held_out = {random_probe(i, 6)};
+    if (i < 9) facts[i].held_out = {random_cloze(i, 6)};
   }
   const EffectReport report = measure_effects(model, facts, quick("zero"));
   const auto& own = row(report, Scope::kOwn).change[0][0];
@@ -423,12 +423,12 @@ TEST(ReferenceValues, MeanLeavesTheFactItselfOut) {
   ASSERT_EQ(values.prompts(), 18);
   // Every fact is in the reference: the sum of all means without one is that of all rows.
   at::Tensor sum = at::zeros({3, 40});
-  std::vector<Probe> probes;
+  std::vector<Cloze> clozes;
   for (size_t f = 0; f < facts.size(); ++f) {
     sum += values.of(f);
-    probes.push_back(facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
+    clozes.push_back(facts[f].prompts[fact_seed(facts[f], options.seed) % facts[f].prompts.size()]);
   }
-  const at::Tensor rows = mask_activations(model, probes);
+  const at::Tensor rows = mask_activations(model, clozes);
   EXPECT_TRUE(at::allclose(sum, rows.sum(0), 1e-3, 1e-3));
   const at::Tensor without = (rows.sum(0) - rows[4]) / 17;
   EXPECT_TRUE(at::allclose(values.of(4), without, 1e-3, 1e-4));

@@ -132,12 +132,12 @@ TEST_F(Corpus, SentencesAreASeededSampleWithOneTokenMasked) {
     EXPECT_EQ(found.lines, 305);
     ASSERT_EQ(found.prompts.size(), 20U);
     std::vector<std::vector<int64_t>> answers;
-    for (const Probe& probe : found.prompts) {
-      ASSERT_EQ(probe.positions.size(), 1U);
-      ASSERT_EQ(probe.answer.size(), 1U);
-      EXPECT_EQ(probe.ids[static_cast<size_t>(probe.positions[0])], tokenizer.mask_id());
-      EXPECT_TRUE(allowed.contains(probe.answer[0])) << "zzqx is several tokens";
-      answers.push_back(probe.answer);
+    for (const Cloze& cloze : found.prompts) {
+      ASSERT_EQ(cloze.positions.size(), 1U);
+      ASSERT_EQ(cloze.answer.size(), 1U);
+      EXPECT_EQ(cloze.ids[static_cast<size_t>(cloze.positions[0])], tokenizer.mask_id());
+      EXPECT_TRUE(allowed.contains(cloze.answer[0])) << "zzqx is several tokens";
+      answers.push_back(cloze.answer);
     }
     samples.insert(answers);
     const CorpusPrompts again = sample_corpus(path, tokenizer, config, 20, seed);

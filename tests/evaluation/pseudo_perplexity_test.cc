@@ -24,15 +24,15 @@ class TextPositions : public ::testing::Test {
   static void TearDownTestSuite() { tokenizer_.reset(); }
   void TearDown() override { fs::remove(path_); }
   void write(const std::string& text) { std::ofstream(path_) << text; }
-  [[nodiscard]] std::vector<Probe> positions(int64_t count, uint64_t seed = 0,
+  [[nodiscard]] std::vector<Cloze> positions(int64_t count, uint64_t seed = 0,
                                              int64_t window = 64) const {
     return text_positions(path_, *tokenizer_, config_, {count, window, seed});
   }
   /// The prompt with its answer in the place of the mask.
-  static std::vector<int64_t> unmasked(const Probe& probe) {
-    std::vector<int64_t> ids = probe.ids;
-    EXPECT_EQ(ids[static_cast<size_t>(probe.positions[0])], tokenizer_->mask_id());
-    ids[static_cast<size_t>(probe.positions[0])] = probe.answer[0];
+  static std::vector<int64_t> unmasked(const Cloze& cloze) {
+    std::vector<int64_t> ids = cloze.ids;
+    EXPECT_EQ(ids[static_cast<size_t>(cloze.positions[0])], tokenizer_->mask_id());
+    ids[static_cast<size_t>(cloze.positions[0])] = cloze.answer[0];
     return ids;
   }
 
@@ -48,15 +48,15 @@ TEST_F(TextPositions, AnswersStandInTheTextOnceEach) {
   const std::vector<std::string> lines = {"Paris is the capital of France.",
                                           "The river flows through the old town, and on."};
   write(lines[0] + "\n\n" + lines[1] + "\n");
-  const std::vector<Probe> found = positions(1000);
+  const std::vector<Cloze> found = positions(1000);
   std::map<std::vector<int64_t>, int64_t> counted;
   for (const std::string& line : lines) counted[tokenizer_->encode(line)] = 0;
   std::vector<std::pair<std::vector<int64_t>, int64_t>> seen;
-  for (const Probe& probe : found) {
-    const std::vector<int64_t> ids = unmasked(probe);
+  for (const Cloze& cloze : found) {
+    const std::vector<int64_t> ids = unmasked(cloze);
     ASSERT_TRUE(counted.contains(ids));
     ++counted[ids];
-    seen.emplace_back(ids, probe.positions[0]);
+    seen.emplace_back(ids, cloze.positions[0]);
   }
   std::ranges::sort(seen);
   EXPECT_EQ(std::ranges::adjacent_find(seen), seen.end());
@@ -72,9 +72,9 @@ TEST_F(TextPositions, AllTokensHaveAboutTheSameChance) {
     text += "one two three\nall that was said by the king of the land\n";
   write(text);
   std::map<size_t, int64_t> by_length;
-  const std::vector<Probe> found = positions(1500, 7);
+  const std::vector<Cloze> found = positions(1500, 7);
   ASSERT_EQ(found.size(), 1500U);
-  for (const Probe& probe : found) ++by_length[probe.ids.size()];
+  for (const Cloze& cloze : found) ++by_length[cloze.ids.size()];
   ASSERT_EQ(by_length.size(), 2U);
   const size_t shorter = by_length.begin()->first - 2;
   const size_t longer = by_length.rbegin()->first - 2;
@@ -87,12 +87,12 @@ TEST_F(TextPositions, ALongLineIsCutAroundThePosition) {
   std::string text;
   for (int i = 0; i < 4000; ++i) text += "word and ";
   write(text);
-  const std::vector<Probe> found = positions(50, 3, 20);
+  const std::vector<Cloze> found = positions(50, 3, 20);
   ASSERT_EQ(found.size(), 50U);
-  for (const Probe& probe : found) {
-    EXPECT_EQ(probe.ids.size(), 20U);
-    EXPECT_GT(probe.positions[0], 0);
-    EXPECT_LT(probe.positions[0], 19);
+  for (const Cloze& cloze : found) {
+    EXPECT_EQ(cloze.ids.size(), 20U);
+    EXPECT_GT(cloze.positions[0], 0);
+    EXPECT_LT(cloze.positions[0], 19);
   }
 }
 
@@ -103,7 +103,7 @@ TEST_F(TextPositions, TheSeedDecides) {
   write(text);
   const auto ids = [&](uint64_t seed) {
     std::vector<std::vector<int64_t>> all;
-    for (const Probe& probe : positions(40, seed)) all.push_back(probe.ids);
+    for (const Cloze& cloze : positions(40, seed)) all.push_back(cloze.ids);
     return all;
   };
   EXPECT_EQ(ids(1), ids(1));

@@ -155,21 +155,21 @@ FactTexts some_texts() {
   return texts;
 }
 
-TEST_F(Texts, ProbesAreCountedByKindAndMask) {
+TEST_F(Texts, ClozesAreCountedByKindAndMask) {
   FactTexts texts = some_texts();
   std::string longest = "Anna Berg";
   for (int i = 0; i < 40; ++i) longest += " and Rome";
   texts.texts[0].push_back(longest);
-  const TextProbes made = text_probes(texts, kNames, tokenizer(), model().config(), 7);
+  const TextClozes made = text_clozes(texts, kNames, tokenizer(), model().config(), 7);
   ASSERT_EQ(made.counts.size(), 10U);
-  size_t probes = 0;
+  size_t clozes = 0;
   for (const TextCount& count : made.counts) {
     EXPECT_TRUE(text_mask_applies(count.kind, count.mask));
     EXPECT_EQ(static_cast<size_t>(count.texts + count.too_long + count.unfit),
               texts.of(count.kind).size());
-    probes += static_cast<size_t>(count.texts);
+    clozes += static_cast<size_t>(count.texts);
   }
-  EXPECT_EQ(made.probes.size(), probes);
+  EXPECT_EQ(made.clozes.size(), clozes);
   EXPECT_EQ(made.counts[0].texts, 2);  // both, released
   EXPECT_EQ(made.counts[0].too_long, 1);
   EXPECT_EQ(made.counts[1].unfit, 2);  // both, name: only one holds another name
@@ -177,24 +177,24 @@ TEST_F(Texts, ProbesAreCountedByKindAndMask) {
   // The object has as many masks as tokens, any other word has one.
   const size_t tokens = tokenizer().encode("Rome", false).size();
   ASSERT_GT(tokens, 1U);
-  EXPECT_EQ(made.probes[0].positions.size(), tokens);
-  EXPECT_EQ(made.probes[2].positions.size(), 1U);
-  for (const Probe& probe : made.probes) {
-    EXPECT_EQ(std::ranges::count(probe.ids, tokenizer().mask_id()),
-              static_cast<std::ptrdiff_t>(probe.positions.size()));
+  EXPECT_EQ(made.clozes[0].positions.size(), tokens);
+  EXPECT_EQ(made.clozes[2].positions.size(), 1U);
+  for (const Cloze& cloze : made.clozes) {
+    EXPECT_EQ(std::ranges::count(cloze.ids, tokenizer().mask_id()),
+              static_cast<std::ptrdiff_t>(cloze.positions.size()));
   }
   // What else is there does not change a text's mask.
   texts.texts[1].erase(texts.texts[1].begin());
-  const TextProbes less = text_probes(texts, kNames, tokenizer(), model().config(), 7);
-  EXPECT_EQ(less.probes.back().ids, made.probes.back().ids);
-  EXPECT_EQ(less.probes[5].ids, made.probes[6].ids);
+  const TextClozes less = text_clozes(texts, kNames, tokenizer(), model().config(), 7);
+  EXPECT_EQ(less.clozes.back().ids, made.clozes.back().ids);
+  EXPECT_EQ(less.clozes[5].ids, made.clozes[6].ids);
 }
 
 TEST_F(Texts, SumsAreThoseOfPlainForwards) {
-  std::vector<TextProbes> facts;
+  std::vector<TextClozes> facts;
   std::vector<std::vector<std::vector<NeuronId>>> sets;
   for (uint64_t f = 0; f < 30; ++f) {
-    facts.push_back(text_probes(some_texts(), kNames, tokenizer(), model().config(), f));
+    facts.push_back(text_clozes(some_texts(), kNames, tokenizer(), model().config(), f));
     sets.push_back({{{0, static_cast<int32_t>(f)}, {2, 7}}, {}, {{1, 3}}});
   }
   const TextActivations found = text_activations(model(), facts, sets, {2, 0});
@@ -204,15 +204,15 @@ TEST_F(Texts, SumsAreThoseOfPlainForwards) {
     for (size_t c = 0; c < facts[f].counts.size(); ++c) {
       std::vector<double> expected(3, 0.0);
       for (int64_t i = 0; i < facts[f].counts[c].texts; ++i) {
-        const Probe& probe = facts[f].probes[next++];
-        const std::vector<at::Tensor> layers = plain(probe.ids);
+        const Cloze& cloze = facts[f].clozes[next++];
+        const std::vector<at::Tensor> layers = plain(cloze.ids);
         for (size_t s = 0; s < 3; ++s) {
           for (const NeuronId id : sets[f][s]) {
             double mean = 0;
-            for (const int64_t position : probe.positions) {
+            for (const int64_t position : cloze.positions) {
               mean += layers[static_cast<size_t>(id.layer)][position][id.neuron].item<double>();
             }
-            expected[s] += mean / static_cast<double>(probe.positions.size()) /
+            expected[s] += mean / static_cast<double>(cloze.positions.size()) /
                            static_cast<double>(sets[f][s].size());
           }
         }
@@ -222,8 +222,8 @@ TEST_F(Texts, SumsAreThoseOfPlainForwards) {
       const OddsSums& odds = found.odds[f][0][c];
       EXPECT_EQ(odds.texts, object ? facts[f].counts[c].texts : 0);
       if (object) {
-        const auto last = facts[f].probes.begin() + static_cast<std::ptrdiff_t>(next);
-        const std::vector<Probe> asked(last - facts[f].counts[c].texts, last);
+        const auto last = facts[f].clozes.begin() + static_cast<std::ptrdiff_t>(next);
+        const std::vector<Cloze> asked(last - facts[f].counts[c].texts, last);
         double log_odds = 0;
         for (const Answered& answer : measure(model(), asked, {}, {}).before) {
           log_odds += answer.log_odds;

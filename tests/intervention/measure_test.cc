@@ -15,14 +15,14 @@
 namespace engram {
 namespace {
 
+using testing::random_cloze;
 using testing::random_model;
-using testing::random_probe;
 
 /// One prompt, one forward, through the plain path.
-Answered by_hand(const Model& model, const Probe& probe, const std::vector<NeuronChange>& changes) {
+Answered by_hand(const Model& model, const Cloze& cloze, const std::vector<NeuronChange>& changes) {
   std::vector<Intervention> list;
   for (const NeuronChange& change : changes) {
-    for (const int64_t position : probe.positions) {
+    for (const int64_t position : cloze.positions) {
       Intervention one{
           change.id.layer, change.id.neuron,           0,
           position,        Intervention::Kind::kScale, static_cast<double>(change.factor)};
@@ -33,23 +33,23 @@ Answered by_hand(const Model& model, const Probe& probe, const std::vector<Neuro
     }
   }
   InterventionHook hook(list, model.config().layers, model.config().d_ff);
-  const at::Tensor ids = at::tensor(probe.ids, at::kLong).unsqueeze(0);
+  const at::Tensor ids = at::tensor(cloze.ids, at::kLong).unsqueeze(0);
   const at::Tensor hidden = model.encode(ids, {}, &hook).squeeze(0);
   Answered answered;
   answered.rank = 1;
-  for (size_t k = 0; k < probe.positions.size(); ++k) {
-    const at::Tensor logits = model.logits(hidden[probe.positions[k]].unsqueeze(0)).squeeze(0);
-    answered.log_p += logits.log_softmax(0)[probe.answer[k]].item<double>() /
-                      static_cast<double>(probe.positions.size());
+  for (size_t k = 0; k < cloze.positions.size(); ++k) {
+    const at::Tensor logits = model.logits(hidden[cloze.positions[k]].unsqueeze(0)).squeeze(0);
+    answered.log_p += logits.log_softmax(0)[cloze.answer[k]].item<double>() /
+                      static_cast<double>(cloze.positions.size());
     answered.rank =
-        std::max(answered.rank, 1 + logits.gt(logits[probe.answer[k]]).sum().item<int64_t>());
+        std::max(answered.rank, 1 + logits.gt(logits[cloze.answer[k]]).sum().item<int64_t>());
   }
   answered.p = std::exp(answered.log_p);
   return answered;
 }
 
 struct Case {
-  std::vector<Probe> probes;
+  std::vector<Cloze> clozes;
   std::vector<std::vector<NeuronChange>> sets;
   std::vector<Trial> trials;
 };
@@ -58,7 +58,7 @@ struct Case {
 Case make_case(const Model& model, size_t prompts) {
   Case c;
   for (size_t i = 0; i < prompts; ++i) {
-    c.probes.push_back(random_probe(100 + i, 5 + static_cast<int64_t>(i % 4), i % 5 == 4 ? 2 : 1));
+    c.clozes.push_back(random_cloze(100 + i, 5 + static_cast<int64_t>(i % 4), i % 5 == 4 ? 2 : 1));
   }
   const auto top = static_cast<int32_t>(model.config().layers - 1);
   c.sets = {{},
@@ -75,18 +75,18 @@ Case make_case(const Model& model, size_t prompts) {
 TEST(Measure, EqualsSingleForwardsWithTheInterventionHook) {
   const Model model = random_model(1);
   const Case c = make_case(model, 17);
-  const Measured measured = measure(model, c.probes, c.sets, c.trials);
-  ASSERT_EQ(measured.before.size(), c.probes.size());
+  const Measured measured = measure(model, c.clozes, c.sets, c.trials);
+  ASSERT_EQ(measured.before.size(), c.clozes.size());
   ASSERT_EQ(measured.after.size(), c.trials.size());
   double largest_change = 0;
   for (size_t t = 0; t < c.trials.size(); ++t) {
-    const Probe& probe = c.probes[c.trials[t].probe];
-    const Answered expected = by_hand(model, probe, c.sets[c.trials[t].set]);
+    const Cloze& cloze = c.clozes[c.trials[t].cloze];
+    const Answered expected = by_hand(model, cloze, c.sets[c.trials[t].set]);
     EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
     EXPECT_NEAR(measured.after[t].p, expected.p, 1e-5 * expected.p + 1e-7);
     EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
-    const Answered before = by_hand(model, probe, {});
-    EXPECT_NEAR(measured.before[c.trials[t].probe].log_p, before.log_p, 2e-5);
+    const Answered before = by_hand(model, cloze, {});
+    EXPECT_NEAR(measured.before[c.trials[t].cloze].log_p, before.log_p, 2e-5);
     largest_change = std::max(largest_change, std::abs(expected.log_p - before.log_p));
   }
   EXPECT_GT(largest_change, 0.05);  // else nothing was tested
@@ -94,21 +94,21 @@ TEST(Measure, EqualsSingleForwardsWithTheInterventionHook) {
 
 TEST(Measure, AModelOfOneLayer) {
   const Model model = random_model(2, 1);
-  const std::vector<Probe> probes = {random_probe(1, 6), random_probe(2, 6, 2)};
+  const std::vector<Cloze> clozes = {random_cloze(1, 6), random_cloze(2, 6, 2)};
   const std::vector<std::vector<NeuronChange>> sets = {{{{0, 4}, 0.0F, 1.5F}}};
   const std::vector<Trial> trials = {{0, 0}, {1, 0}};
-  const Measured measured = measure(model, probes, sets, trials);
+  const Measured measured = measure(model, clozes, sets, trials);
   for (size_t i = 0; i < 2; ++i) {
-    EXPECT_NEAR(measured.after[i].log_p, by_hand(model, probes[i], sets[0]).log_p, 2e-5);
+    EXPECT_NEAR(measured.after[i].log_p, by_hand(model, clozes[i], sets[0]).log_p, 2e-5);
   }
 }
 
 TEST(Measure, DoesNotDependOnThreadsAndHardlyOnMemory) {
   const Model model = random_model(3);
   const Case c = make_case(model, 120);
-  const Measured one = measure(model, c.probes, c.sets, c.trials, {1, 1 << 30});
-  const Measured four = measure(model, c.probes, c.sets, c.trials, {4, 1 << 30});
-  const Measured tight = measure(model, c.probes, c.sets, c.trials, {2, 1});
+  const Measured one = measure(model, c.clozes, c.sets, c.trials, {1, 1 << 30});
+  const Measured four = measure(model, c.clozes, c.sets, c.trials, {4, 1 << 30});
+  const Measured tight = measure(model, c.clozes, c.sets, c.trials, {2, 1});
   for (size_t t = 0; t < c.trials.size(); ++t) {
     EXPECT_EQ(one.after[t].log_p, four.after[t].log_p);
     EXPECT_EQ(one.after[t].rank, four.after[t].rank);
@@ -118,21 +118,21 @@ TEST(Measure, DoesNotDependOnThreadsAndHardlyOnMemory) {
 
 TEST(Measure, AnEmptySetChangesNothingAndScaleOneNeither) {
   const Model model = random_model(4);
-  const std::vector<Probe> probes = {random_probe(1, 8)};
+  const std::vector<Cloze> clozes = {random_cloze(1, 8)};
   const std::vector<std::vector<NeuronChange>> sets = {{}, {{{1, 1}, 1.0F, 0.0F}}};
   const std::vector<Trial> trials = {{0, 0}, {0, 1}};
-  const Measured measured = measure(model, probes, sets, trials);
+  const Measured measured = measure(model, clozes, sets, trials);
   EXPECT_EQ(measured.after[0].log_p, measured.before[0].log_p);
   EXPECT_NEAR(measured.after[1].log_p, measured.before[0].log_p, 1e-6);
 }
 
 TEST(Measure, AnAnswerThatIsNoNumberIsNeverTheTopOne) {
   const Model model = random_model(4);
-  const std::vector<Probe> probes = {random_probe(1, 8)};
+  const std::vector<Cloze> clozes = {random_cloze(1, 8)};
   const std::vector<std::vector<NeuronChange>> sets = {
       {{{1, 1}, 0.0F, std::numeric_limits<float>::infinity()}}};
   const std::vector<Trial> trials = {{0, 0}};
-  const Answered after = measure(model, probes, sets, trials).after[0];
+  const Answered after = measure(model, clozes, sets, trials).after[0];
   EXPECT_FALSE(std::isfinite(after.log_p));
   EXPECT_FALSE(after.top());
   EXPECT_EQ(after.rank, model.config().vocabulary);
@@ -177,23 +177,23 @@ TEST(ReadLogits, LogOddsOfSeveralTokensAreThoseOfTheGeometricMean) {
 
 TEST(Measure, RefusesWhatTheModelDoesNotHave) {
   const Model model = random_model(5);
-  const std::vector<Probe> probes = {random_probe(1, 8)};
+  const std::vector<Cloze> clozes = {random_cloze(1, 8)};
   const std::vector<Trial> trials = {{0, 0}};
   const auto with = [&](const std::vector<NeuronChange>& set) {
     const std::vector<std::vector<NeuronChange>> sets = {set};
-    measure(model, probes, sets, trials);
+    measure(model, clozes, sets, trials);
   };
   EXPECT_THROW(with({{{3, 0}, 0, 0}}), InputError);
   EXPECT_THROW(with({{{0, 40}, 0, 0}}), InputError);
   EXPECT_THROW(with({{{-1, 0}, 0, 0}}), InputError);
   EXPECT_THROW(with({{{0, 1}, 0, 0}, {{0, 1}, 2, 0}}), InputError);
-  std::vector<Probe> wrong = probes;
+  std::vector<Cloze> wrong = clozes;
   wrong[0].ids[0] = 50;
   EXPECT_THROW(measure(model, wrong, {}, {}), InputError);
-  wrong = probes;
+  wrong = clozes;
   wrong[0].positions[0] = 8;
   EXPECT_THROW(measure(model, wrong, {}, {}), InputError);
-  wrong = probes;
+  wrong = clozes;
   wrong[0].ids.resize(25, 1);
   EXPECT_THROW(measure(model, wrong, {}, {}), InputError);
 }
@@ -202,21 +202,21 @@ TEST(Measure, StopsWhenAsked) {
   const Model model = random_model(6);
   const Case c = make_case(model, 8);
   Interrupt::request();
-  EXPECT_THROW(measure(model, c.probes, c.sets, c.trials), Interrupted);
+  EXPECT_THROW(measure(model, c.clozes, c.sets, c.trials), Interrupted);
   Interrupt::clear();
-  EXPECT_NO_THROW(measure(model, c.probes, c.sets, c.trials));
+  EXPECT_NO_THROW(measure(model, c.clozes, c.sets, c.trials));
 }
 
 TEST(MaskActivations, AreThoseOfTheForward) {
   const Model model = random_model(7);
-  const std::vector<Probe> probes = {random_probe(1, 8), random_probe(2, 5, 2), random_probe(3, 8)};
-  const at::Tensor found = mask_activations(model, probes);
-  for (size_t i = 0; i < probes.size(); ++i) {
+  const std::vector<Cloze> clozes = {random_cloze(1, 8), random_cloze(2, 5, 2), random_cloze(3, 8)};
+  const at::Tensor found = mask_activations(model, clozes);
+  for (size_t i = 0; i < clozes.size(); ++i) {
     RecordingHook hook;
-    (void)model.encode(at::tensor(probes[i].ids, at::kLong).unsqueeze(0), {}, &hook);
+    (void)model.encode(at::tensor(clozes[i].ids, at::kLong).unsqueeze(0), {}, &hook);
     for (int64_t l = 0; l < model.config().layers; ++l) {
       const at::Tensor rows = hook.activations()[static_cast<size_t>(l)][0].index_select(
-          0, at::tensor(probes[i].positions, at::kLong));
+          0, at::tensor(clozes[i].positions, at::kLong));
       EXPECT_TRUE(at::allclose(found[static_cast<int64_t>(i)][l], rows.mean(0), 1e-4, 1e-5));
     }
   }
@@ -224,10 +224,10 @@ TEST(MaskActivations, AreThoseOfTheForward) {
 
 TEST(ActivationProfiles, GradientIsTheSlopeOfTheAnswer) {
   const Model model = random_model(8);
-  const std::vector<Probe> probes = {random_probe(1, 8), random_probe(2, 8), random_probe(3, 6)};
+  const std::vector<Cloze> clozes = {random_cloze(1, 8), random_cloze(2, 8), random_cloze(3, 6)};
   const std::vector<int64_t> group = {0, 1, 1};
-  const ActivationProfile profile = activation_profiles(model, probes, group, 3);
-  const at::Tensor a = mask_activations(model, probes);
+  const ActivationProfile profile = activation_profiles(model, clozes, group, 3);
+  const at::Tensor a = mask_activations(model, clozes);
   EXPECT_TRUE(at::allclose(profile.activation[0], a[0], 1e-4, 1e-5));
   EXPECT_TRUE(at::allclose(profile.activation[1], (a[1] + a[2]) / 2, 1e-4, 1e-5));
   EXPECT_TRUE(at::allclose(profile.product[0], a[0] * profile.gradient[0], 1e-4, 1e-6));
@@ -239,7 +239,7 @@ TEST(ActivationProfiles, GradientIsTheSlopeOfTheAnswer) {
   for (const NeuronId id : {NeuronId{0, 3}, NeuronId{1, 20}, NeuronId{2, 39}}) {
     const std::vector<std::vector<NeuronChange>> sets = {{{id, 1.0F, step}}, {{id, 1.0F, -step}}};
     const std::vector<Trial> trials = {{0, 0}, {0, 1}};
-    const Measured m = measure(model, probes, sets, trials);
+    const Measured m = measure(model, clozes, sets, trials);
     const double slope = (m.after[0].p - m.after[1].p) / (2 * static_cast<double>(step));
     const double found = profile.gradient[0][id.layer][id.neuron].item<double>();
     EXPECT_NEAR(found, slope, 0.02 * std::abs(slope) + 1e-5) << id.layer << ":" << id.neuron;
@@ -248,14 +248,14 @@ TEST(ActivationProfiles, GradientIsTheSlopeOfTheAnswer) {
 
 TEST(ActivationProfiles, DoNotDependOnThreads) {
   const Model model = random_model(9);
-  std::vector<Probe> probes;
+  std::vector<Cloze> clozes;
   std::vector<int64_t> group;
   for (uint64_t i = 0; i < 150; ++i) {
-    probes.push_back(random_probe(i, 5 + static_cast<int64_t>(i % 3)));
+    clozes.push_back(random_cloze(i, 5 + static_cast<int64_t>(i % 3)));
     group.push_back(static_cast<int64_t>(i % 7));
   }
-  const ActivationProfile one = activation_profiles(model, probes, group, 7, {1, 1 << 30});
-  const ActivationProfile three = activation_profiles(model, probes, group, 7, {3, 1 << 30});
+  const ActivationProfile one = activation_profiles(model, clozes, group, 7, {1, 1 << 30});
+  const ActivationProfile three = activation_profiles(model, clozes, group, 7, {3, 1 << 30});
   EXPECT_TRUE(at::equal(one.activation, three.activation));
   EXPECT_TRUE(at::equal(one.gradient, three.gradient));
 }

@@ -39,19 +39,19 @@ inline Model random_model(uint64_t seed, int64_t layers = 3, int64_t d_model = 1
 }
 
 /// A prompt of random tokens with `masks` masks.
-inline Probe random_probe(uint64_t seed, int64_t tokens, int64_t masks = 1) {
+inline Cloze random_cloze(uint64_t seed, int64_t tokens, int64_t masks = 1) {
   auto generator = at::detail::createCPUGenerator(seed);
   const auto draw = [&](int64_t count, int64_t below) {
     const at::Tensor t = at::randint(below, {count}, generator, at::kLong);
     return std::vector<int64_t>(t.const_data_ptr<int64_t>(), t.const_data_ptr<int64_t>() + count);
   };
-  Probe probe;
-  probe.ids = draw(tokens, 50);
-  probe.answer = draw(masks, 50);
+  Cloze cloze;
+  cloze.ids = draw(tokens, 50);
+  cloze.answer = draw(masks, 50);
   const at::Tensor order =
       std::get<0>(at::randperm(tokens, generator, at::kLong).narrow(0, 0, masks).sort());
-  for (int64_t k = 0; k < masks; ++k) probe.positions.push_back(order[k].item<int64_t>());
-  return probe;
+  for (int64_t k = 0; k < masks; ++k) cloze.positions.push_back(order[k].item<int64_t>());
+  return cloze;
 }
 
 }  // namespace engram::testing

@@ -52,7 +52,7 @@ void check_ids(const Oracle& oracle) {
   for (const OracleCase& c : oracle.cases) {
     SCOPED_TRACE(c.prompt);
     const auto masks = static_cast<int64_t>(c.positions.size());
-    const TokenizedPrompt prompt = encode_prompt(tokenizer, c.prompt, masks, max_tokens, "test");
+    const Cloze prompt = encode_prompt(tokenizer, c.prompt, masks, max_tokens, "test");
     EXPECT_EQ(prompt.ids, c.ids);
     EXPECT_EQ(prompt.positions, c.positions);
   }

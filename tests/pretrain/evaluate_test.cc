@@ -65,7 +65,7 @@ TEST_F(Evaluation, AgreesWithOnePromptAtATime) {
     for (const std::string& prompt :
          {fact.subject + " w30 [MASK]", "[MASK] w31 w32 " + fact.subject + " w7"}) {
       questions.push_back({&fact, prompt});
-      const TokenizedPrompt one = encode_prompt(tokenizer, prompt, fact.object, 32, "here");
+      const Cloze one = encode_prompt(tokenizer, prompt, fact.object, 32, "here");
       const at::Tensor logits =
           model.logits_at(at::tensor(one.ids).unsqueeze(0), at::tensor(one.positions));
       sum += logits.softmax(1)[0][one.answer[0]].item<double>();

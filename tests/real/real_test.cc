@@ -38,7 +38,7 @@ class RealModels : public ::testing::Test {
   static std::pair<std::string, double> top(const fs::path& folder, const std::string& prompt) {
     const Tokenizer tokenizer = Tokenizer::load(folder);
     const Model model = Model::load(folder);
-    const TokenizedPrompt encoded =
+    const Cloze encoded =
         encode_prompt(tokenizer, prompt, 1, model.config().max_tokens(), "prompt");
     const c10::InferenceMode guard;
     const at::Tensor logits = model.logits_at(at::tensor(encoded.ids, at::kLong).unsqueeze(0),

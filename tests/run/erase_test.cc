@@ -64,12 +64,12 @@ class EraseRows {
 
 /// The group of a fact by plain runs of its own prompts.
 FactGroup plain_group(const RunContext& run, int64_t id) {
-  ProbeList list(run);
+  ClozeList list(run);
   int64_t top = 0;
   const std::vector<PromptPlace> own = prompts_of(run, id, false);
   for (const PromptPlace& place : own) {
-    const Probe& probe = list.probes()[list.add(place)];
-    if (plain_answer(shipped().model, probe, probe.answer[0]).top()) ++top;
+    const Cloze& cloze = list.clozes()[list.add(place)];
+    if (plain_answer(shipped().model, cloze, cloze.answer[0]).top()) ++top;
   }
   return group_of(static_cast<int64_t>(own.size()), top);
 }
@@ -77,12 +77,12 @@ FactGroup plain_group(const RunContext& run, int64_t id) {
 /// Stores how the model answers own prompts, as locating does.
 void write_answers(PreparedRun& prepared, const std::string& relation) {
   const RunContext run = prepared.context();
-  ProbeList list(run);
+  ClozeList list(run);
   TableRows rows{"attribution", {}};
   for (const int64_t id : prepared.facts.of(relation)) {
     for (const PromptPlace& place : prompts_of(run, id, false)) {
-      const Probe& probe = list.probes()[list.add(place)];
-      const Answered answer = plain_answer(shipped().model, probe, probe.answer[0]);
+      const Cloze& cloze = list.clozes()[list.add(place)];
+      const Answered answer = plain_answer(shipped().model, cloze, cloze.answer[0]);
       rows.rows.push_back({std::string("ig"), id, static_cast<int64_t>(place.prompt), answer.p,
                            answer.rank, 0.1, Value(), Value(), int64_t{1}});
     }
@@ -94,15 +94,15 @@ void write_answers(PreparedRun& prepared, const std::string& relation) {
 void expect_plain(PreparedRun& prepared, const std::string& relation, bool held_out,
                   const Model& edited, const NamedRow& row, FactGroup group = FactGroup::kAll) {
   const RunContext run = prepared.context();
-  ProbeList list(run);
+  ClozeList list(run);
   double log_p = 0, p = 0, log_rank = 0, log_odds = 0, before = 0;
   int64_t prompts = 0, top = 0;
   for (const int64_t id : prepared.facts.of(relation)) {
     if (group != FactGroup::kAll && plain_group(run, id) != group) continue;
     for (const PromptPlace& place : prompts_of(run, id, held_out)) {
-      const Probe& probe = list.probes()[list.add(place)];
-      const Answered after = plain_answer(edited, probe, probe.answer[0]);
-      before += plain_answer(shipped().model, probe, probe.answer[0]).log_p;
+      const Cloze& cloze = list.clozes()[list.add(place)];
+      const Answered after = plain_answer(edited, cloze, cloze.answer[0]);
+      before += plain_answer(shipped().model, cloze, cloze.answer[0]).log_p;
       log_p += after.log_p;
       p += after.p;
       log_rank += std::log(static_cast<double>(after.rank));
@@ -240,8 +240,8 @@ TEST(Unions, HoldTheTextOnce) {
   RunText text;
   ASSERT_EQ(rows.size(), text.positions(run).size());
   for (size_t i = 0; i < rows.size(); ++i) {
-    const Probe& probe = text.positions(run)[i];
-    const Answered plain = plain_answer(shipped().model, probe, probe.answer[0]);
+    const Cloze& cloze = text.positions(run)[i];
+    const Answered plain = plain_answer(shipped().model, cloze, cloze.answer[0]);
     const NamedRow row("text_perplexity", rows[i]);
     expect_close(row.number("log_p"), plain.log_p);
     EXPECT_EQ(row.integer("top"), plain.top() ? 1 : 0);

@@ -221,11 +221,11 @@ class NamedRow {
 };
 
 /// log P of a one-token answer and its rank, by the plain forward of one prompt.
-inline Answered plain_answer(const Model& model, const Probe& probe, int64_t answer) {
+inline Answered plain_answer(const Model& model, const Cloze& cloze, int64_t answer) {
   const c10::InferenceMode guard;
   const at::Tensor logits = model
-                                .logits_at(at::tensor(probe.ids, at::kLong).unsqueeze(0),
-                                           at::tensor(probe.positions, at::kLong))
+                                .logits_at(at::tensor(cloze.ids, at::kLong).unsqueeze(0),
+                                           at::tensor(cloze.positions, at::kLong))
                                 .select(0, 0);
   Answered found;
   found.log_p = logits.to(at::kDouble).log_softmax(0)[answer].item<double>();

@@ -30,14 +30,14 @@ struct PlainSums {
 PlainSums plain_sums(PreparedRun& prepared, const Model& edited,
                      const std::vector<PromptPlace>& places, int64_t old, int64_t target) {
   const RunContext run = prepared.context();
-  ProbeList list(run);
+  ClozeList list(run);
   PlainSums sums;
   for (const PromptPlace& place : places) {
-    const Probe& probe = list.probes()[list.add(place)];
-    const int64_t answer = old < 0 ? probe.answer[0] : old;
-    const Answered before = plain_answer(shipped().model, probe, answer);
-    const Answered after = plain_answer(edited, probe, answer);
-    const Answered target_after = plain_answer(edited, probe, target);
+    const Cloze& cloze = list.clozes()[list.add(place)];
+    const int64_t answer = old < 0 ? cloze.answer[0] : old;
+    const Answered before = plain_answer(shipped().model, cloze, answer);
+    const Answered after = plain_answer(edited, cloze, answer);
+    const Answered target_after = plain_answer(edited, cloze, target);
     ++sums.prompts;
     if (before.top()) {
       ++sums.right;
@@ -46,7 +46,7 @@ PlainSums plain_sums(PreparedRun& prepared, const Model& edited,
     }
     sums.before += before.log_p;
     sums.after += after.log_p;
-    sums.target_before += plain_answer(shipped().model, probe, target).log_p;
+    sums.target_before += plain_answer(shipped().model, cloze, target).log_p;
     sums.target_after += target_after.log_p;
   }
   return sums;
@@ -360,13 +360,13 @@ TEST(Update, TargetsAreOneTokenInEveryPlaceOfAByteLevelVocabulary) {
     const int64_t fact = effect.integer("fact");
     double old_p = 0;
     double target_p = 0;
-    ProbeList list(run);
+    ClozeList list(run);
     for (const PromptPlace& place : prompts_of(run, fact, held_out)) {
-      const Probe& probe = list.probes()[list.add(place)];
+      const Cloze& cloze = list.clozes()[list.add(place)];
       const bool first = prompt_text(run, place).starts_with("[MASK]");
       const auto log_p = [&](const std::string& word) {
         const auto id = run.tokenizer.id_of((first ? "" : "\xC4\xA0") + word);
-        return id ? plain_answer(run.model, probe, *id).log_p : std::nan("");
+        return id ? plain_answer(run.model, cloze, *id).log_p : std::nan("");
       };
       old_p += log_p(answers[fact].first);
       target_p += log_p(answers[fact].second);
@@ -469,9 +469,9 @@ TEST(Update, EqualWriteIsEqualInEveryLayer) {
   const RunContext run = prepared.context();
   const auto [id, target] = sample_updates(run, "P106").reported.front();
   const std::vector<UpdateSubject> subjects = {update_subject(run, id, target)};
-  ProbeList own(run);
+  ClozeList own(run);
   for (const PromptPlace& place : subjects[0].own) own.add(place);
-  const at::Tensor mean = mask_activations(run.model, own.probes()).mean(0);
+  const at::Tensor mean = mask_activations(run.model, own.clozes()).mean(0);
   std::map<std::string, std::map<int32_t, at::Tensor>> by;
   std::set<std::vector<NeuronId>> sets;
   for (const UpdateVariant& variant : update_variants(run, "P106", subjects)) {

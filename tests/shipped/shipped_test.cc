@@ -35,12 +35,12 @@ class Shipped : public testing::Test {
     tokenizer_.reset();
     facts_.clear();
   }
-  static AttributionQuery query(const std::string& prompt, const std::string& answer) {
-    const TokenizedPrompt tokens =
+  static Cloze query(const std::string& prompt, const std::string& answer) {
+    const Cloze tokens =
         encode_prompt(*tokenizer_, prompt, answer, model_->config().max_tokens(), "test");
     return {tokens.ids, tokens.positions, tokens.answer, {}};
   }
-  static Attribution attributed(const AttributionQuery& one, const AttributionOptions& options) {
+  static Attribution attributed(const Cloze& one, const AttributionOptions& options) {
     Attribution result;
     attribute(*model_, std::span(&one, 1), options,
               [&](size_t, Attribution&& attribution) { result = std::move(attribution); });
@@ -75,12 +75,12 @@ TEST_F(Shipped, EveryAnswerIsOneTokenAndEveryPromptFits) {
   for (const Fact& fact : facts_) {
     const auto prepared = prepare_fact(fact, *tokenizer_, model_->config(), problems);
     ASSERT_TRUE(prepared.has_value()) << problems.back().message;
-    for (const Probe& probe : prepared->prompts) ASSERT_EQ(probe.answer.size(), 1U) << fact.origin;
+    for (const Cloze& cloze : prepared->prompts) ASSERT_EQ(cloze.answer.size(), 1U) << fact.origin;
   }
 }
 
 TEST_F(Shipped, ParisIsTheCapitalOfFrance) {
-  const AttributionQuery one = query("The capital of France is [MASK].", "Paris");
+  const Cloze one = query("The capital of France is [MASK].", "Paris");
   const at::Tensor logits =
       model_->logits_at(at::tensor(one.ids).unsqueeze(0), at::tensor(one.positions));
   EXPECT_EQ(logits.argmax(1).item<int64_t>(), one.answer.front());
@@ -93,7 +93,7 @@ TEST_F(Shipped, TheDefaultRuleMeetsItsToleranceAndThePlainPath) {
   many.rule = Rule::kGaussLegendre;
   many.steps = 24;
   for (size_t i = 0; i < facts_.size(); i += facts_.size() / 2) {
-    const AttributionQuery one = query(facts_[i].held_out.front(), facts_[i].object);
+    const Cloze one = query(facts_[i].held_out.front(), facts_[i].object);
     const AttributionOptions standard;
     const Attribution result = attributed(one, standard);
     const Attribution plain = attribute_naive(*model_, one, many);

@@ -52,7 +52,7 @@ TEST_P(EveryTokenizer, OneMaskIsTheTextItself) {
     };
     const Ids expected = tokenizer_.encode(with(tokenizer_.mask_token()));
     for (const std::string& mask : {std::string("[MASK]"), tokenizer_.mask_token()}) {
-      const TokenizedPrompt prompt = encode_prompt(tokenizer_, with(mask), 1, 64, "here");
+      const Cloze prompt = encode_prompt(tokenizer_, with(mask), 1, 64, "here");
       EXPECT_EQ(prompt.ids, expected) << place;
       ASSERT_EQ(prompt.positions.size(), 1U);
       EXPECT_EQ(prompt.ids[static_cast<size_t>(prompt.positions[0])], tokenizer_.mask_id());
@@ -63,9 +63,9 @@ TEST_P(EveryTokenizer, OneMaskIsTheTextItself) {
 
 TEST_P(EveryTokenizer, MoreMasksStandSideBySide) {
   const std::string text = "The capital of France is [MASK].";
-  const TokenizedPrompt one = encode_prompt(tokenizer_, text, 1, 64, "here");
+  const Cloze one = encode_prompt(tokenizer_, text, 1, 64, "here");
   for (int64_t masks = 2; masks < 6; ++masks) {
-    const TokenizedPrompt many = encode_prompt(tokenizer_, text, masks, 64, "here");
+    const Cloze many = encode_prompt(tokenizer_, text, masks, 64, "here");
     Ids expected = one.ids;
     expected.insert(expected.begin() + one.positions[0], static_cast<size_t>(masks - 1),
                     tokenizer_.mask_id());
@@ -86,7 +86,7 @@ TEST_P(EveryTokenizer, AnswersFillTheirMasks) {
     for (const std::string answer : {"Paris", "Berlin", "capital", "parisians", "the capital"}) {
       const size_t at = place.find('@');
       const std::string text = place.substr(0, at) + "[MASK]" + place.substr(at + 1);
-      const TokenizedPrompt prompt = encode_prompt(tokenizer_, text, answer, 64, "here");
+      const Cloze prompt = encode_prompt(tokenizer_, text, answer, 64, "here");
       ASSERT_EQ(prompt.answer.size(), prompt.positions.size());
       Ids filled = prompt.ids;
       for (size_t i = 0; i < prompt.answer.size(); ++i) {
@@ -228,7 +228,7 @@ TEST(Answers, AMaskThatLeavesTheSpaceTakesAnAnswerWithoutIt) {
   std::filesystem::remove_all(folder);
   ASSERT_FALSE(tokenizer.mask_takes_space());
   const std::string text = "It is [MASK].";
-  const TokenizedPrompt prompt = encode_prompt(tokenizer, text, "Paris", 64, "here");
+  const Cloze prompt = encode_prompt(tokenizer, text, "Paris", 64, "here");
   EXPECT_EQ(tokenizer.token_of(prompt.ids[static_cast<size_t>(prompt.positions[0]) - 1]), "\u0120");
   EXPECT_EQ(tokenizer.decode(prompt.answer, false), "Paris");
   EXPECT_EQ(answer_ids(tokenizer, text, "\u0120Paris", "here").size(), 1U) << "asked for by name";

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engram/model/model.h"
+#include "engram/text/cloze.h"
 
 namespace engram {
 
@@ -64,14 +65,6 @@ struct AttributionOptions {
   std::function<void(int64_t neurons)> on_ablated;
 };
 
-/// One prompt to attribute.
-struct AttributionQuery {
-  std::vector<int64_t> ids;        ///< [tokens]
-  std::vector<int64_t> positions;  ///< [k] of the masks
-  std::vector<int64_t> answer;     ///< [k] token ids
-  std::vector<int64_t> contrast;   ///< [k] the other answer, for kLogitDifference only
-};
-
 /// What is known of one layer's attribution.
 struct LayerReport {
   double delta = 0;            ///< F_l(a) - F_l(0)
@@ -97,26 +90,26 @@ struct Attribution {
   std::vector<LayerReport> layers;
 };
 
-/// Called once per query, with its index, from any worker but never twice at a time. Order is not
-/// that of the queries.
+/// Called once per cloze, with its index, from any worker but never twice at a time. Order is not
+/// that of the clozes.
 using AttributionSink = std::function<void(size_t index, Attribution&& attribution)>;
 
 /// How many workers attribute() takes, if there is enough to do: as many as --threads allows, with
 /// `bitwise` no more than memory_bytes has room for.
 int attribution_workers(const Model& model, const AttributionOptions& options);
 
-/// Attributes all queries: the fast path. Prompts of equal length share batches; workers share
-/// nothing but the model. Memory is bounded by options.memory_bytes, not by the number of queries.
+/// Attributes all clozes: the fast path. Prompts of about equal length share batches; workers share
+/// nothing but the model. Memory is bounded by options.memory_bytes, not by the number of clozes.
 /// Scores do not depend on batch size, order or threads beyond 1e-5 of the largest |score| of the
-/// (prompt, layer). Throws InputError (a query does not fit the model), UsageError (options),
+/// (prompt, layer). Throws InputError (a cloze does not fit the model), UsageError (options),
 /// Interrupted; on an error no further call of `sink` is made.
-void attribute(const Model& model, std::span<const AttributionQuery> queries,
-               const AttributionOptions& options, const AttributionSink& sink);
+void attribute(const Model& model, std::span<const Cloze> clozes, const AttributionOptions& options,
+               const AttributionSink& sink);
 
 /// The plain path: one prompt, one node, one layer at a time, full forward, autograd. Same results,
 /// hundreds of times slower; the yardstick of the tests. Rule kControlVariate
 /// needs `steps`.
-Attribution attribute_naive(const Model& model, const AttributionQuery& query,
+Attribution attribute_naive(const Model& model, const Cloze& cloze,
                             const AttributionOptions& options);
 
 }  // namespace engram

@@ -30,7 +30,7 @@ constexpr uint32_t kNoIndex = UINT32_MAX;
 
 /// A prompt under an edit, with a second answer to look at.
 struct EditTrial {
-  uint32_t probe = 0;         ///< index of the prompt
+  uint32_t cloze = 0;         ///< index of the prompt
   uint32_t edit = kNoIndex;   ///< index of the edit; kNoIndex: none, `after` is what was before
   uint32_t other = kNoIndex;  ///< index of the other answer; kNoIndex: none
 };
@@ -38,8 +38,8 @@ struct EditTrial {
 /// What measure_edits() found. An answer that was not asked for, or that has another number of
 /// tokens than the prompt has masks, has log_p and p NaN and rank 0.
 struct EditMeasured {
-  std::vector<Answered> before;        ///< [probes] the prompts' own answers without any edit
-  std::vector<int64_t> top;            ///< [probes] the top token at the first mask without edit
+  std::vector<Answered> before;        ///< [clozes] the prompts' own answers without any edit
+  std::vector<int64_t> top;            ///< [clozes] the top token at the first mask without edit
   std::vector<Answered> after;         ///< [trials] the prompts' own answers under the edit
   std::vector<Answered> other_before;  ///< [trials] the other answers
   std::vector<Answered> other_after;   ///< [trials]
@@ -48,9 +48,9 @@ struct EditMeasured {
 /// Runs every prompt once as it is and every trial: the numbers of with_values(), without a copy of
 /// the model. What stands below the lowest edited layer, that layer's activations included, is
 /// computed once per prompt; prompts of equal length share batches whatever their edits. Batches
-/// are cut from `probes` and `trials` alone: the same lists give the same bits whatever `options`
+/// are cut from `clozes` and `trials` alone: the same lists give the same bits whatever `options`
 /// say. Throws InputError (a prompt, neuron or layer that the model does not have), Interrupted.
-EditMeasured measure_edits(const Model& model, std::span<const Probe> probes,
+EditMeasured measure_edits(const Model& model, std::span<const Cloze> clozes,
                            std::span<const OutputEdit> edits,
                            std::span<const std::vector<int64_t>> others,
                            std::span<const EditTrial> trials, const MeasureOptions& options = {});

@@ -21,8 +21,8 @@ namespace engram {
 /// A fact whose neurons are manipulated, or that only shows side effects.
 struct EffectFact {
   std::string relation, subject, object;
-  std::vector<Probe> prompts;  ///< on which the neurons were located; at least one
-  std::vector<Probe> held_out;
+  std::vector<Cloze> prompts;  ///< on which the neurons were located; at least one
+  std::vector<Cloze> held_out;
   bool evaluated = true;          ///< false: only a witness of other facts' side effects
   std::vector<NeuronId> neurons;  ///< each once; may be empty
 };
@@ -116,7 +116,7 @@ struct EffectContext {
   std::unordered_set<NeuronId> located;
   /// Sets of all facts of the relations, for kOtherFact; without any it is not tried.
   std::vector<LocatedNeurons> sets;
-  std::vector<Probe> text;  ///< sentences of ordinary text with a masked word; empty: no kText
+  std::vector<Cloze> text;  ///< sentences of ordinary text with a masked word; empty: no kText
   /// [prompts, layers, d_ff] (mask_activations of a corpus) for mean and resample; undefined:
   /// activations on prompts of other facts, never the fact's own.
   at::Tensor reference;

@@ -9,11 +9,11 @@
 namespace engram {
 
 /// The logit lens (nostalgebraist): the answer as it would be if the hidden state at the mask after
-/// each layer were the last one, read through the LM head. [probes][layers + 1]; 0 is after the
+/// each layer were the last one, read through the LM head. [clozes][layers + 1]; 0 is after the
 /// embedding, l after layer l - 1, the last one is the model's own output. Results do not depend on
 /// `options`. Throws InputError (a prompt that the model does not take), Interrupted.
 std::vector<std::vector<Answered>> answers_by_layer(const Model& model,
-                                                    std::span<const Probe> probes,
+                                                    std::span<const Cloze> clozes,
                                                     const MeasureOptions& options = {});
 
 }  // namespace engram

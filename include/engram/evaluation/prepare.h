@@ -17,8 +17,8 @@ namespace engram {
 /// bag is what its file says.
 struct PreparedFact {
   size_t index = 0;             ///< in the fact set
-  std::vector<Probe> prompts;   ///< as Fact::prompts
-  std::vector<Probe> held_out;  ///< as Fact::held_out
+  std::vector<Cloze> prompts;   ///< as Fact::prompts
+  std::vector<Cloze> held_out;  ///< as Fact::held_out
 };
 
 /// Encodes a fact's prompts. Throws InputError that names the fact, where it stands, and what is
@@ -37,7 +37,7 @@ bool subject_holds_object(const Fact& fact);
 
 /// Sentences of ordinary text with one masked word.
 struct CorpusPrompts {
-  std::vector<Probe> prompts;
+  std::vector<Cloze> prompts;
   int64_t lines = 0;    ///< read
   int64_t skipped = 0;  ///< blank, without a word that can be masked, or too long
 };

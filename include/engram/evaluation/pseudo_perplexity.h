@@ -23,7 +23,7 @@ struct TextPositionOptions {
 /// the model or `window` cannot take whole is cut around the position; of one above 8 KiB the start
 /// is looked at. The text streams through. A short one may have fewer positions than `count`.
 /// Throws FileError; InputError when the text has no position; Interrupted.
-std::vector<Probe> text_positions(const std::filesystem::path& path, const Tokenizer& tokenizer,
+std::vector<Cloze> text_positions(const std::filesystem::path& path, const Tokenizer& tokenizer,
                                   const ModelConfig& config,
                                   const TextPositionOptions& options = {});
 

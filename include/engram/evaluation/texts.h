@@ -104,18 +104,18 @@ struct TextCount {
   int64_t unfit = 0;     ///< no word to mask, or not what the kind promises
 };
 
-/// A fact's masked texts as token ids: probes of one count stand together, in the order of counts.
-struct TextProbes {
+/// A fact's masked texts as token ids: clozes of one count stand together, in the order of counts.
+struct TextClozes {
   std::vector<TextCount> counts;
-  std::vector<Probe> probes;
-  /// By probe: its answer is the object, whatever word is masked. Not so where the object has more
+  std::vector<Cloze> clozes;
+  /// By cloze: its answer is the object, whatever word is masked. Not so where the object has more
   /// tokens than the text has masks.
   std::vector<bool> asked;
 };
 
 /// Masks and encodes. An object of several tokens gets as many masks where it is masked itself;
 /// every other word gets one. `only_released`: no mask but TextMask::kReleased.
-TextProbes text_probes(const FactTexts& texts, std::span<const std::string> names,
+TextClozes text_clozes(const FactTexts& texts, std::span<const std::string> names,
                        const Tokenizer& tokenizer, const ModelConfig& config, uint64_t seed,
                        bool only_released = false);
 
@@ -136,7 +136,7 @@ struct TextActivations {
   ActivationSums sums;
   std::vector<std::vector<std::vector<OddsSums>>> odds;  ///< [fact][set][count]
 };
-TextActivations text_activations(const Model& model, std::span<const TextProbes> facts,
+TextActivations text_activations(const Model& model, std::span<const TextClozes> facts,
                                  std::span<const std::vector<std::vector<NeuronId>>> sets,
                                  const MeasureOptions& options = {});
 

@@ -8,15 +8,9 @@
 
 #include "engram/model/model.h"
 #include "engram/model/neuron.h"
+#include "engram/text/cloze.h"
 
 namespace engram {
-
-/// A prompt with its answer, as token ids.
-struct Probe {
-  std::vector<int64_t> ids;        ///< [tokens]
-  std::vector<int64_t> positions;  ///< [k] of the masks, ascending
-  std::vector<int64_t> answer;     ///< [k] token ids
-};
 
 /// What is done to one neuron at every target position of a prompt: a becomes factor * a + summand.
 struct NeuronChange {
@@ -27,7 +21,7 @@ struct NeuronChange {
 
 /// One run of a prompt with a set of changes.
 struct Trial {
-  uint32_t probe = 0;  ///< index of the prompt
+  uint32_t cloze = 0;  ///< index of the prompt
   uint32_t set = 0;    ///< index of the changes
 };
 
@@ -54,24 +48,26 @@ struct MeasureOptions {
 
 /// What measure() found.
 struct Measured {
-  std::vector<Answered> before;  ///< [probes] without changes
+  std::vector<Answered> before;  ///< [clozes] without changes
   std::vector<Answered> after;   ///< [trials]
 };
 
 /// Runs every prompt once as it is and then every trial: a prompt with its changes at the masks.
 /// The layers below a trial's lowest changed one are those of the unchanged run and computed once;
-/// prompts of equal length share batches. Results do not depend on `threads` at all, and on the
-/// batches (the memory budget) only within rounding. A trial with an empty set gives `before`.
+/// prompts of about equal length share batches. Results do not depend on `threads` at all, and on
+/// the batches (the memory budget) only within rounding. A trial with an empty set gives `before`.
 /// Throws InputError (a prompt or neuron that the model does not have, a neuron twice in a set),
 /// Interrupted.
-Measured measure(const Model& model, std::span<const Probe> probes,
+Measured measure(const Model& model, std::span<const Cloze> clozes,
                  std::span<const std::vector<NeuronChange>> sets, std::span<const Trial> trials,
                  const MeasureOptions& options = {});
 
-/// Activations at the target positions, mean over a prompt's masks: [probes, layers, d_ff] float32
-/// on the CPU. Throws as measure().
-at::Tensor mask_activations(const Model& model, std::span<const Probe> probes,
-                            const MeasureOptions& options = {});
+/// Activations at the target positions, mean over a prompt's masks: [clozes, layers, d_ff] float32
+/// on the CPU. `answers`, where it is given, becomes how the model answers each. Throws as
+/// measure().
+at::Tensor mask_activations(const Model& model, std::span<const Cloze> clozes,
+                            const MeasureOptions& options = {},
+                            std::vector<Answered>* answers = nullptr);
 
 /// Activations and gradients on some prompts, with their signs.
 struct ActivationProfile {
@@ -82,7 +78,7 @@ struct ActivationProfile {
 
 /// Profiles of groups of prompts: prompt i belongs to group[i] in 0..groups-1; a prompt's value is
 /// the mean over its masks. A group without prompts is zero. Throws as measure().
-ActivationProfile activation_profiles(const Model& model, std::span<const Probe> probes,
+ActivationProfile activation_profiles(const Model& model, std::span<const Cloze> clozes,
                                       std::span<const int64_t> group, int64_t groups,
                                       const MeasureOptions& options = {});
 

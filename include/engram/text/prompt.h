@@ -5,16 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "engram/text/cloze.h"
 #include "engram/text/tokenizer.h"
 
 namespace engram {
-
-/// A prompt as the model sees it: one mask per token of the answer.
-struct TokenizedPrompt {
-  std::vector<int64_t> ids;        ///< special tokens included
-  std::vector<int64_t> positions;  ///< of the masks, ascending; one per answer token
-  std::vector<int64_t> answer;     ///< token ids of the answer, as many as `positions`
-};
 
 /// Where a prompt or fact comes from, for messages: "FILE:LINE" or "--prompt".
 using Origin = std::string;
@@ -34,11 +28,11 @@ std::string one_token_spelling(const Tokenizer& tokenizer, std::string_view prom
 
 /// Encodes a prompt written with `[MASK]` or the tokenizer's own mask token, expanding the one mask
 /// to `masks` masks. Throws InputError: no mask, a second mask, longer than `max_tokens`, masks<1.
-TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
-                              int64_t max_tokens, const Origin& origin);
+Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
+                    int64_t max_tokens, const Origin& origin);
 
 /// encode_prompt for a given answer (both of the above).
-TokenizedPrompt encode_prompt(const Tokenizer& tokenizer, std::string_view prompt,
-                              std::string_view answer, int64_t max_tokens, const Origin& origin);
+Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, std::string_view answer,
+                    int64_t max_tokens, const Origin& origin);
 
 }  // namespace engram

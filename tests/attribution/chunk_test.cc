@@ -7,7 +7,7 @@
 #include <random>
 #include <set>
 
-#include "attribution/chunks.h"
+#include "attribution/chunk.h"
 
 namespace engram {
 namespace {

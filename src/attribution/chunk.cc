@@ -1,0 +1,147 @@
+#include "chunk.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "engram/error.h"
+
+namespace engram {
+namespace {
+
+constexpr double kRounding = 1e-9;  // of sums of shares
+constexpr double kDealt = 4;        // chunks are dealt evenly to two workers, or to four
+constexpr double kFewTokens = 48;   // chunks of fewer make products slow
+
+/// Cuts prompts that may go together, in their order; `deal`: for a few workers.
+void cut_group(std::span<const PromptSize> prompts, const std::vector<size_t>& members, bool deal,
+               std::vector<std::vector<size_t>>& chunks) {
+  double all = 0;
+  double tokens = 0;
+  for (const size_t i : members) {
+    all += std::min(prompts[i].share, 1.0);
+    tokens += static_cast<double>(prompts[i].tokens);
+  }
+  double count = std::ceil(std::max(all - kRounding, 1.0));
+  if (deal) {
+    count = std::max(count, std::min(kDealt, std::floor(tokens / kFewTokens)));
+    if (count > 2) count = kDealt * std::ceil(count / kDealt);
+  }
+  const double aim = all / count;
+  double dealt = 0;   // of all
+  double filled = 0;  // of the last chunk
+  double full = aim;  // what is dealt when the last chunk is full
+  chunks.emplace_back();
+  for (const size_t i : members) {
+    const double share = std::min(prompts[i].share, 1.0);
+    const bool next = dealt >= full - kRounding || filled + share > 1 + kRounding;
+    if (next && !chunks.back().empty()) {
+      chunks.emplace_back();
+      filled = 0;
+      full += aim;
+    }
+    chunks.back().push_back(i);
+    filled += share;
+    dealt += share;
+  }
+}
+
+std::vector<std::vector<size_t>> cut(std::span<const PromptSize> prompts, bool equal_length) {
+  std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> groups;  // by masks and length
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    groups[{prompts[i].masks, equal_length ? prompts[i].tokens : 0}].push_back(i);
+  }
+  std::vector<std::vector<size_t>> chunks;
+  for (auto& [shape, members] : groups) {
+    std::ranges::stable_sort(members, std::ranges::greater(),
+                             [&](size_t i) { return prompts[i].tokens; });
+    cut_group(prompts, members, !equal_length, chunks);
+  }
+  std::ranges::stable_sort(chunks, std::ranges::greater(), [&](const std::vector<size_t>& chunk) {
+    return std::accumulate(chunk.begin(), chunk.end(), 0.0,
+                           [&](double sum, size_t i) { return sum + prompts[i].work; });
+  });
+  return chunks;
+}
+
+}  // namespace
+
+void check_clozes(const ModelConfig& config, std::span<const Cloze> clozes) {
+  for (size_t i = 0; i < clozes.size(); ++i) {
+    const Cloze& cloze = clozes[i];
+    const auto tokens = static_cast<int64_t>(cloze.ids.size());
+    const std::string name = "prompt " + std::to_string(i) + ": ";
+    if (tokens < 1 || tokens > config.max_tokens()) {
+      throw InputError(name + "has " + std::to_string(tokens) + " tokens, the model takes 1 to " +
+                       std::to_string(config.max_tokens()));
+    }
+    if (cloze.positions.empty() || cloze.positions.size() != cloze.answer.size()) {
+      throw InputError(name + "has " + std::to_string(cloze.positions.size()) + " masks and " +
+                       std::to_string(cloze.answer.size()) + " answer tokens");
+    }
+    int64_t last = -1;
+    for (const int64_t position : cloze.positions) {
+      if (position <= last || position >= tokens) {
+        throw InputError(name + "mask position " + std::to_string(position) +
+                         " is out of the prompt or out of order");
+      }
+      last = position;
+    }
+    for (const std::vector<int64_t>* ids : {&cloze.ids, &cloze.answer, &cloze.contrast}) {
+      for (const int64_t id : *ids) {
+        if (id < 0 || id >= config.vocabulary) {
+          throw InputError(name + "token id " + std::to_string(id) +
+                           " lies outside the vocabulary of " + std::to_string(config.vocabulary));
+        }
+      }
+    }
+  }
+}
+
+int64_t Chunk::longest() const {
+  int64_t most = 0;
+  for (int64_t i = 0; i < prompts; ++i) most = std::max(most, tokens(i));
+  return most;
+}
+
+Chunk make_chunk(std::span<const Cloze> clozes, const std::vector<size_t>& index) {
+  const auto append = [](std::vector<int64_t>& to, const std::vector<int64_t>& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  Chunk chunk;
+  for (const size_t i : index) {
+    const Cloze& cloze = clozes[i];
+    ++chunk.prompts;
+    chunk.targets = static_cast<int64_t>(cloze.positions.size());
+    append(chunk.ids, cloze.ids);
+    chunk.begin.push_back(static_cast<int64_t>(chunk.ids.size()));
+    append(chunk.position, cloze.positions);
+    append(chunk.answer, cloze.answer);
+    append(chunk.contrast, cloze.contrast);
+  }
+  return chunk;
+}
+
+std::vector<PromptSize> sizes_of(std::span<const Cloze> clozes, int64_t most) {
+  std::vector<PromptSize> sizes;
+  for (const Cloze& cloze : clozes) {
+    const auto tokens = static_cast<double>(cloze.ids.size());
+    sizes.push_back({static_cast<int64_t>(cloze.ids.size()),
+                     static_cast<int64_t>(cloze.positions.size()),
+                     tokens / static_cast<double>(most), tokens});
+  }
+  return sizes;
+}
+
+std::vector<std::vector<size_t>> cut_chunks(std::span<const PromptSize> prompts) {
+  return cut(prompts, false);
+}
+
+std::vector<std::vector<size_t>> cut_equal_chunks(std::span<const PromptSize> prompts) {
+  return cut(prompts, true);
+}
+
+}  // namespace engram
