@@ -44,7 +44,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 struct Options {
-  std::string model, facts, rule = "control-variate", scores, device = "cpu";
+  std::string model, facts, score = "ig", rule = "control-variate", scores, device = "cpu";
   int64_t prompts = 0;
   int64_t steps = 0;
   int threads = 0;
@@ -68,9 +68,8 @@ std::vector<Cloze> read_clozes(const Options& options, const Tokenizer& tokenize
   std::vector<Cloze> all;
   for (const Fact& fact : read_facts(options.facts).facts) {
     for (const std::string& prompt : fact.prompts) {
-      const Cloze tokens =
-          encode_prompt(tokenizer, prompt, fact.object, model.config().max_tokens(), fact.origin);
-      all.push_back({tokens.ids, tokens.positions, tokens.answer, {}});
+      all.push_back(
+          encode_prompt(tokenizer, prompt, fact.object, model.config().max_tokens(), fact.origin));
       if (static_cast<int64_t>(all.size()) == count) return all;
     }
   }
@@ -89,6 +88,8 @@ void run_attribute(const Options& options) {
   const std::vector<Cloze> clozes =
       read_clozes(options, tokenizer, model, options.prompts > 0 ? options.prompts : 64);
   AttributionOptions how;
+  how.score = parse_score(options.score);
+  how.gap = false;  // what the score alone takes
   how.rule = parse_rule(options.rule);
   if (options.steps > 0) how.steps = options.steps;
   how.threads = options.threads;
@@ -130,7 +131,7 @@ void run_attribute(const Options& options) {
   // A short warm-up: one prompt for each worker, which touches the weights and the code.
   const std::vector<Cloze> few(clozes.begin(),
                                clozes.begin() + std::min<std::ptrdiff_t>(2, std::ssize(clozes)));
-  attribute(model, few, how, [](size_t, Attribution&&) {});
+  if (how.score != Score::kAblation) attribute(model, few, how, [](size_t, Attribution&&) {});
   const Clock::time_point start = Clock::now();
   attribute(model, clozes, how, take);
   const double seconds = seconds_since(start);
@@ -144,6 +145,7 @@ void run_attribute(const Options& options) {
   out["tokens"] = longest;
   out["threads"] = options.threads > 0 ? options.threads : usable_cores();
   out["device"] = device.str();
+  out["score"] = options.score;
   out["rule"] = options.rule;
   out["load_seconds"] = load_seconds;
   out["seconds"] = seconds;
@@ -294,6 +296,7 @@ void add_commands(CLI::App& app, Options& options) {
   };
   CLI::App& timed =
       *add("attribute", "Time attribution of many prompts", run_attribute, true, true);
+  timed.add_option("--score", options.score, "ig, activation, relp, ablation, ...");
   timed.add_option("--rule", options.rule, "Quadrature rule");
   cli::add_integer(timed, "--steps", options.steps, 1, 10'000, "Fixed number of nodes");
   cli::add_number(timed, "--tolerance", options.tolerance, cli::Range{0, 1, true, true},

@@ -160,8 +160,11 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
       .add_option_function<std::string>(
           "--score", [&options](const std::string& name) { options.score = parse_score(name); },
           "ig (default): integrated gradients, the paper's; activation: the neuron's activation, "
-          "the paper's baseline; gradient-x-activation: first-order effect of switching it off; "
-          "ablation: exact effect on F of switching that neuron alone off.")
+          "the paper's baseline; activation-norm: its size times the norm of the neuron's value "
+          "vector; gradient-x-activation, or attribution-patching: first-order effect of switching "
+          "it off; relp: the same with layer norms' scales, attention patterns and activation "
+          "ratios held fixed (RelP); ablation: exact effect on F of switching that neuron alone "
+          "off.")
       ->type_name("NAME");
   command
       .add_option_function<std::string>(

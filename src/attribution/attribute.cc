@@ -22,10 +22,13 @@ constexpr int64_t kDeviceChunkTokens = 1536;           // operations: 256 MiB wo
 constexpr size_t kManyTokens = 88;                     // that are worth a preparation of the model
 constexpr int64_t kChunkTokens = 384;                  // more make products no faster
 
-constexpr std::array<std::pair<std::string_view, Score>, 4> kScores{{
+constexpr std::array<std::pair<std::string_view, Score>, 7> kScores{{
     {"ig", Score::kIntegratedGradients},
     {"activation", Score::kActivation},
+    {"activation-norm", Score::kActivationNorm},
     {"gradient-x-activation", Score::kGradientXActivation},
+    {"attribution-patching", Score::kGradientXActivation},
+    {"relp", Score::kRelevance},
     {"ablation", Score::kAblation},
 }};
 constexpr std::array<std::pair<std::string_view, Rule>, 8> kRules{{

@@ -1,8 +1,9 @@
-// Scores that need no quadrature: the activation, gradient x activation, and exact ablation.
+// Scores that need no quadrature: the activation, gradient x activation, relevance, exact ablation.
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
 #include <deque>
+#include <limits>
 
 #include "integrate.h"
 #include "model/parallel.h"
@@ -84,10 +85,14 @@ std::vector<Attribution> score_directly(Passes& passes, const Model& model, cons
                                         const AttributionOptions& options, int64_t bytes,
                                         int workers) {
   const ModelConfig& config = model.config();
-  const bool gradient = options.score == Score::kGradientXActivation;
-  const Base base = passes.run_base(chunk, gradient);
+  const bool relevance = options.score == Score::kRelevance;
+  const bool gradient = relevance || options.score == Score::kGradientXActivation;
+  const Base base = passes.run_base(chunk, relevance  ? Backward::kRelevance
+                                           : gradient ? Backward::kGradient
+                                                      : Backward::kNone);
   std::vector<Attribution> results = begin_attributions(model, base);
-  const std::vector<double> without = without_neurons(passes, model, base, bytes);
+  const std::vector<double> without =
+      options.gap ? without_neurons(passes, model, base, bytes) : std::vector<double>();
   if (options.score == Score::kAblation) {
     ablate_all(passes, model, base, options, bytes, workers, results);
   }
@@ -104,11 +109,22 @@ std::vector<Attribution> score_directly(Passes& passes, const Model& model, cons
       for (Attribution& result : results) {
         result.scores.select(0, layer).copy_(result.activations.select(0, layer));
       }
+    } else if (options.score == Score::kActivationNorm) {
+      const at::Tensor norms = model.weights()
+                                   .layers[static_cast<size_t>(layer)]
+                                   .ffn_out_weight
+                                   .norm(2, 0)  // [d_model, d_ff]: of the columns
+                                   .to(at::kCPU);
+      for (Attribution& result : results) {
+        result.scores.select(0, layer).copy_(result.activations.select(0, layer).abs() * norms);
+      }
     }
     for (int64_t prompt = 0; prompt < chunk.prompts; ++prompt) {
       Attribution& result = results[static_cast<size_t>(prompt)];
       LayerReport& report = result.layers[static_cast<size_t>(layer)];
-      report.delta = result.f - without[static_cast<size_t>(layer * chunk.prompts + prompt)];
+      report.delta = options.gap
+                         ? result.f - without[static_cast<size_t>(layer * chunk.prompts + prompt)]
+                         : std::numeric_limits<double>::quiet_NaN();
       report.sum = result.scores.select(0, layer).sum(at::kDouble).item<double>();
       report.gap = std::fabs(report.sum - report.delta);
     }

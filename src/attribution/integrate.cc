@@ -73,7 +73,7 @@ class Integration {
         config_(model.config()),
         options_(options),
         bytes_(bytes),
-        base_(passes.run_base(chunk, /*gradient=*/true)),
+        base_(passes.run_base(chunk, Backward::kGradient)),
         k_(chunk.targets) {}
 
   std::vector<Attribution> run() {

@@ -32,6 +32,12 @@ void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor&
 void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& normal,
                          const at::Tensor& rstd, const at::Tensor& out);
 
+/// d = a / u, with `at_zero` where u is 0; all [rows, width], d may be u.
+void ratio(const at::Tensor& a, const at::Tensor& u, double at_zero, const at::Tensor& d);
+/// layer_norm_backward with the scale 1/rstd held fixed: only the centring is undone.
+void centring_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& rstd,
+                       const at::Tensor& out);
+
 /// Which rows of each item moved away from the unperturbed prompt it belongs to, and which rows
 /// ask.
 ///

@@ -228,3 +228,21 @@ void read_answers(const at::Tensor& logits, const int64_t* answer, TokenAnswer* 
 }
 
 }  // namespace engram::kernels::generic
+
+namespace engram::kernels {
+
+// Of relevance propagation, which runs once a prompt: ATen is fast enough everywhere.
+
+void ratio(const at::Tensor& a, const at::Tensor& u, double at_zero, const at::Tensor& d) {
+  at::Tensor to = d;
+  to.copy_(at::where(u == 0, at_zero, a / u));
+}
+
+void centring_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& rstd,
+                       const at::Tensor& out) {
+  const at::Tensor g = in * weight;
+  at::Tensor to = out;
+  to.copy_(rstd.unsqueeze(1) * (g - g.mean(1, /*keepdim=*/true)));
+}
+
+}  // namespace engram::kernels

@@ -95,6 +95,11 @@ class Naive {
     switch (options_.score) {
       case Score::kActivation:
         return a.mean(0);
+      case Score::kActivationNorm:
+        return a.mean(0).abs() *
+               model_.weights().layers[static_cast<size_t>(layer)].ffn_out_weight.norm(2, 0);
+      case Score::kRelevance:
+        throw UsageError("attribute_naive: relevance propagation has no plain path");
       case Score::kGradientXActivation:
         return (a * gradient(layer, a)).sum(0);
       case Score::kAblation: {

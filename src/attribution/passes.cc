@@ -13,6 +13,23 @@ namespace {
 constexpr size_t kBlockFloats = 16 << 20;  // 64 MiB
 constexpr int64_t kHeadRows = 128;         // rows of logits at a time
 
+/// u becomes the activation, `slope` what a backward multiplies by there.
+void activate(Activation activation, const at::Tensor& u, Backward backward,
+              const at::Tensor& slope) {
+  switch (backward) {
+    case Backward::kNone:
+      return kernels::activate(activation, u, u);
+    case Backward::kGradient:
+      return kernels::activate(activation, u, u, slope);
+    case Backward::kRelevance: {
+      at::Tensor before = slope;
+      before.copy_(u);
+      kernels::activate(activation, u, u);
+      kernels::ratio(u, before, activation == Activation::kRelu ? 0 : 0.5, slope);
+    }
+  }
+}
+
 }  // namespace
 
 at::Tensor Arena::take(int64_t rows, int64_t width) {
@@ -72,7 +89,7 @@ struct Passes::Run {
   Base* making = nullptr;
   const Chunk* chunk = nullptr;
   Reach reach = Reach::kExact;
-  bool keep = false;                     ///< for a backward
+  Backward backward = Backward::kNone;
   std::vector<int64_t> prompt;           ///< of the items, in order
   std::vector<LayerTape> tape;           ///< [layers]
   std::vector<Joining> joining;          ///< [layers], of items
@@ -191,12 +208,8 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   const at::Tensor u = arena_.take(out_rows, config_.d_ff);
   product(h, model_.columns(w.ffn_in_weight), u, false);
   kernels::add_bias(u, w.ffn_in_bias, u);
-  if (run.keep) {
-    tape.slope = arena_.take(out_rows, config_.d_ff);
-    kernels::activate(config_.activation, u, u, tape.slope);
-  } else {
-    kernels::activate(config_.activation, u, u);
-  }
+  if (run.backward != Backward::kNone) tape.slope = arena_.take(out_rows, config_.d_ff);
+  activate(config_.activation, u, run.backward, tape.slope);
   if (run.edit != nullptr) (*run.edit)(layer, tape.targets, u);
   const at::Tensor sum = arena_.take(out_rows, d);
   kernels::add_bias(h, w.ffn_out_bias, sum);
@@ -223,6 +236,17 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   return result;
 }
 
+/// Undoes a layer norm. `out` may be `gradient`.
+void Passes::norm_backward(const Run& run, const at::Tensor& gradient, const at::Tensor& weight,
+                           const at::Tensor& normal, const at::Tensor& rstd,
+                           const at::Tensor& out) {
+  if (run.backward == Backward::kRelevance) {
+    kernels::centring_backward(gradient, weight, rstd, out);
+  } else {
+    kernels::layer_norm_backward(gradient, weight, normal, rstd, out);
+  }
+}
+
 /// From the gradient at the output rows to that at the moved rows of the input. Overwrites it.
 at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gradient) {
   const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
@@ -237,8 +261,8 @@ at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gra
   product(gradient, w.ffn_out_weight, inner, false);
   kernels::multiply(inner, tape.slope);
   product(inner, w.ffn_in_weight, gradient, true);
-  kernels::layer_norm_backward(gradient, w.attention_norm_weight, tape.attention_normal,
-                               tape.attention_rstd.view({-1}), gradient);
+  norm_backward(run, gradient, w.attention_norm_weight, tape.attention_normal,
+                tape.attention_rstd.view({-1}), gradient);
 
   const at::Tensor d_mixed = arena_.take(out_rows, d);
   product(gradient, w.attention_out_weight, d_mixed, false);
@@ -249,6 +273,12 @@ at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gra
   kernels::attention_backward(layout, tape.q, tape.kv, base == nullptr ? at::Tensor() : base->q,
                               base == nullptr ? at::Tensor() : base->kv, tape.probabilities,
                               d_mixed, d_q, d_kv);
+  if (run.backward == Backward::kRelevance) {  // the pattern stands: only values pass it
+    at::Tensor fixed = d_q;
+    fixed.zero_();
+    fixed = d_kv.narrow(1, 0, d);
+    fixed.zero_();
+  }
   count_attention(layout, 2);
 
   const at::Tensor d_x = arena_.take(layout.moved_rows(), d);
@@ -279,7 +309,7 @@ at::Tensor Passes::backward_layer(Run& run, int64_t layer, const at::Tensor& gra
   return d_x;
 }
 
-Passes::HeadTape Passes::transform(const at::Tensor& rows) {
+Passes::HeadTape Passes::transform(const at::Tensor& rows, bool relevance) {
   const ModelWeights& w = model_.weights();
   const int64_t count = rows.size(0);
   const int64_t d = config_.d_model;
@@ -290,7 +320,8 @@ Passes::HeadTape Passes::transform(const at::Tensor& rows) {
   tape.rstd = arena_.take(count, 1).view({-1});
   product(rows, model_.columns(w.head_weight), tape.u, false);
   kernels::add_bias(tape.u, w.head_bias, tape.u);
-  kernels::activate(config_.head_activation, tape.u, tape.u, tape.slope);
+  activate(config_.head_activation, tape.u, relevance ? Backward::kRelevance : Backward::kGradient,
+           tape.slope);
   kernels::layer_norm(tape.u, w.head_norm_weight, w.head_norm_bias, config_.norm_epsilon,
                       tape.normal, tape.rstd, tape.u);
   return tape;
@@ -302,7 +333,7 @@ std::vector<kernels::TokenAnswer> Passes::answers(const at::Tensor& rows,
   const int64_t count = rows.size(0);
   std::vector<kernels::TokenAnswer> found(static_cast<size_t>(count));
   const size_t mark = arena_.mark();
-  const at::Tensor u = transform(rows).u;
+  const at::Tensor u = transform(rows, false).u;
   const at::Tensor block = arena_.take(std::min(count, kHeadRows), config_.vocabulary);
   for (int64_t begin = 0; begin < count; begin += kHeadRows) {
     const int64_t size = std::min(kHeadRows, count - begin);
@@ -327,7 +358,7 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
   const int64_t count = rows.size(0);
   const bool difference = target_ == Target::kLogitDifference;
 
-  const auto [u, slope, normal, rstd] = transform(rows);
+  const auto [u, slope, normal, rstd] = transform(rows, run.backward == Backward::kRelevance);
   std::vector<int64_t> answer(static_cast<size_t>(count));
   std::vector<int64_t> contrast(difference ? answer.size() : 0);
   for (int64_t row = 0; row < count; ++row) {
@@ -378,7 +409,7 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
     arena_.release_to(mark);
   }
   if (gradient != nullptr) {
-    kernels::layer_norm_backward(*gradient, w.head_norm_weight, normal, rstd, *gradient);
+    norm_backward(run, *gradient, w.head_norm_weight, normal, rstd, *gradient);
     kernels::multiply(*gradient, slope);
     const at::Tensor at_rows = arena_.take(count, d);
     product(*gradient, w.head_weight, at_rows, false);
@@ -397,7 +428,7 @@ std::vector<double> Passes::head(Run& run, const at::Tensor& rows,
   return f;
 }
 
-Base Passes::run_base(const Chunk& chunk, bool gradient) {
+Base Passes::run_base(const Chunk& chunk, Backward backward) {
   arena_.release_to(0);
   const ModelWeights& w = model_.weights();
   const int64_t d = config_.d_model;
@@ -407,8 +438,9 @@ Base Passes::run_base(const Chunk& chunk, bool gradient) {
   Run run;
   run.making = &base;
   run.chunk = &base.chunk;
-  run.keep = gradient;
+  run.backward = backward;
   run.tape.resize(base.layers.size());
+  const bool gradient = backward != Backward::kNone;
   for (int64_t i = 0; i < chunk.prompts; ++i) run.prompt.push_back(i);
 
   std::vector<int64_t> positions;
@@ -441,8 +473,8 @@ Base Passes::run_base(const Chunk& chunk, bool gradient) {
     for (int64_t layer = config_.layers - 1; layer >= 0; --layer) {
       const LayerWeights& l = w.layers[static_cast<size_t>(layer)];
       const LayerTape& tape = run.tape[static_cast<size_t>(layer)];
-      kernels::layer_norm_backward(at_rows, l.ffn_norm_weight, tape.ffn_normal,
-                                   tape.ffn_rstd.view({-1}), at_rows);
+      norm_backward(run, at_rows, l.ffn_norm_weight, tape.ffn_normal, tape.ffn_rstd.view({-1}),
+                    at_rows);
       at::Tensor& kept = base.layers[static_cast<size_t>(layer)].gradient;
       kept = at::empty({static_cast<int64_t>(tape.targets.size()), d}, at_rows.options());
       kernels::gather_rows(at_rows, tape.targets, kept);
@@ -465,7 +497,7 @@ std::vector<at::Tensor> Passes::cheap_gradient_at_one(const Base& base) {
   run.base = &base;
   run.chunk = &base.chunk;
   run.reach = Reach::kTargetsOnly;
-  run.keep = true;
+  run.backward = Backward::kGradient;
   run.tape.resize(base.layers.size());
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < base.chunk.prompts; ++i) {
@@ -485,9 +517,9 @@ std::vector<at::Tensor> Passes::cheap_gradient_at_one(const Base& base) {
   std::vector<at::Tensor> result(base.layers.size());
   for (int64_t layer = config_.layers - 1; layer >= 0; --layer) {
     const LayerTape& tape = run.tape[static_cast<size_t>(layer)];
-    kernels::layer_norm_backward(
-        gradient, model_.weights().layers[static_cast<size_t>(layer)].ffn_norm_weight,
-        tape.ffn_normal, tape.ffn_rstd.view({-1}), gradient);
+    norm_backward(run, gradient,
+                  model_.weights().layers[static_cast<size_t>(layer)].ffn_norm_weight,
+                  tape.ffn_normal, tape.ffn_rstd.view({-1}), gradient);
     result[static_cast<size_t>(layer)] = gradient.clone();
     if (layer > 0) gradient = backward_layer(run, layer, gradient);
   }
@@ -541,7 +573,7 @@ at::Tensor Passes::climb(Run& run, const Items& items) {
       rows_begun += base.chunk.tokens(items.prompt[static_cast<size_t>(begun++)]);
     }
     x = next;
-    if (!run.keep) {
+    if (run.backward == Backward::kNone) {
       // Nothing but the rows that go on is needed again: two ends of the arena take turns.
       const at::Tensor kept = x.clone();
       arena_.release_to(bottom);
@@ -569,7 +601,7 @@ Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool grad
   run.base = &base;
   run.chunk = &base.chunk;
   run.reach = reach;
-  run.keep = gradient;
+  run.backward = gradient ? Backward::kGradient : Backward::kNone;
   const at::Tensor x = climb(run, items);
   at::Tensor g;
   outcome.f = head(run, x, run.prompt, gradient ? &g : nullptr, nullptr);
@@ -584,15 +616,13 @@ Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool grad
     begun -= join.items;
     const int64_t going_rows = g.size(0) - joining_rows;
     if (joining_rows > 0) {
-      kernels::layer_norm_backward(g.narrow(0, going_rows, joining_rows), w.ffn_norm_weight,
-                                   join.normal, join.rstd,
-                                   outcome.gradient.narrow(0, begun * k, joining_rows));
+      norm_backward(run, g.narrow(0, going_rows, joining_rows), w.ffn_norm_weight, join.normal,
+                    join.rstd, outcome.gradient.narrow(0, begun * k, joining_rows));
     }
     if (begun == 0) break;
     const LayerTape& tape = run.tape[static_cast<size_t>(layer)];
     const at::Tensor going = g.narrow(0, 0, going_rows);
-    kernels::layer_norm_backward(going, w.ffn_norm_weight, tape.ffn_normal,
-                                 tape.ffn_rstd.view({-1}), going);
+    norm_backward(run, going, w.ffn_norm_weight, tape.ffn_normal, tape.ffn_rstd.view({-1}), going);
     g = backward_layer(run, layer, going);
   }
   return outcome;

@@ -22,6 +22,14 @@ enum class Reach {
   kTargetsOnly  ///< only the target rows, other rows' keys and values stay: G, the control variate
 };
 
+/// What the backward of an unperturbed run propagates.
+enum class Backward {
+  kNone,
+  kGradient,
+  kRelevance  ///< the gradient with the scales of layer norms, attention patterns and a/u held
+              ///< fixed
+};
+
 /// A store of float buffers that is filled from the front and emptied at once, so that repeated
 /// passes touch the same pages. One per worker.
 class Arena {
@@ -89,8 +97,8 @@ class Passes {
   Passes(const Passes&) = delete;
   Passes& operator=(const Passes&) = delete;
 
-  /// The unperturbed run; with `gradient` also dF/dsum of every layer at t = 1.
-  Base run_base(const Chunk& chunk, bool gradient);
+  /// The unperturbed run; with a backward also dF/dsum of every layer at t = 1.
+  Base run_base(const Chunk& chunk, Backward backward);
   /// dG/dsum at t = 1 for every layer, [layers] of [prompts*k, d_model]: one shared pass.
   std::vector<at::Tensor> cheap_gradient_at_one(const Base& base);
   /// F or G of each item and, with `gradient`, its gradient.
@@ -119,7 +127,9 @@ class Passes {
                            int64_t partial, int64_t extra_rows);
   at::Tensor backward_layer(Run& run, int64_t layer, const at::Tensor& gradient);
   at::Tensor climb(Run& run, const Items& items);
-  HeadTape transform(const at::Tensor& rows);
+  void norm_backward(const Run& run, const at::Tensor& gradient, const at::Tensor& weight,
+                     const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& out);
+  HeadTape transform(const at::Tensor& rows, bool relevance);
   std::vector<double> head(Run& run, const at::Tensor& rows, const std::vector<int64_t>& prompt,
                            at::Tensor* gradient, std::vector<kernels::TokenAnswer>* answers);
   void product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, bool add);

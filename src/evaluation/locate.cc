@@ -81,7 +81,9 @@ class Locator {
     const int64_t first_row = summary_.prompts;
     std::vector<PromptNeurons> passing(clozes.size());
     std::vector<LocatedPrompt> done(clozes.size());
-    attribute(model_, clozes, options_.attribution, [&](size_t i, Attribution&& attribution) {
+    AttributionOptions how = options_.attribution;
+    how.gap = false;  // locating does not look at it
+    attribute(model_, clozes, how, [&](size_t i, Attribution&& attribution) {
       passing[i] = passing_neurons(attribution.scores, options_.selection);
       LocatedPrompt& prompt = done[i];
       prompt.p = attribution.p;

@@ -269,7 +269,7 @@ Measured measure(const Model& model, std::span<const Cloze> clozes,
         if (layer < layers) rows.push_back({trial, static_cast<int64_t>(b), layer});
       }
     }
-    const Base base = passes[worker].run_base(chunk, /*gradient=*/false);
+    const Base base = passes[worker].run_base(chunk, Backward::kNone);
     const std::vector<Answered> before =
         joint_answers(base.answers, chunk.targets, model.config().vocabulary);
     for (size_t b = 0; b < index.size(); ++b) {

@@ -44,7 +44,8 @@ void run_batches(
   for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kProbability);
   run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
     const at::NoGradGuard no_grad;
-    use(tasks[task], passes[worker].run_base(make_chunk(clozes, tasks[task]), gradient));
+    use(tasks[task], passes[worker].run_base(make_chunk(clozes, tasks[task]),
+                                             gradient ? Backward::kGradient : Backward::kNone));
   });
 }
 

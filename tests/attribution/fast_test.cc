@@ -165,6 +165,37 @@ TEST_P(FastEqualsNaive, OnAnotherDevice) {
   }
 }
 
+TEST(Attribute, RelevanceOnAnotherDevice) {
+  for (const Activation activation : {Activation::kGelu, Activation::kRelu, Activation::kSilu}) {
+    const ModelConfig config = small_config(activation);
+    const std::vector<Cloze> clozes = random_clozes(config, 6, 2);
+    AttributionOptions options;
+    options.score = Score::kRelevance;
+    const std::vector<Attribution> here = run(random_model(config, 1), clozes, options);
+    const std::vector<Attribution> there =
+        run(random_model(config, 1, testing::fake_device()), clozes, options);
+    for (size_t i = 0; i < clozes.size(); ++i) EXPECT_LT(distance(here[i], there[i]), 1e-5);
+  }
+}
+
+TEST(Attribute, WithoutTheGapScoresAreTheSame) {
+  const Model model = random_model(small_config(Activation::kGelu), 3);
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 5, 4);
+  for (const Score score : {Score::kActivation, Score::kActivationNorm, Score::kGradientXActivation,
+                            Score::kRelevance}) {
+    AttributionOptions options;
+    options.score = score;
+    const std::vector<Attribution> whole = run(model, clozes, options);
+    options.gap = false;
+    const std::vector<Attribution> brief = run(model, clozes, options);
+    for (size_t i = 0; i < clozes.size(); ++i) {
+      EXPECT_TRUE(brief[i].scores.equal(whole[i].scores));
+      EXPECT_FALSE(std::isnan(whole[i].layers.front().gap));
+      EXPECT_TRUE(std::isnan(brief[i].layers.front().gap));
+    }
+  }
+}
+
 TEST(Attribute, DefaultRuleOnAnotherDevice) {
   const ModelConfig config = small_config(Activation::kGelu, 6);
   const std::vector<Cloze> clozes = random_clozes(config, 8, 2);
@@ -201,6 +232,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"silu", with(Rule::kControlVariate, 2), 1, Activation::kSilu},
                       Case{"relu", with(Rule::kGaussLegendre, 2), 1, Activation::kRelu},
                       Case{"activation", scored(Score::kActivation)},
+                      Case{"activation x value norm", scored(Score::kActivationNorm)},
                       Case{"gradient x activation", scored(Score::kGradientXActivation)},
                       Case{"ablation", scored(Score::kAblation)},
                       Case{"ablation of two masks", scored(Score::kAblation), 2}));

@@ -202,11 +202,14 @@ TEST(Attribute, StepsFixTheNodes) {
 }
 
 TEST(Attribute, ScoresThatAreNotIntegralsHaveNoRule) {
-  for (const char* score : {"activation", "gradient-x-activation", "ablation"}) {
+  for (const char* score :
+       {"activation", "activation-norm", "gradient-x-activation", "relp", "ablation"}) {
     const json result = attribute({"--answer", "paris", "--score", score});
     EXPECT_EQ(result.at("score"), score);
     EXPECT_TRUE(result.at("rule").is_null());
   }
+  const json patching = attribute({"--answer", "paris", "--score", "attribution-patching"});
+  EXPECT_EQ(patching.at("score"), "gradient-x-activation");
   const json activation = attribute({"--answer", "paris", "--score", "activation"});
   for (const json& neuron : activation.at("neurons")) {
     EXPECT_EQ(neuron.at("score"), neuron.at("activation"));

@@ -5,6 +5,7 @@ A target is a function of the logits at the masks, [rows, masks, vocabulary] -> 
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 
 def make_target(name: str, answer, contrast=()):
@@ -114,6 +115,36 @@ def gradients(lm, ids, positions, activations, target):
         f = at_layer(lm, ids, positions, layer, target, z)
         result.append(torch.autograd.grad(f.sum(), z)[0][0])
     return torch.stack(result)
+
+
+def fixed_layer_norm(input, _, weight, bias, eps):
+    centred = input - input.mean(-1, keepdim=True)
+    scale = (input.var(-1, unbiased=False, keepdim=True) + eps).sqrt().detach()
+    return centred / scale * weight + bias
+
+
+class FixedScales(torch.overrides.TorchFunctionMode):
+    """RelP's rules (2508.21258): the scale of a layer norm, an attention pattern and the ratio of an
+    activation to its input are constants of the backward pass."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is F.softmax:                                    # of attention; targets call x.softmax
+            return out.detach()
+        if func is F.layer_norm:
+            return fixed_layer_norm(*args, **(kwargs or {}))
+        if func in (F.gelu, F.relu):
+            return args[0] * (out / args[0]).detach()
+        if func is torch.tanh:                                   # gelu_new: u/2 (1 + tanh(...))
+            return out.detach()
+        return out
+
+
+def relevance(lm, ids, positions, activations, target):
+    """[layers, d_ff]: a times the gradient under the rules of FixedScales."""
+    with FixedScales():
+        found = gradients(lm, ids, positions, activations, target)
+    return (activations[:, positions] * found).sum(1)
 
 
 def ablation(lm, ids, positions, activations, target):

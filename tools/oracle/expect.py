@@ -49,11 +49,12 @@ SMALL_RUNS = [
     *[(2, "ig", "gauss-legendre", 64, "prob"), (3, "ig", "gauss-legendre", 64, "prob")],
     *[(case, "ig", rule, steps, "logprob") for case in (4, 5)
       for rule, steps in [("riemann-left", 20), ("gauss-lobatto", 4), ("gauss-legendre", 64)]],
-    *[(case, score, "", 0, target) for score in ("activation", "gradient-x-activation", "ablation")
+    *[(case, score, "", 0, target) for score in ("activation", "gradient-x-activation", "ablation", "relp")
       for case, target in [(0, "prob"), (1, "logit-diff"), (3, "logprob"), (4, "logprob")]],
 ]
 # Of a BERT-base-sized model; the rest would take minutes.
-LARGE_RUNS = [(0, "ig", "gauss-legendre", 2, "prob"), (0, "gradient-x-activation", "", 0, "prob")]
+LARGE_RUNS = [(0, "ig", "gauss-legendre", 2, "prob"), (0, "gradient-x-activation", "", 0, "prob"),
+              (0, "relp", "", 0, "prob")]
 
 
 def expand_mask(ids: list[int], mask: int, masks: int):
@@ -110,6 +111,8 @@ def run_attribution(lm: MaskedLM, case: dict, score, rule, steps, target_name):
         scores = at_masks.mean(1)
     elif score == "gradient-x-activation":
         scores = (at_masks * attr.gradients(lm, ids, positions, activations, target)).sum(1)
+    elif score == "relp":
+        scores = attr.relevance(lm, ids, positions, activations, target)
     elif score == "ablation":
         scores = attr.ablation(lm, ids, positions, activations, target)
     else:

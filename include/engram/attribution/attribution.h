@@ -18,7 +18,10 @@ namespace engram {
 enum class Score {
   kIntegratedGradients,  ///< a_i * integral of dF/dz_i from the zero vector to a
   kActivation,           ///< a_i, the paper's baseline
-  kGradientXActivation,  ///< a_i * dF/dz_i at a: first-order ablation
+  kActivationNorm,       ///< |a_i| times the norm of the neuron's value vector
+  kGradientXActivation,  ///< a_i * dF/dz_i at a: first-order ablation, attribution patching to zero
+  kRelevance,            ///< RelP (2508.21258): the same with the scales of the layer norms, the
+                         ///< attention patterns and a/u of the activations held fixed
   kAblation,             ///< F(a) - F(a with neuron i alone set to zero), exact
 };
 
@@ -61,6 +64,9 @@ struct AttributionOptions {
   bool bitwise = false;      ///< the same bits whatever threads and memory: batches are cut as
                              ///< by the default memory, which then bounds the workers only;
                              ///< products run on one BLAS thread
+  bool gap = true;           ///< scores other than integrated gradients: compute F(0) of every
+                             ///< layer, too, which costs layers/2 forwards; without it delta and
+                             ///< gap are NaN
   /// Exact ablation only: so many more neurons of a prompt are done. Called from the workers.
   std::function<void(int64_t neurons)> on_ablated;
 };
