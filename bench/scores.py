@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Which cheap score is nearest to exact ablation? One prompt a fact; every score of all neurons.
 
-Truth is F(a) - F(a with one neuron alone at zero), for every neuron. Against it: Spearman's rank correlation over
-all neurons, and how many of the ten largest are among the ten of exact ablation. Means over facts with 95 %
-intervals (bootstrap over facts); differences from integrated gradients use the same draws. The ablations are kept
-in --scratch and used again.
+Truth is F(a) - F(a with one neuron alone at zero), for every neuron. Against it: Spearman's rank
+correlation over all neurons, and how many of the ten largest are among the ten of exact ablation.
+Means over facts with 95 % intervals (bootstrap over facts); differences from integrated gradients use
+the same draws. The ablations are kept in --scratch and used again.
 """
 
 import argparse
@@ -28,18 +28,14 @@ SCORES = [
 TOP = 10
 
 
-def read_facts(place: Path) -> list[dict]:
-    files = sorted(place.glob("*.jsonl")) if place.is_dir() else [place]
-    return [json.loads(line) for file in files for line in file.open(encoding="utf-8")]
-
-
 def choose(options) -> list[dict]:
     """Seeded facts whose answer is one token, each with its shortest prompt."""
-    output = subprocess.run([options.engram, "locate", options.model, "--facts", options.facts, "--held-out-share", "0",
-                             "--score", "activation", "--limit", str(4 * options.prompts), "--seed",
-                             str(options.seed), "--quiet", "--json"], check=True, capture_output=True, text=True).stdout
+    found = subprocess.run(
+        [options.engram, "locate", options.model, "--facts", options.facts, "--held-out-share", "0",
+         "--score", "activation", "--limit", str(4 * options.prompts), "--seed", str(options.seed),
+         "--quiet", "--json"], check=True, capture_output=True, text=True)
     chosen = []
-    for line in output.splitlines():
+    for line in found.stdout.splitlines():
         fact = json.loads(line)
         if fact.get("record") != "fact" or fact["answer_tokens"] != 1:
             continue
@@ -47,11 +43,12 @@ def choose(options) -> list[dict]:
         known = [p for p in fact["prompts"] if p["p"] >= options.least_p]
         if known:
             shortest = min(known, key=lambda p: len(p["prompt"]))
-            chosen.append({"relation": fact["relation"], "subject": fact["subject"], "object": fact["object"],
-                           "prompts": [shortest["prompt"]]})
+            chosen.append({name: fact[name] for name in ("relation", "subject", "object")} |
+                          {"prompts": [shortest["prompt"]]})
     order = np.random.default_rng(options.seed).permutation(len(chosen))
     if len(chosen) < options.prompts:
-        sys.exit(f"scores.py: got {len(chosen)} facts with P >= {options.least_p}, expected {options.prompts}")
+        sys.exit(f"scores.py: got {len(chosen)} facts with P >= {options.least_p}, "
+                 f"expected {options.prompts}")
     return [chosen[i] for i in order[:options.prompts]]
 
 
@@ -64,10 +61,11 @@ class Measure:
         """-> scores [facts, neurons] and seconds a prompt."""
         file, raw = self.options.scratch / "facts.jsonl", self.options.scratch / "scores.raw"
         file.write_text("".join(json.dumps(f) + "\n" for f in facts), "utf-8")
-        output = subprocess.run([self.options.bench, "attribute", self.options.model, "--facts", file, "--prompts",
-                                 str(len(facts)), "--scores", raw, *arguments], check=True, capture_output=True,
-                                text=True).stdout
-        found = json.loads(output)
+        done = subprocess.run(
+            [self.options.bench, "attribute", self.options.model, "--facts", file, "--prompts",
+             str(len(facts)), "--scores", raw, *arguments],
+            check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout)
         scores = np.fromfile(raw, np.float32).reshape(len(facts), -1)
         raw.unlink()
         return scores, found["seconds"] / len(facts)
@@ -75,7 +73,8 @@ class Measure:
     def truth(self, facts: list[dict]) -> tuple[np.ndarray, float]:
         rows, seconds = [], []
         for i, fact in enumerate(facts):
-            key = hashlib.sha256((str(self.options.model.resolve()) + json.dumps(fact)).encode()).hexdigest()[:16]
+            name = str(self.options.model.resolve()) + json.dumps(fact)
+            key = hashlib.sha256(name.encode()).hexdigest()[:16]
             kept = self.options.scratch / f"ablation-{key}.npz"
             if not kept.exists():
                 row, took = self.run([fact], ["--score", "ablation"])
@@ -112,7 +111,8 @@ def main() -> None:
     parser.add_argument("facts", type=Path)
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--least-p", type=float, default=0.05, help="P of the answer on the chosen prompt")
+    parser.add_argument("--least-p", type=float, default=0.05,
+                        help="P of the answer on the chosen prompt")
     parser.add_argument("--scratch", type=Path, default=ROOT / "build/bench/scores")
     parser.add_argument("--engram", type=Path, default=ROOT / "build/release/bin/engram")
     parser.add_argument("--bench", type=Path, default=ROOT / "build/release/bin/engram-bench")
@@ -129,18 +129,19 @@ def main() -> None:
 
     def interval(values: np.ndarray) -> str:
         low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
-        return f"{values.mean():6.3f} [{low:.3f}, {high:.3f}]"
+        return f"{f'{values.mean():.3f} [{low:.3f}, {high:.3f}]':<21}"
 
-    print(f"{len(facts)} facts, one prompt each, {truth.shape[1]:,} neurons; exact ablation {ablation_seconds:.3g} s a prompt\n")
-    print(f"{'score':<24} {'s a prompt':>10}  {'rank correlation':<23}  {'top 10 in common':<23}  "
-          f"{'minus ig: correlation':<24} {'top 10'}")
+    print(f"{len(facts)} facts, one prompt each, {truth.shape[1]:,} neurons; "
+          f"exact ablation {ablation_seconds:.3g} s a prompt\n")
+    print(f"{'score':<24} {'s a prompt':>10}  {'rank correlation':<21}  {'top 10 in common':<21}  "
+          f"{'minus ig: correlation':<22}  {'top 10'}")
     for name, _ in SCORES:
         mine = found[name]
         line = f"{name:<24} {seconds[name]:>10.3g}  {interval(mine[:, 0])}  {interval(mine[:, 1])}"
         if name != reference:
             difference = mine - found[reference]
-            line += f"  {interval(difference[:, 0])}  {interval(difference[:, 1])}"
-        print(line)
+            line += f"  {interval(difference[:, 0]):<22}  {interval(difference[:, 1])}"
+        print(line.rstrip())
 
 
 if __name__ == "__main__":
