@@ -60,6 +60,7 @@ class Bench:
         self.tables = [("", self.rows)]
         self.prefix = ""  # of the keys in the result
         self.agree = AGREE
+        self.score_table = ""
         self.result: dict = {"schema": "engram.bench/1"}
         self.start = time.monotonic()
 
@@ -258,6 +259,17 @@ class Bench:
                              f"{found['mapped_bytes'] / 1e6:.0f} / "
                              f"{found['copied_bytes'] / 1e6:.0f}"))
 
+    def scores(self) -> None:
+        """Every score of the shipped model beside exact ablation."""
+        facts = self.options.model / "facts.jsonl"
+        if not facts.exists():
+            return
+        out = self.scratch / "scores.json"
+        self.score_table, _ = self.run([sys.executable, BENCH / "scores.py", self.options.model,
+                                        facts, "--bench", self.options.program, "--json", out])
+        self.result["scores"] = json.loads(out.read_text("utf-8"))
+        self.say("scores beside exact ablation: done")
+
     def finish(self) -> bool:
         missed = []
         for title, rows in self.tables:
@@ -268,6 +280,8 @@ class Bench:
             missed += [prefix + r.key for r in rows if r.must and not r.meets(r.must)]
             print_table([[title, "measured", "must", "aim"], *(row.cells() for row in rows)])
             print()
+        if self.score_table:
+            print(self.score_table)
         self.result["missed"] = missed
         self.write()
         self.say(f"missed: {', '.join(missed)}" if missed else "every must is met")
@@ -371,6 +385,7 @@ def main() -> int:
             bench.compare()
             bench.main_figures()
             bench.further_figures()
+            bench.scores()
         if bench.use_real_model():
             bench.compare()
             bench.main_figures()

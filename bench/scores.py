@@ -44,12 +44,13 @@ def choose(options) -> list[dict]:
         if known:
             shortest = min(known, key=lambda p: len(p["prompt"]))
             chosen.append({name: fact[name] for name in ("relation", "subject", "object")} |
-                          {"prompts": [shortest["prompt"]]})
+                          {"prompts": [shortest["prompt"]], "p": shortest["p"]})
     order = np.random.default_rng(options.seed).permutation(len(chosen))
     if len(chosen) < options.prompts:
         sys.exit(f"scores.py: got {len(chosen)} facts with P >= {options.least_p}, "
                  f"expected {options.prompts}")
-    return [chosen[i] for i in order[:options.prompts]]
+    # Reading a fact set groups it by relation: the rows of the scores shall keep this order.
+    return sorted((chosen[i] for i in order[:options.prompts]), key=lambda fact: fact["relation"])
 
 
 class Measure:
@@ -60,12 +61,15 @@ class Measure:
     def run(self, facts: list[dict], arguments: list[str]) -> tuple[np.ndarray, float]:
         """-> scores [facts, neurons] and seconds a prompt."""
         file, raw = self.options.scratch / "facts.jsonl", self.options.scratch / "scores.raw"
-        file.write_text("".join(json.dumps(f) + "\n" for f in facts), "utf-8")
+        lines = [json.dumps({k: v for k, v in fact.items() if k != "p"}) for fact in facts]
+        file.write_text("".join(line + "\n" for line in lines), "utf-8")
         done = subprocess.run(
             [self.options.bench, "attribute", self.options.model, "--facts", file, "--prompts",
              str(len(facts)), "--scores", raw, *arguments],
             check=True, capture_output=True, text=True)
         found = json.loads(done.stdout)
+        if not np.allclose(found["p"], [fact["p"] for fact in facts], rtol=1e-3):
+            sys.exit("scores.py: the prompts came back in another order or with another P")
         scores = np.fromfile(raw, np.float32).reshape(len(facts), -1)
         raw.unlink()
         return scores, found["seconds"] / len(facts)
@@ -114,6 +118,7 @@ def main() -> None:
     parser.add_argument("--least-p", type=float, default=0.05,
                         help="P of the answer on the chosen prompt")
     parser.add_argument("--scratch", type=Path, default=ROOT / "build/bench/scores")
+    parser.add_argument("--json", type=Path, help="also write the table to this file")
     parser.add_argument("--engram", type=Path, default=ROOT / "build/release/bin/engram")
     parser.add_argument("--bench", type=Path, default=ROOT / "build/release/bin/engram-bench")
     options = parser.parse_args()
@@ -127,21 +132,32 @@ def main() -> None:
     draws = np.random.default_rng(options.seed).integers(len(facts), size=(2000, len(facts)))
     reference = SCORES[0][0]
 
-    def interval(values: np.ndarray) -> str:
+    def measured(values: np.ndarray) -> dict:
         low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
-        return f"{f'{values.mean():.3f} [{low:.3f}, {high:.3f}]':<21}"
+        return {"value": values.mean(), "low": low, "high": high}
+
+    def text(one: dict) -> str:
+        return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
 
     print(f"{len(facts)} facts, one prompt each, {truth.shape[1]:,} neurons; "
           f"exact ablation {ablation_seconds:.3g} s a prompt\n")
     print(f"{'score':<24} {'s a prompt':>10}  {'rank correlation':<21}  {'top 10 in common':<21}  "
           f"{'minus ig: correlation':<22}  {'top 10'}")
+    result = {"facts": len(facts), "seconds_ablation": ablation_seconds, "scores": {}}
     for name, _ in SCORES:
         mine = found[name]
-        line = f"{name:<24} {seconds[name]:>10.3g}  {interval(mine[:, 0])}  {interval(mine[:, 1])}"
+        less = mine - found[reference]
+        one = {"seconds": seconds[name], "correlation": measured(mine[:, 0]),
+               "top": measured(mine[:, 1]), "correlation_less_ig": measured(less[:, 0]),
+               "top_less_ig": measured(less[:, 1])}
+        result["scores"][name] = one
+        line = f"{name:<24} {one['seconds']:>10.3g}  {text(one['correlation']):<21}  "
+        line += f"{text(one['top']):<21}"
         if name != reference:
-            difference = mine - found[reference]
-            line += f"  {interval(difference[:, 0]):<22}  {interval(difference[:, 1])}"
+            line += f"  {text(one['correlation_less_ig']):<22}  {text(one['top_less_ig'])}"
         print(line.rstrip())
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
