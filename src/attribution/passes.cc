@@ -53,12 +53,6 @@ at::Tensor Arena::take(int64_t rows, int64_t width) {
   }
 }
 
-int64_t Arena::capacity_bytes() const {
-  int64_t floats = 0;
-  for (const Block& block : blocks_) floats += static_cast<int64_t>(block.size);
-  return floats * static_cast<int64_t>(sizeof(float));
-}
-
 /// What the backward of one layer needs of its forward.
 struct Passes::LayerTape {
   kernels::AttentionLayout layout;

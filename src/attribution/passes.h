@@ -39,7 +39,6 @@ class Arena {
   at::Tensor take(int64_t rows, int64_t width);
   [[nodiscard]] size_t mark() const { return used_; }
   void release_to(size_t mark) { used_ = mark; }
-  [[nodiscard]] int64_t capacity_bytes() const;
 
  private:
   struct Block {

@@ -150,20 +150,4 @@ Quadrature quadrature(Rule rule, int64_t n) {
   throw InternalError("quadrature: unknown rule");
 }
 
-std::vector<double> interpolatory_weights(std::span<const double> nodes) {
-  const auto count = static_cast<int64_t>(nodes.size());
-  const Quadrature exact = gauss_legendre(count / 2 + 1);  // exact for degree count - 1
-  std::vector<double> weights(nodes.size(), 0.0);
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    for (size_t g = 0; g < exact.nodes.size(); ++g) {
-      double basis = 1;
-      for (size_t j = 0; j < nodes.size(); ++j) {
-        if (j != i) basis *= (exact.nodes[g] - nodes[j]) / (nodes[i] - nodes[j]);
-      }
-      weights[i] += exact.weights[g] * basis;
-    }
-  }
-  return weights;
-}
-
 }  // namespace engram

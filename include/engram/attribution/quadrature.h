@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "engram/attribution/attribution.h"
@@ -19,8 +18,5 @@ struct Quadrature {
 /// up to degree 2n-1 (Gauss-Legendre), 2n-2 (Radau), 2n-3 (Lobatto). Throws UsageError: n < 1, or
 /// n < 2 for kGaussLobatto.
 Quadrature quadrature(Rule rule, int64_t n);
-
-/// Weights that integrate the polynomial through values at `nodes` (distinct, few) over [0, 1].
-std::vector<double> interpolatory_weights(std::span<const double> nodes);
 
 }  // namespace engram
