@@ -32,8 +32,10 @@ void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor&
 void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& normal,
                          const at::Tensor& rstd, const at::Tensor& out);
 
-/// d = a / u, with `at_zero` where u is 0; all [rows, width], d may be u.
-void ratio(const at::Tensor& a, const at::Tensor& u, double at_zero, const at::Tensor& d);
+/// a = activation(u) and d = a / u, at 0 the limit; both [rows, width], u and a may be the same
+/// tensor, d another.
+void activate_ratio(Activation activation, const at::Tensor& u, const at::Tensor& a,
+                    const at::Tensor& d);
 /// layer_norm_backward with the scale 1/rstd held fixed: only the centring is undone.
 void centring_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& rstd,
                        const at::Tensor& out);

@@ -233,9 +233,24 @@ namespace engram::kernels {
 
 // Of relevance propagation, which runs once a prompt: ATen is fast enough everywhere.
 
-void ratio(const at::Tensor& a, const at::Tensor& u, double at_zero, const at::Tensor& d) {
+void activate_ratio(Activation activation, const at::Tensor& u, const at::Tensor& a,
+                    const at::Tensor& d) {
   at::Tensor to = d;
-  to.copy_(at::where(u == 0, at_zero, a / u));
+  switch (activation) {
+    case Activation::kGelu:  // by erfc: a / u has lost digits where u is far below 0
+      to.copy_(0.5 * at::special_erfc(u * -0.7071067811865476));
+      break;
+    case Activation::kGeluTanh:
+      to.copy_(0.5 * (1 + at::tanh(0.7978845608028654 * (u + 0.044715 * u * u * u))));
+      break;
+    case Activation::kRelu:
+      to.copy_(u > 0);
+      break;
+    case Activation::kSilu:
+      to.copy_(at::sigmoid(u));
+      break;
+  }
+  activate(activation, u, a);
 }
 
 void centring_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& rstd,

@@ -21,12 +21,8 @@ void activate(Activation activation, const at::Tensor& u, Backward backward,
       return kernels::activate(activation, u, u);
     case Backward::kGradient:
       return kernels::activate(activation, u, u, slope);
-    case Backward::kRelevance: {
-      at::Tensor before = slope;
-      before.copy_(u);
-      kernels::activate(activation, u, u);
-      kernels::ratio(u, before, activation == Activation::kRelu ? 0 : 0.5, slope);
-    }
+    case Backward::kRelevance:
+      return kernels::activate_ratio(activation, u, u, slope);
   }
 }
 

@@ -64,7 +64,8 @@ std::string describe(const OracleAttribution& run) {
 void expect_same(const Attribution& got, const OracleAttribution& run, const OracleCase& c) {
   EXPECT_NEAR(got.p, c.p, 1e-4 * c.p);
   // Of real weights transformers' own float32 is as far off (tests/model/parity_test.cc).
-  const double tolerance = std::max(kTolerance, 4 * c.gradient_error);
+  // Relevance amplifies what the activations are off by, where our exponential has 2e-7, erf 6e-8.
+  const double tolerance = std::max({kTolerance, 4 * c.gradient_error, 8 * run.float32_error});
   ASSERT_TRUE(got.scores.sizes().equals(run.scores.sizes()));
   ASSERT_EQ(got.layers.size(), run.deltas.size());
   // Log-probabilities and logits are differences of numbers of this size themselves.

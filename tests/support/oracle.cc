@@ -61,6 +61,7 @@ Oracle read_oracle(const std::filesystem::path& folder) {
     a.f = entry.at("f");
     a.deltas = entry.at("deltas").get<std::vector<double>>();
     a.scores = tensor_of(tensors, entry.at("tensor"));
+    a.float32_error = entry.value("float32_error", 0.0);
     oracle.attributions.push_back(std::move(a));
   }
   return oracle;

@@ -42,6 +42,7 @@ struct OracleAttribution {
   double f = 0;                ///< F(a)
   std::vector<double> deltas;  ///< [layers] F(a) - F_l(0)
   at::Tensor scores;           ///< [layers, d_ff]
+  double float32_error = 0;    ///< transformers' own, where it is not the gradient's; 0: it is
 };
 
 /// A checkpoint with its expected results (tools/oracle/expect.py).

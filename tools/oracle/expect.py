@@ -140,6 +140,11 @@ def float32_error(lm: MaskedLM, folder: Path, cases: list[dict], tensors: dict) 
     return worst
 
 
+def relative_error(found, exact) -> float:
+    """The largest over layers, of the layer's largest."""
+    return max(float((f - e).abs().max() / e.abs().max()) for f, e in zip(found.double(), exact))
+
+
 def add_gradient_errors(folder: Path, cases: list[dict], tensors: dict) -> None:
     """transformers' own error in float32: real weights cancel more than random ones."""
     single = MaskedLM(folder, torch.float32)
@@ -150,8 +155,17 @@ def add_gradient_errors(folder: Path, cases: list[dict], tensors: dict) -> None:
         found = attr.gradients(single, ids, case["positions"], single.activations(ids),
                                attr.make_target("prob", case["answer"]))[:, 0]
         exact = tensors[f"case.{index}.gradients"]
-        case["gradient_error"] = max(float((f - e).abs().max() / e.abs().max())
-                                     for f, e in zip(found.double(), exact))
+        case["gradient_error"] = relative_error(found, exact)
+
+
+def add_relevance_errors(folder: Path, cases: list[dict], attributions: list[dict],
+                         tensors: dict) -> None:
+    """The same of relevance propagation, whose float32 is less exact."""
+    single = MaskedLM(folder, torch.float32)
+    for one in attributions:
+        if one["score"] == "relp":
+            scores = run_attribution(single, cases[one["case"]], "relp", "", 0, one["target"])[0]
+            one["float32_error"] = relative_error(scores, tensors[one["tensor"]])
 
 
 def expect(folder: Path, into: Path, brief: bool) -> None:
@@ -176,6 +190,7 @@ def expect(folder: Path, into: Path, brief: bool) -> None:
     error = float32_error(lm, folder, cases, tensors)
     if large:
         add_gradient_errors(folder, cases, tensors)
+        add_relevance_errors(folder, cases, attributions, tensors)
     into.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().float().contiguous() for k, v in tensors.items()},
               into / "expected.safetensors")
