@@ -133,7 +133,7 @@ class FixedScales(torch.overrides.TorchFunctionMode):
             return out.detach()
         if func is F.layer_norm:
             return fixed_layer_norm(*args, **(kwargs or {}))
-        if func in (F.gelu, F.relu):
+        if func in (F.gelu, F.relu, F.silu):
             return args[0] * (out / args[0]).detach()
         if func is torch.tanh:                                   # gelu_new: u/2 (1 + tanh(...))
             return out.detach()
