@@ -30,7 +30,7 @@ endfunction()
 # torch, so the precompiled header would only get in the way.
 function(_engram_kernel_flags)
   foreach(file IN LISTS ARGN)
-    if(file MATCHES "/kernels_cpu\\.cc$")
+    if(file MATCHES "/kernels_(cpu|attention)\\.cc$")
       set_source_files_properties("${file}" PROPERTIES
         COMPILE_OPTIONS "${ENGRAM_KERNEL_FLAGS};${ENGRAM_REORDER_FLAGS}"
         SKIP_PRECOMPILE_HEADERS ON)

@@ -64,7 +64,8 @@ std::vector<double> solve(std::vector<std::vector<double>> a, std::vector<double
 
 }  // namespace
 
-Arc::Arc(std::span<const float> rest, std::span<const float> fed, int64_t targets, double epsilon)
+Arc::Arc(std::span<const float> rest, std::span<const float> fed, int64_t targets,
+         std::optional<double> epsilon)
     : targets_(targets),
       width_(static_cast<int64_t>(rest.size()) / targets),
       epsilon_(epsilon),
@@ -90,7 +91,7 @@ Arc::Arc(std::span<const float> rest, std::span<const float> fed, int64_t target
     product += rf;
     fed2 += f2;
   }
-  straight_ = fed2 <= 1e-6 * rest2 || fed2 == 0;
+  straight_ = !epsilon_ || fed2 <= 1e-6 * rest2 || fed2 == 0;
   if (straight_) return;
   foot_ = -product / fed2;
   // A line that nearly meets the origin turns almost at once; the floor keeps the map gentle.
@@ -113,10 +114,11 @@ double Arc::slope(double s) const {
 double Arc::deviation(int64_t row, double t) const {
   const auto i = static_cast<size_t>(row);
   const double square = rest2_[i] + 2 * t * product_[i] + t * t * fed2_[i];
-  return std::sqrt(square / static_cast<double>(width_) + epsilon_);
+  return std::sqrt(square / static_cast<double>(width_) + epsilon_.value());
 }
 
 void Arc::free_of_scale(double t, std::span<float> gradient) const {
+  if (!epsilon_) return;
   for (int64_t row = 0; row < targets_; ++row) {
     const auto scale = static_cast<float>(deviation(row, t));
     for (auto i = static_cast<size_t>(row * width_); i < static_cast<size_t>((row + 1) * width_);
@@ -166,6 +168,16 @@ std::vector<double> Arc::sum_points(const Points& points, std::span<const double
     }
   }
   std::vector<double> result(rest_.size(), 0.0);
+  if (!epsilon_) {
+    for (size_t n = 0; n < nodes; ++n) {
+      double weight = 0;
+      for (size_t q = 0; q < count; ++q) weight += points.weight[q] * basis[q * nodes + n];
+      for (size_t i = 0; i < result.size(); ++i) {
+        result[i] += weight * static_cast<double>(freed[n][i]);
+      }
+    }
+    return result;
+  }
   for (int64_t row = 0; row < targets_; ++row) {
     const auto begin = static_cast<size_t>(row * width_);
     const auto end = static_cast<size_t>((row + 1) * width_);

@@ -10,6 +10,7 @@
 // angle from few exact nodes, and the Jacobian is integrated exactly: a product rule.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,8 +21,10 @@ namespace engram {
 /// One (prompt, layer): k target rows, centred, moving together.
 class Arc {
  public:
-  /// rest, fed: [k * width]. `epsilon` is the layer norm's.
-  Arc(std::span<const float> rest, std::span<const float> fed, int64_t targets, double epsilon);
+  /// rest, fed: [k * width]. `epsilon` is the layer norm's that the sum goes through at once;
+  /// nothing: the family has none there, and the arc is the line itself, s = t.
+  Arc(std::span<const float> rest, std::span<const float> fed, int64_t targets,
+      std::optional<double> epsilon);
 
   /// t in [0, 1] of s in [0, 1], which is the angle's share of the arc; increasing, t(0)=0, t(1)=1.
   [[nodiscard]] double t(double s) const;
@@ -51,7 +54,7 @@ class Arc {
 
   int64_t targets_;
   int64_t width_;
-  double epsilon_;
+  std::optional<double> epsilon_;
   std::vector<double> rest_, fed_;                       ///< centred
   std::vector<double> rest2_, product_, fed2_;           ///< [k] inner products
   bool straight_ = false;                                ///< too short an arc to matter: s = t

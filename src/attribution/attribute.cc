@@ -7,11 +7,11 @@
 #include <string>
 #include <utility>
 
-#include "chunk.h"
 #include "engram/attribution/quadrature.h"
 #include "engram/error.h"
 #include "integrate.h"
 #include "model/parallel.h"
+#include "passes/chunk.h"
 
 namespace engram {
 namespace {

@@ -349,7 +349,9 @@ class Integration {
     for (size_t index = 0; index < cells_.size(); ++index) {
       Cell& cell = cells_[index];
       cell.arc.emplace(to_host(rows_of(cell, layer_of(cell).resting)),
-                       to_host(rows_of(cell, layer_of(cell).fed)), k_, config_.norm_epsilon);
+                       to_host(rows_of(cell, layer_of(cell).fed)), k_,
+                       config_.norm == NormPlacement::kPost ? std::optional(config_.norm_epsilon)
+                                                            : std::nullopt);
       const std::vector<float> exact = to_host(rows_of(cell, layer_of(cell).gradient));
       const std::vector<float> cheap =
           to_host(rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "engram/attribution/attribution.h"
-#include "passes.h"
+#include "passes/passes.h"
 
 namespace engram {
 

@@ -133,22 +133,20 @@ class Naive {
                                         bool only_targets) const {
     const ModelConfig& config = model_.config();
     const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
-    at::Tensor row =
-        at::layer_norm(y, {config.d_model}, w.ffn_norm_weight, w.ffn_norm_bias, config.norm_epsilon)
-            .unsqueeze(0);
+    const at::Tensor left = config.norm == NormPlacement::kPre
+                                ? y
+                                : at::layer_norm(y, {config.d_model}, w.ffn_norm_weight,
+                                                 w.ffn_norm_bias, config.norm_epsilon);
+    at::Tensor row = left.unsqueeze(0);
     at::Tensor resting = model_.embed(ids_);
     at::Tensor x;
     for (int64_t m = 0; m < config.layers; ++m) {
       if (m > layer) {
         const at::Tensor mixed = (only_targets ? resting : x).index_copy(1, positions_, row);
-        if (only_targets) {
-          row = model_.feed(m, model_.attend(m, row, mixed));
-        } else {
-          x = model_.feed(m, model_.attend(m, mixed, mixed));
-          row = x.index_select(1, positions_);
-        }
+        x = model_.feed(m, mixed, model_.attend(m, mixed));
+        row = x.index_select(1, positions_);
       }
-      resting = model_.feed(m, model_.attend(m, resting, resting));
+      resting = model_.feed(m, resting, model_.attend(m, resting));
       if (m == layer) x = resting;
     }
     return value(resting.index_copy(1, positions_, row));
@@ -169,15 +167,17 @@ class Naive {
     const ModelConfig& config = model_.config();
     const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
     at::Tensor x = model_.embed(ids_);
-    for (int64_t m = 0; m < layer; ++m) x = model_.feed(m, model_.attend(m, x, x));
-    const at::Tensor rest =
-        model_.attend(layer, x, x).select(0, 0).index_select(0, positions_) + w.ffn_out_bias;
+    for (int64_t m = 0; m < layer; ++m) x = model_.feed(m, x, model_.attend(m, x));
+    at::Tensor rest = model_.attend(layer, x).select(0, 0).index_select(0, positions_);
+    if (w.ffn_out_bias.defined()) rest = rest + w.ffn_out_bias;
     const at::Tensor fed = at::mm(a, w.ffn_out_weight.t());
     const auto host = [](const at::Tensor& rows) {
       return std::span<const float>(rows.const_data_ptr<float>(),
                                     static_cast<size_t>(rows.numel()));
     };
-    const Arc arc(host(rest), host(fed), a.size(0), config.norm_epsilon);
+    const Arc arc(
+        host(rest), host(fed), a.size(0),
+        config.norm == NormPlacement::kPost ? std::optional(config.norm_epsilon) : std::nullopt);
 
     const int64_t n = *options_.steps;
     report.nodes = n;

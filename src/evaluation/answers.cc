@@ -1,8 +1,9 @@
 #include "engram/evaluation/answers.h"
 
-#include <c10/core/InferenceMode.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <map>
 #include <string>
@@ -11,14 +12,15 @@
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
-#include "engram/model/product.h"
 #include "intervention/batch.h"
 #include "model/parallel.h"
+#include "passes/chunk.h"
+#include "passes/passes.h"
 
 namespace engram {
 namespace {
 
-constexpr int64_t kSharedTokens = 256;  // of one unedited batch: small tasks keep all workers busy
+constexpr int64_t kSharedTokens = 256;  // of one unedited chunk: small tasks keep all workers busy
 constexpr int64_t kTrialTokens = 1024;  // of one batch of trials: products stay in the cache
 constexpr int64_t kTrialRows = 96;      // bounds the logits
 constexpr size_t kManyTrials = 256;     // that are worth a preparation of the model
@@ -91,94 +93,51 @@ PlacedEdit place_edit(const Model& model, const OutputEdit& edit) {
   return placed;
 }
 
-/// An FFN before its norm.
-struct Fed {
-  at::Tensor a;    ///< [prompts, rows, d_ff] activations
-  at::Tensor sum;  ///< [prompts, rows, d_model] residual plus output
-};
-
-/// The two halves of Model::feed(), between which an edit adds its vectors.
-Fed feed_sum(const Model& model, int64_t layer, const at::Tensor& x) {
-  const LayerWeights& l = model.weights().layers[static_cast<size_t>(layer)];
-  Fed fed;
-  fed.a = apply_activation(model.config().activation,
-                           affine(x, model.columns(l.ffn_in_weight), l.ffn_in_bias));
-  fed.sum = x + affine(fed.a, model.columns(l.ffn_out_weight), l.ffn_out_bias);
-  return fed;
-}
-at::Tensor feed_norm(const Model& model, int64_t layer, const at::Tensor& sum) {
-  const LayerWeights& l = model.weights().layers[static_cast<size_t>(layer)];
-  return at::layer_norm(sum, {sum.size(-1)}, l.ffn_norm_weight, l.ffn_norm_bias,
-                        model.config().norm_epsilon);
-}
-
-/// The unedited run of a batch.
-struct BaseRun {
-  std::vector<Fed> layers;  ///< of the wanted layers, the others are empty
-  at::Tensor logits;        ///< [prompts, k, vocabulary]
-};
-
-at::Tensor logits_of(const Model& model, const at::Tensor& final) {
-  return model.logits(final.flatten(0, 1))
-      .view({final.size(0), final.size(1), model.config().vocabulary});
-}
-
-BaseRun run_base(const Model& model, const ClozeBatch& batch, const std::vector<bool>& keep) {
-  BaseRun run;
-  run.layers.resize(keep.size());
-  at::Tensor x = model.embed(batch.ids);
-  for (size_t l = 0; l < keep.size(); ++l) {
-    const auto layer = static_cast<int64_t>(l);
-    const at::Tensor from = l + 1 == keep.size() ? rows_at(x, batch.positions) : x;
-    Fed fed = feed_sum(model, layer, model.attend(layer, from, x));
-    x = feed_norm(model, layer, fed.sum);
-    if (keep[l]) run.layers[l] = std::move(fed);
-  }
-  run.logits = logits_of(model, x);
-  return run;
-}
-
-/// A trial of one batch of prompts.
+/// A trial of one chunk of prompts.
 struct Row {
   size_t trial = 0;
-  int64_t prompt = 0;  ///< row of the unedited batch
+  int64_t prompt = 0;  ///< of the chunk
   int64_t first = 0;   ///< lowest edited layer; the number of layers without an edit
   uint32_t edit = 0;
 };
 
+/// The trials of one chunk, on one worker's buffers.
 class EditRunner {
  public:
-  EditRunner(const Model& model, const ClozeBatch& batch, const BaseRun& base,
-             std::span<const PlacedEdit> edits)
-      : model_(model), batch_(batch), base_(base), edits_(edits) {}
+  EditRunner(const Model& model, const Base& base, std::span<const PlacedEdit> edits)
+      : model_(model), base_(base), edits_(edits) {}
 
-  /// Logits [rows, k, vocabulary] under the rows' edits. REQUIRES: sorted by first layer, then by
-  /// edit; each has an edit of something.
-  at::Tensor run(std::span<const Row> rows, const at::Tensor& prompt) const {
-    const int64_t layers = model_.config().layers;
-    const at::Tensor positions = batch_.positions.index_select(0, prompt);
-    at::Tensor x;  // [active, tokens, d_model], above the top layer [active, k, d_model]
-    size_t active = 0;
-    for (int64_t layer = rows.front().first; layer < layers; ++layer) {
-      size_t joining = active;
-      while (joining < rows.size() && rows[joining].first == layer) ++joining;
-      std::vector<at::Tensor> moved;
-      if (active > 0) {
-        const at::Tensor from =
-            layer == layers - 1 ? rows_at(x, positions.narrow(0, 0, x.size(0))) : x;
-        Fed fed = feed_sum(model_, layer, model_.attend(layer, from, x));
-        add_edits(rows.subspan(0, active), layer, fed);
-        moved.push_back(feed_norm(model_, layer, fed.sum));
+  /// What the LM head reads under the rows' edits, [rows*k, d_model]. REQUIRES: sorted by first
+  /// layer, then by edit; each has an edit of something.
+  at::Tensor run(Passes& passes, std::span<const Row> rows) const {
+    Items items;
+    std::vector<at::Tensor> sums;
+    by_edit(rows, [&](uint32_t edit, size_t begin, size_t count) {
+      const std::span<const Row> same = rows.subspan(begin, count);
+      for (const Row& row : same) {
+        items.prompt.push_back(row.prompt);
+        items.layer.push_back(row.first);
       }
-      if (joining > active) {
-        moved.push_back(join(rows.subspan(active, joining - active), layer,
-                             prompt.narrow(0, static_cast<int64_t>(active),
-                                           static_cast<int64_t>(joining - active))));
-      }
-      x = moved.size() == 1 ? moved.front() : at::cat(moved);
-      active = joining;
-    }
-    return logits_of(model_, x);
+      sums.push_back(joining_sums(same, *edit_of(edit, same.front().first)));
+    });
+    items.sum = at::cat(sums);
+    Edits edits;
+    edits.sums = [&](int64_t layer, const kernels::AttentionLayout& layout, const at::Tensor& a,
+                     const at::Tensor& sum) {
+      const auto begun = static_cast<size_t>(layout.items());
+      by_edit(rows.first(begun), [&](uint32_t number, size_t begin, size_t count) {
+        const LayerEdit* edit = edit_of(number, layer);
+        if (edit == nullptr) return;
+        const auto place = [&](size_t item) {
+          const auto i = static_cast<int64_t>(item);
+          return item == begun ? layout.out_rows() : layout.out_row(i);
+        };
+        const int64_t from = place(begin);
+        const int64_t size = place(begin + count) - from;
+        add(*edit, a.narrow(0, from, size), sum.narrow(0, from, size));
+      });
+    };
+    return passes.run_to_head(base_, items, Reach::kEverywhere, edits);
   }
 
  private:
@@ -188,7 +147,7 @@ class EditRunner {
     for (size_t begin = 0; begin < rows.size();) {
       size_t end = begin;
       while (end < rows.size() && rows[end].edit == rows[begin].edit) ++end;
-      each(rows[begin].edit, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin));
+      each(rows[begin].edit, begin, end - begin);
       begin = end;
     }
   }
@@ -199,43 +158,42 @@ class EditRunner {
     return found == layers.end() ? nullptr : &found->second;
   }
 
-  static void add(const LayerEdit& edit, const at::Tensor& activations, at::Tensor sum) {
-    if (edit.neurons.defined()) sum.add_(at::matmul(activations, edit.change));
+  /// Adds what the edit makes the activations `a` [rows, d_ff] write to `sum` [rows, d_model].
+  static void add(const LayerEdit& edit, const at::Tensor& a, at::Tensor sum) {
+    if (edit.neurons.defined()) sum.addmm_(a.index_select(1, edit.neurons), edit.change);
     if (edit.constant.defined()) sum.add_(edit.constant);
   }
 
-  /// For rows that were edited below already.
-  void add_edits(std::span<const Row> rows, int64_t layer, Fed& fed) const {
-    by_edit(rows, [&](uint32_t number, int64_t begin, int64_t count) {
-      const LayerEdit* edit = edit_of(number, layer);
-      if (edit == nullptr) return;
-      at::Tensor a;
-      if (edit->neurons.defined()) {
-        a = fed.a.narrow(0, begin, count).index_select(2, edit->neurons);
-      }
-      add(*edit, a, fed.sum.narrow(0, begin, count));
-    });
-  }
-
-  /// Output of the layer for rows that are first edited there: their activations are the unedited
-  /// ones.
-  at::Tensor join(std::span<const Row> rows, int64_t layer, const at::Tensor& prompt) const {
-    const Fed& base = base_.layers[static_cast<size_t>(layer)];
-    const at::Tensor sum = base.sum.index_select(0, prompt);
-    by_edit(rows, [&](uint32_t number, int64_t begin, int64_t count) {
-      const LayerEdit& edit = *edit_of(number, layer);
-      at::Tensor a;
-      if (edit.neurons.defined()) {
-        a = base.a.index_select(2, edit.neurons).index_select(0, prompt.narrow(0, begin, count));
-      }
-      add(edit, a, sum.narrow(0, begin, count));
-    });
-    return feed_norm(model_, layer, sum);
+  /// The FFN sums with which rows of one edit join at its lowest layer: their activations there are
+  /// the unedited ones.
+  [[nodiscard]] at::Tensor joining_sums(std::span<const Row> rows, const LayerEdit& edit) const {
+    const int64_t layer = rows.front().first;
+    const Base::Layer& base = base_.layers[static_cast<size_t>(layer)];
+    const Chunk& chunk = base_.chunk;
+    const bool top = layer == model_.config().layers - 1;
+    std::vector<int64_t> index;
+    for (const Row& row : rows) {
+      const int64_t begin =
+          top ? row.prompt * chunk.targets : chunk.begin[static_cast<size_t>(row.prompt)];
+      const int64_t count = top ? chunk.targets : chunk.tokens(row.prompt);
+      for (int64_t j = 0; j < count; ++j) index.push_back(begin + j);
+    }
+    const at::Tensor at = at::tensor(index, at::kLong).to(model_.device());
+    const at::Tensor sums = base.every_sum.index_select(0, at);
+    LayerEdit constant = edit;
+    if (edit.neurons.defined()) {
+      // The few neurons first: the rows are many.
+      const at::Tensor a = base.every_a.index_select(1, edit.neurons).index_select(0, at);
+      at::Tensor changed = sums;
+      changed.addmm_(a, edit.change);
+      constant.neurons = at::Tensor();
+    }
+    add(constant, {}, sums);
+    return sums;
   }
 
   const Model& model_;
-  const ClozeBatch& batch_;
-  const BaseRun& base_;
+  const Base& base_;
   std::span<const PlacedEdit> edits_;
 };
 
@@ -290,25 +248,27 @@ class EditMeasurement {
   }
 
   EditMeasured run(const MeasureOptions& options) {
-    const std::vector<std::vector<size_t>> tasks =
-        cut_equal_chunks(sizes_of(clozes_, kSharedTokens));
-    run_tasks(tasks.size(), workers_for(model_, clozes_, options), [&](size_t task) {
-      const c10::InferenceMode guard;
-      run_batch(make_batch(model_, clozes_, tasks[task]));
+    const std::vector<std::vector<size_t>> tasks = cut_chunks(sizes_of(clozes_, kSharedTokens));
+    const int workers = workers_for(model_, clozes_, options);
+    std::deque<Passes> passes;
+    for (int i = 0; i < workers; ++i) passes.emplace_back(model_, Target::kLogProbability);
+    run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
+      const at::NoGradGuard no_grad;
+      run_chunk(passes[worker], tasks[task]);
     });
     return std::move(measured_);
   }
 
  private:
-  std::vector<Row> rows_of(const ClozeBatch& batch, std::vector<bool>& keep) const {
+  std::vector<Row> rows_of(const std::vector<size_t>& index, std::vector<bool>& every) const {
     const int64_t layers = model_.config().layers;
     std::vector<Row> rows;
-    for (size_t b = 0; b < batch.index.size(); ++b) {
-      for (const size_t trial : trials_of_[batch.index[b]]) {
+    for (size_t b = 0; b < index.size(); ++b) {
+      for (const size_t trial : trials_of_[index[b]]) {
         const uint32_t edit = trials_[trial].edit;
         const int64_t first = edit == kNoIndex ? layers : edits_[edit].first(layers);
         rows.push_back({trial, static_cast<int64_t>(b), first, edit});
-        if (first < layers) keep[static_cast<size_t>(first)] = true;
+        if (first < layers) every[static_cast<size_t>(first)] = true;
       }
     }
     std::ranges::stable_sort(rows, {},
@@ -316,19 +276,21 @@ class EditMeasurement {
     return rows;
   }
 
-  void run_batch(const ClozeBatch& batch) {
-    std::vector<bool> keep(static_cast<size_t>(model_.config().layers), false);
-    const std::vector<Row> rows = rows_of(batch, keep);
-    const BaseRun base = run_base(model_, batch, keep);
-    const std::vector<Answered> before = read_logits(base.logits, batch.answer);
-    const at::Tensor top = base.logits.select(1, 0).argmax(1).to(at::kCPU);
-    for (size_t b = 0; b < batch.index.size(); ++b) {
-      measured_.before[batch.index[b]] = before[b];
-      measured_.top[batch.index[b]] = top.const_data_ptr<int64_t>()[b];
+  void run_chunk(Passes& passes, const std::vector<size_t>& index) {
+    std::vector<bool> every(static_cast<size_t>(model_.config().layers), false);
+    const std::vector<Row> rows = rows_of(index, every);
+    const Base base = passes.run_base(make_chunk(clozes_, index), Backward::kNone, every);
+    std::vector<int64_t> top;
+    const std::vector<Answered> before =
+        joint(passes.answers(base.final_rows, {{base.chunk.answer}}, &top).front(), base);
+    for (size_t b = 0; b < index.size(); ++b) {
+      measured_.before[index[b]] = before[b];
+      measured_.top[index[b]] = top[b * static_cast<size_t>(base.chunk.targets)];
+      for (const size_t trial : trials_of_[index[b]]) measured_.after[trial] = before[b];
     }
-    const EditRunner runner(model_, batch, base, edits_);
-    const auto most =
-        static_cast<size_t>(std::clamp<int64_t>(kTrialTokens / batch.tokens(), 1, kTrialRows));
+    const EditRunner runner(model_, base, edits_);
+    const auto most = static_cast<size_t>(
+        std::clamp<int64_t>(kTrialTokens / base.chunk.longest(), 1, kTrialRows));
     for (size_t begin = 0; begin < rows.size();) {
       Interrupt::check();
       size_t end = begin;
@@ -337,29 +299,51 @@ class EditMeasurement {
              (rows[end].first < model_.config().layers) == edited) {
         ++end;
       }
-      run_rows(batch, base, runner, std::span(rows).subspan(begin, end - begin), edited);
+      run_rows(passes, base, edited ? &runner : nullptr,
+               std::span(rows).subspan(begin, end - begin));
       begin = end;
     }
   }
 
-  void run_rows(const ClozeBatch& batch, const BaseRun& base, const EditRunner& runner,
-                std::span<const Row> rows, bool edited) {
-    std::vector<int64_t> prompts;
-    for (const Row& row : rows) prompts.push_back(row.prompt);
-    const at::Tensor prompt = at::tensor(prompts, at::kLong).to(model_.device());
-    const at::Tensor logits_before = base.logits.index_select(0, prompt);
-    const at::Tensor logits = edited ? runner.run(rows, prompt) : logits_before;
-    const std::vector<Answered> after = read_logits(logits, batch.answer.index_select(0, prompt));
-    for (size_t i = 0; i < rows.size(); ++i) measured_.after[rows[i].trial] = after[i];
-    const at::Tensor others = others_of(rows, batch.masks());
-    if (!others.defined()) return;
-    const std::vector<Answered> other_before = read_logits(logits_before, others);
-    const std::vector<Answered> other_after = edited ? read_logits(logits, others) : other_before;
+  /// `runner`: null for trials without an edit.
+  void run_rows(Passes& passes, const Base& base, const EditRunner* runner,
+                std::span<const Row> rows) {
+    const std::vector<int64_t> others = others_of(rows, base.chunk.targets);
+    std::vector<Answered> other_before;
+    if (!others.empty()) {
+      std::vector<int64_t> place;
+      for (const Row& row : rows) {
+        for (int64_t j = 0; j < base.chunk.targets; ++j) {
+          place.push_back(row.prompt * base.chunk.targets + j);
+        }
+      }
+      const at::Tensor at = at::tensor(place, at::kLong).to(model_.device());
+      other_before =
+          joint(passes.answers(base.final_rows.index_select(0, at), {{others}}).front(), base);
+    }
+    std::vector<Answered> other_after = other_before;
+    if (runner != nullptr) {
+      std::vector<std::vector<int64_t>> asked(1);
+      for (const Row& row : rows) {
+        const auto begin = base.chunk.answer.begin() + row.prompt * base.chunk.targets;
+        asked.front().insert(asked.front().end(), begin, begin + base.chunk.targets);
+      }
+      if (!others.empty()) asked.push_back(others);
+      const auto found = passes.answers(runner->run(passes, rows), asked);
+      const std::vector<Answered> after = joint(found.front(), base);
+      for (size_t i = 0; i < rows.size(); ++i) measured_.after[rows[i].trial] = after[i];
+      if (!others.empty()) other_after = joint(found.back(), base);
+    }
     for (size_t i = 0; i < rows.size(); ++i) {
-      if (!asks_other(rows[i], batch.masks())) continue;
+      if (!asks_other(rows[i], base.chunk.targets)) continue;
       measured_.other_before[rows[i].trial] = other_before[i];
       measured_.other_after[rows[i].trial] = other_after[i];
     }
+  }
+
+  [[nodiscard]] std::vector<Answered> joint(std::span<const kernels::TokenAnswer> tokens,
+                                            const Base& base) const {
+    return joint_answers(tokens, base.chunk.targets, model_.config().vocabulary);
   }
 
   [[nodiscard]] bool asks_other(const Row& row, int64_t masks) const {
@@ -367,8 +351,8 @@ class EditMeasurement {
     return other != kNoIndex && static_cast<int64_t>(others_[other].size()) == masks;
   }
 
-  /// [rows, k] the other answers, 0 where there is none; undefined when no row has one.
-  [[nodiscard]] at::Tensor others_of(std::span<const Row> rows, int64_t masks) const {
+  /// [rows*k] the other answers, 0 where there is none; empty when no row has one.
+  [[nodiscard]] std::vector<int64_t> others_of(std::span<const Row> rows, int64_t masks) const {
     std::vector<int64_t> ids(rows.size() * static_cast<size_t>(masks), 0);
     bool any = false;
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -377,10 +361,8 @@ class EditMeasurement {
       std::ranges::copy(others_[trials_[rows[i].trial].other],
                         ids.begin() + static_cast<std::ptrdiff_t>(i) * masks);
     }
-    if (!any) return {};
-    return at::tensor(ids, at::kLong)
-        .view({static_cast<int64_t>(rows.size()), masks})
-        .to(model_.device());
+    if (!any) ids.clear();
+    return ids;
   }
 
   const Model& model_;

@@ -1,17 +1,19 @@
 #include "engram/evaluation/top_texts.h"
 
-#include <c10/core/InferenceMode.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <map>
 #include <set>
 
-#include "attribution/chunk.h"
 #include "engram/base/interrupt.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
 #include "model/parallel.h"
+#include "passes/chunk.h"
+#include "passes/passes.h"
 #include "text/jsonl.h"
 
 namespace engram {
@@ -174,21 +176,6 @@ struct LayerNeurons {
   at::Tensor rows;            ///< [n] int64 on the model's device
 };
 
-/// Copies the wanted neurons' activations: [texts, tokens, n] of a layer.
-class NeuronRecorder : public ActivationHook {
- public:
-  explicit NeuronRecorder(const at::Tensor& rows) : rows_(rows) {}
-  at::Tensor on_activation(int64_t, const at::Tensor& a) override {
-    recorded_ = a.index_select(2, rows_);
-    return a;
-  }
-  [[nodiscard]] const at::Tensor& recorded() const { return recorded_; }
-
- private:
-  at::Tensor rows_;
-  at::Tensor recorded_;
-};
-
 /// A text that may be among a neuron's best.
 struct Candidate {
   size_t neuron = 0;
@@ -261,70 +248,55 @@ class TextRunner {
   }
 
   /// Candidates of a batch for both ends, at most as many for a neuron as can be kept.
-  void run(const std::vector<Text>& texts, std::span<const size_t> batch, const Leaders& high,
-           const Leaders& low, std::vector<Candidate>& highs, std::vector<Candidate>& lows) const {
-    const c10::InferenceMode guard;
-    const auto tokens = static_cast<int64_t>(texts[batch.front()].ids.size());
-    at::Tensor ids = at::empty({static_cast<int64_t>(batch.size()), tokens}, at::kLong);
-    at::Tensor special = at::empty(ids.sizes(), at::kBool);
-    int64_t* id = ids.mutable_data_ptr<int64_t>();
-    bool* is_special = special.mutable_data_ptr<bool>();
+  void run(Passes& passes, const std::vector<Text>& texts, std::span<const size_t> batch,
+           const Leaders& high, const Leaders& low, std::vector<Candidate>& highs,
+           std::vector<Candidate>& lows) const {
+    const at::NoGradGuard no_grad;
+    Chunk chunk;
+    std::vector<bool> special;
     for (const size_t i : batch) {
-      id = std::ranges::copy(texts[i].ids, id).out;
-      for (const int64_t token : texts[i].ids) *is_special++ = !counts(token);
+      chunk.ids.insert(chunk.ids.end(), texts[i].ids.begin(), texts[i].ids.end());
+      chunk.begin.push_back(static_cast<int64_t>(chunk.ids.size()));
+      ++chunk.prompts;
+      for (const int64_t token : texts[i].ids) special.push_back(!counts(token));
     }
-    at::Tensor x = model_.embed(ids.to(model_.device()));
-    for (int64_t layer = 0; layer <= highest_; ++layer) {
+    passes.read_activations(chunk, highest_, [&](int64_t layer, const at::Tensor& a) {
       const LayerNeurons& wanted = layers_[static_cast<size_t>(layer)];
-      x = model_.attend(layer, x, x);
-      at::Tensor values;
-      if (layer == highest_) {
-        // Nothing above is asked for: the wanted keys are enough.
-        const LayerWeights& w = model_.weights().layers[static_cast<size_t>(layer)];
-        values = apply_activation(model_.config().activation,
-                                  at::linear(x, w.ffn_in_weight.index_select(0, wanted.rows),
-                                             w.ffn_in_bias.index_select(0, wanted.rows)));
-      } else {
-        NeuronRecorder recorder(wanted.rows);
-        x = model_.feed(layer, x, &recorder);
-        values = recorder.recorded();
-      }
-      if (wanted.index.empty()) continue;
-      values = values.to(at::kCPU).permute({2, 0, 1}).contiguous();  // [n, texts, tokens]
-      collect(values, special, wanted, batch, high, highs);
-      collect(values, special, wanted, batch, low, lows);
-    }
+      if (wanted.index.empty()) return;
+      // [n, rows]
+      const at::Tensor values = a.index_select(1, wanted.rows).t().to(at::kCPU).contiguous();
+      collect(values, special, wanted, chunk, batch, high, highs);
+      collect(values, special, wanted, chunk, batch, low, lows);
+    });
   }
 
  private:
-  static void collect(const at::Tensor& values, const at::Tensor& special,
-                      const LayerNeurons& wanted, std::span<const size_t> batch,
+  static void collect(const at::Tensor& values, const std::vector<bool>& special,
+                      const LayerNeurons& wanted, const Chunk& chunk, std::span<const size_t> batch,
                       const Leaders& leaders, std::vector<Candidate>& candidates) {
-    const int64_t tokens = values.size(2);
-    const float* at = values.const_data_ptr<float>();
+    const float* row = values.const_data_ptr<float>();
     for (const size_t neuron : wanted.index) {
-      const bool* is_special = special.const_data_ptr<bool>();
       std::vector<std::pair<float, size_t>> open;  // value and place in the batch
       for (size_t b = 0; b < batch.size(); ++b) {
-        const float* row = at + static_cast<int64_t>(b) * tokens;
-        const bool* skip = is_special + static_cast<int64_t>(b) * tokens;
         bool any = false;
         float extreme = 0;
-        for (int64_t t = 0; t < tokens; ++t) {
-          if (skip[t] || (any && !leaders.better(row[t], extreme))) continue;
+        for (int64_t t = chunk.begin[b]; t < chunk.begin[b + 1]; ++t) {
+          if (special[static_cast<size_t>(t)] || (any && !leaders.better(row[t], extreme))) {
+            continue;
+          }
           extreme = row[t];
           any = true;
         }
         if (any && leaders.open(neuron, extreme)) open.emplace_back(extreme, b);
       }
       std::ranges::stable_sort(
-          open, [&](const auto& a, const auto& b) { return leaders.better(a.first, b.first); });
+          open, [&](const auto& x, const auto& y) { return leaders.better(x.first, y.first); });
       if (open.size() > leaders.top()) open.resize(leaders.top());
       for (const auto& [value, b] : open) {
-        const float* row = at + static_cast<int64_t>(b) * tokens;
-        candidates.push_back({neuron, value, batch[b], {row, row + tokens}});
+        candidates.push_back(
+            {neuron, value, batch[b], {row + chunk.begin[b], row + chunk.begin[b + 1]}});
       }
-      at += static_cast<int64_t>(batch.size()) * tokens;
+      row += chunk.rows();
     }
   }
 
@@ -334,8 +306,7 @@ class TextRunner {
   int64_t highest_ = 0;
 };
 
-/// Texts of equal length in batches, the longest first: they take the most memory, which shorter
-/// ones can use again.
+/// Texts of about equal lengths in batches, those with the most work first.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Text>& texts) {
   std::vector<PromptSize> sizes;
   for (const Text& text : texts) {
@@ -343,7 +314,7 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Text>& texts) {
     sizes.push_back({static_cast<int64_t>(text.ids.size()), 0,
                      tokens / static_cast<double>(kTextTokens), tokens * tokens});
   }
-  return cut_equal_chunks(sizes);
+  return cut_chunks(sizes);
 }
 
 void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons) {
@@ -414,6 +385,8 @@ TopTexts top_texts(const Model& model, const Tokenizer& tokenizer,
   check_neurons(model.config(), neurons);
   const int workers = workers_for(model, neurons.size(), options.measure);
   const TextRunner runner(model, tokenizer, neurons);
+  std::deque<Passes> passes;
+  for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kProbability);
   Leaders high(neurons.size(), options.top, false);
   Leaders low(neurons.size(), options.top, true);
   TopTexts result;
@@ -424,8 +397,8 @@ TopTexts top_texts(const Model& model, const Tokenizer& tokenizer,
     const std::vector<std::vector<size_t>> batches = batches_of(texts);
     std::vector<std::vector<Candidate>> highs(batches.size());
     std::vector<std::vector<Candidate>> lows(batches.size());
-    run_tasks(batches.size(), workers, [&](size_t task) {
-      runner.run(texts, batches[task], high, low, highs[task], lows[task]);
+    run_tasks(batches.size(), workers, 1, [&](size_t task, size_t worker) {
+      runner.run(passes[worker], texts, batches[task], high, low, highs[task], lows[task]);
     });
     add_all(highs, texts, high);
     add_all(lows, texts, low);

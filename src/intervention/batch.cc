@@ -1,28 +1,20 @@
 #include "intervention/batch.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <numbers>
+
+#include "model/parallel.h"
+#include "passes/chunk.h"
 
 namespace engram {
 
-ClozeBatch make_batch(const Model& model, std::span<const Cloze> clozes,
-                      const std::vector<size_t>& index) {
-  const auto matrix = [&](std::vector<int64_t> Cloze::*field) {
-    const auto columns = static_cast<int64_t>((clozes[index.front()].*field).size());
-    at::Tensor values = at::empty({static_cast<int64_t>(index.size()), columns}, at::kLong);
-    int64_t* out = values.mutable_data_ptr<int64_t>();
-    for (const size_t i : index) out = std::ranges::copy(clozes[i].*field, out).out;
-    return values.to(model.device());
-  };
-  return {index, matrix(&Cloze::ids), matrix(&Cloze::positions), matrix(&Cloze::answer)};
-}
-
-at::Tensor rows_at(const at::Tensor& x, const at::Tensor& positions) {
-  return x.gather(1, positions.unsqueeze(-1).expand({-1, -1, x.size(2)}));
-}
-
 namespace {
+
+constexpr int64_t kBatchTokens = 256;
 
 /// log(1 - exp(log_p)) for log_p < 0, exact at both ends.
 double log_not(double log_p) {
@@ -67,19 +59,37 @@ std::vector<Answered> joint_answers(std::span<const kernels::TokenAnswer> tokens
   return answers;
 }
 
-std::vector<Answered> read_logits(const at::Tensor& logits, const at::Tensor& answer) {
-  const at::Tensor rows = logits.flatten(0, 1).contiguous();
-  const at::Tensor ids = answer.to(at::kCPU).contiguous();
-  std::vector<kernels::TokenAnswer> tokens(static_cast<size_t>(rows.size(0)));
-  kernels::read_answers(rows, ids.const_data_ptr<int64_t>(), tokens.data());
-  return joint_answers(tokens, logits.size(1), logits.size(2));
-}
-
-std::vector<Answered> read_answers(const Model& model, const at::Tensor& final,
-                                   const at::Tensor& answer) {
-  return read_logits(model.logits(final.flatten(0, 1))
-                         .view({final.size(0), final.size(1), model.config().vocabulary}),
-                     answer);
+void run_unchanged(const Model& model, std::span<const Cloze> clozes, const MeasureOptions& options,
+                   Backward backward,
+                   const std::function<void(const std::vector<size_t>& index, const Base& base,
+                                            Passes& passes)>& use) {
+  check_clozes(model.config(), clozes);
+  const ModelConfig& config = model.config();
+  const std::vector<PromptSize> sizes = sizes_of(clozes, kBatchTokens);
+  const std::vector<std::vector<size_t>> tasks = cut_chunks(sizes);
+  int64_t bytes = 1;
+  for (const std::vector<size_t>& index : tasks) {
+    int64_t all = 0;
+    for (const size_t i : index) {
+      all += Passes::item_bytes(config, sizes[i].tokens, sizes[i].masks, -1, Reach::kExact,
+                                backward != Backward::kNone) +
+             sizes[i].tokens * config.layers * 4 * config.d_model *
+                 static_cast<int64_t>(sizeof(float));
+    }
+    bytes = std::max(bytes, all);
+  }
+  const int64_t fitting = std::max<int64_t>(1, memory_budget(options.memory_bytes) / bytes);
+  const int workers =
+      model.device().is_cpu()
+          ? static_cast<int>(std::min<int64_t>(fitting, worker_count(options.threads)))
+          : 1;
+  std::deque<Passes> passes;
+  for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kProbability);
+  run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
+    const at::NoGradGuard no_grad;
+    Passes& own = passes[worker];
+    use(tasks[task], own.run_base(make_chunk(clozes, tasks[task]), backward), own);
+  });
 }
 
 }  // namespace engram

@@ -8,13 +8,13 @@
 #include <string>
 #include <unordered_set>
 
-#include "attribution/chunk.h"
-#include "attribution/passes.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/model/product.h"
 #include "intervention/batch.h"
 #include "model/parallel.h"
+#include "passes/chunk.h"
+#include "passes/passes.h"
 
 namespace engram {
 namespace {
@@ -82,17 +82,19 @@ class TrialRunner {
       items.layer.push_back(row.first);
     }
     items.sum = joining_sums(rows);
-    const ActivationEdit edit = [&](int64_t layer, const std::vector<int64_t>& place,
-                                    const at::Tensor& activations) {
+    Edits edits;
+    edits.activations = [&](int64_t layer, const std::vector<int64_t>& place,
+                            const at::Tensor& activations) {
       change(rows.first(place.size() / static_cast<size_t>(targets())), layer, place, activations);
     };
-    const at::Tensor top = passes.run_to_head(base_, items, edit);
-    std::vector<int64_t> answer;
+    const at::Tensor top = passes.run_to_head(base_, items, Reach::kExact, edits);
+    std::vector<std::vector<int64_t>> answer(1);
     for (const Row& row : rows) {
       const auto begin = base_.chunk.answer.begin() + row.prompt * targets();
-      answer.insert(answer.end(), begin, begin + targets());
+      answer.front().insert(answer.front().end(), begin, begin + targets());
     }
-    return joint_answers(passes.answers(top, answer), targets(), model_.config().vocabulary);
+    return joint_answers(passes.answers(top, answer).front(), targets(),
+                         model_.config().vocabulary);
   }
 
  private:

@@ -1,53 +1,13 @@
 // Activations and gradients of single neurons, for matching others with located ones.
-#include <ATen/core/grad_mode.h>
+#include <ATen/ATen.h>
 
-#include <deque>
-
-#include "attribution/chunk.h"
-#include "attribution/passes.h"
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
 #include "engram/model/product.h"
 #include "intervention/batch.h"
-#include "model/parallel.h"
 
 namespace engram {
 namespace {
-
-constexpr int64_t kBatchTokens = 256;
-
-/// One run of each batch of `clozes`, with gradients or not, on workers that fit the memory.
-void run_batches(
-    const Model& model, std::span<const Cloze> clozes, const MeasureOptions& options, bool gradient,
-    const std::function<void(const std::vector<size_t>& index, const Base& base)>& use) {
-  check_clozes(model.config(), clozes);
-  const ModelConfig& config = model.config();
-  const std::vector<PromptSize> sizes = sizes_of(clozes, kBatchTokens);
-  const std::vector<std::vector<size_t>> tasks = cut_chunks(sizes);
-  int64_t bytes = 1;
-  for (const std::vector<size_t>& index : tasks) {
-    int64_t all = 0;
-    for (const size_t i : index) {
-      all +=
-          Passes::item_bytes(config, sizes[i].tokens, sizes[i].masks, -1, Reach::kExact, gradient) +
-          sizes[i].tokens * config.layers * 4 * config.d_model *
-              static_cast<int64_t>(sizeof(float));
-    }
-    bytes = std::max(bytes, all);
-  }
-  const int64_t fitting = std::max<int64_t>(1, memory_budget(options.memory_bytes) / bytes);
-  const int workers =
-      model.device().is_cpu()
-          ? static_cast<int>(std::min<int64_t>(fitting, worker_count(options.threads)))
-          : 1;
-  std::deque<Passes> passes;
-  for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kProbability);
-  run_tasks(tasks.size(), workers, 1, [&](size_t task, size_t worker) {
-    const at::NoGradGuard no_grad;
-    use(tasks[task], passes[worker].run_base(make_chunk(clozes, tasks[task]),
-                                             gradient ? Backward::kGradient : Backward::kNone));
-  });
-}
 
 /// Rows [prompts*k, width] averaged over the k masks, on the CPU.
 at::Tensor mean_over_masks(const at::Tensor& rows, int64_t masks) {
@@ -62,23 +22,23 @@ at::Tensor mask_activations(const Model& model, std::span<const Cloze> clozes,
   if (answers != nullptr) answers->resize(clozes.size());
   at::Tensor all =
       at::empty({static_cast<int64_t>(clozes.size()), config.layers, config.d_ff}, at::kFloat);
-  run_batches(
-      model, clozes, options, false, [&](const std::vector<size_t>& index, const Base& base) {
-        if (answers != nullptr) {
-          const std::vector<Answered> found =
-              joint_answers(base.answers, base.chunk.targets, config.vocabulary);
-          for (size_t b = 0; b < index.size(); ++b) (*answers)[index[b]] = found[b];
-        }
-        for (int64_t layer = 0; layer < config.layers; ++layer) {
-          const at::Tensor a =
-              mean_over_masks(base.layers[static_cast<size_t>(layer)].a, base.chunk.targets);
-          for (size_t b = 0; b < index.size(); ++b) {
-            all.select(0, static_cast<int64_t>(index[b]))
-                .select(0, layer)
-                .copy_(a.select(0, static_cast<int64_t>(b)));
-          }
-        }
-      });
+  run_unchanged(model, clozes, options, Backward::kNone,
+                [&](const std::vector<size_t>& index, const Base& base, Passes&) {
+                  if (answers != nullptr) {
+                    const std::vector<Answered> found =
+                        joint_answers(base.answers, base.chunk.targets, config.vocabulary);
+                    for (size_t b = 0; b < index.size(); ++b) (*answers)[index[b]] = found[b];
+                  }
+                  for (int64_t layer = 0; layer < config.layers; ++layer) {
+                    const at::Tensor a = mean_over_masks(base.layers[static_cast<size_t>(layer)].a,
+                                                         base.chunk.targets);
+                    for (size_t b = 0; b < index.size(); ++b) {
+                      all.select(0, static_cast<int64_t>(index[b]))
+                          .select(0, layer)
+                          .copy_(a.select(0, static_cast<int64_t>(b)));
+                    }
+                  }
+                });
   return all;
 }
 
@@ -93,27 +53,28 @@ ActivationProfile activation_profiles(const Model& model, std::span<const Cloze>
   std::vector<at::Tensor> activation(clozes.size());
   std::vector<at::Tensor> gradient(clozes.size());
   std::vector<at::Tensor> product(clozes.size());
-  run_batches(
-      model, clozes, options, true, [&](const std::vector<size_t>& index, const Base& base) {
-        const int64_t k = base.chunk.targets;
-        std::array<std::vector<at::Tensor>, 3> layers;  // [layers] of [prompts, d_ff]
-        for (size_t l = 0; l < base.layers.size(); ++l) {
-          const Base::Layer& layer = base.layers[l];
-          const at::Tensor g = at::empty_like(layer.a);
-          matrix_product(layer.gradient, model.weights().layers[l].ffn_out_weight, g, false);
-          layers[0].push_back(mean_over_masks(layer.a, k));
-          layers[1].push_back(mean_over_masks(g, k));
-          layers[2].push_back(mean_over_masks(layer.a * g, k));
-        }
-        const std::array<at::Tensor, 3> all = {at::stack(layers[0], 1), at::stack(layers[1], 1),
-                                               at::stack(layers[2], 1)};
-        for (size_t b = 0; b < index.size(); ++b) {
-          const auto row = static_cast<int64_t>(b);
-          activation[index[b]] = all[0].select(0, row);
-          gradient[index[b]] = all[1].select(0, row);
-          product[index[b]] = all[2].select(0, row);
-        }
-      });
+  run_unchanged(model, clozes, options, Backward::kGradient,
+                [&](const std::vector<size_t>& index, const Base& base, Passes&) {
+                  const int64_t k = base.chunk.targets;
+                  std::array<std::vector<at::Tensor>, 3> layers;  // [layers] of [prompts, d_ff]
+                  for (size_t l = 0; l < base.layers.size(); ++l) {
+                    const Base::Layer& layer = base.layers[l];
+                    const at::Tensor g = at::empty_like(layer.a);
+                    matrix_product(layer.gradient, model.weights().layers[l].ffn_out_weight, g,
+                                   false);
+                    layers[0].push_back(mean_over_masks(layer.a, k));
+                    layers[1].push_back(mean_over_masks(g, k));
+                    layers[2].push_back(mean_over_masks(layer.a * g, k));
+                  }
+                  const std::array<at::Tensor, 3> all = {
+                      at::stack(layers[0], 1), at::stack(layers[1], 1), at::stack(layers[2], 1)};
+                  for (size_t b = 0; b < index.size(); ++b) {
+                    const auto row = static_cast<int64_t>(b);
+                    activation[index[b]] = all[0].select(0, row);
+                    gradient[index[b]] = all[1].select(0, row);
+                    product[index[b]] = all[2].select(0, row);
+                  }
+                });
 
   ActivationProfile profile;
   profile.activation = at::zeros({groups, config.layers, config.d_ff}, at::kFloat);

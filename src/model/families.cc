@@ -73,6 +73,8 @@ int64_t axis_size(const ModelConfig& config, Axis axis) {
       return config.positions;
     case Axis::kTokenTypes:
       return config.token_types;
+    case Axis::kEmbedding:
+      return config.embedding_width();
   }
   throw InternalError("axis_size: unknown axis");
 }

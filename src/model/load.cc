@@ -11,6 +11,7 @@
 #include "engram/model/model.h"
 #include "engram/model/safetensors.h"
 #include "model/families.h"
+#include "model/rotary.h"
 #include "model/transposed.h"
 
 namespace engram {
@@ -183,6 +184,7 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
   if (!model.weights_.decoder_weight.defined()) {
     model.weights_.decoder_weight = model.weights_.token_embedding;
   }
+  model.finish();
   refuse_further_layers(model.config_, taken, stored);
   for (const auto& [name, tensor] : stored) {
     if (!used.contains(name) && !is_harmless(name)) model.report_.unexpected.push_back(name);
@@ -208,6 +210,21 @@ Model::Model(ModelConfig config, ModelWeights weights) : Model() {
                           weights_.token_embedding.unsafeGetTensorImpl();
     if (!tied) report_.parameters += spec.destination->numel();
   }
+  finish();
+}
+
+Model Model::unchecked(ModelConfig config, ModelWeights weights) {
+  Model model;
+  model.config_ = config;
+  model.weights_ = std::move(weights);
+  model.finish();
+  return model;
+}
+
+void Model::finish() {
+  if (config_.rotary_size == 0) return;
+  rotary_ = std::make_shared<Rotary>(config_.max_tokens(), config_.rotary_size, config_.rotary_base,
+                                     device());
 }
 
 namespace {

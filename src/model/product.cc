@@ -78,8 +78,10 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& columns, const at::Tens
   const at::Tensor rows = x.reshape({-1, x.size(-1)});
   // clone(): one row expanded would still be the bias itself.
   const at::Tensor out =
-      bias.expand({rows.size(0), columns.size(1)}).clone(at::MemoryFormat::Contiguous);
-  multiply(rows, columns, out, true);
+      bias.defined()
+          ? bias.expand({rows.size(0), columns.size(1)}).clone(at::MemoryFormat::Contiguous)
+          : at::empty({rows.size(0), columns.size(1)}, rows.options());
+  multiply(rows, columns, out, bias.defined());
   return out.view(shape);
 }
 

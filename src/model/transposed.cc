@@ -12,14 +12,15 @@ namespace engram {
 
 void TransposedCopies::make(const ModelWeights& weights) {
   std::call_once(once_, [&] {
-    std::vector<at::Tensor> sources = {weights.head_weight, weights.decoder_weight};
+    std::vector<at::Tensor> sources = {weights.head_weight, weights.decoder_weight,
+                                       weights.embedding_project_weight};
     for (const LayerWeights& layer : weights.layers) {
-      sources.insert(sources.end(),
-                     {layer.query_weight, layer.key_weight, layer.value_weight,
-                      layer.attention_out_weight, layer.ffn_in_weight, layer.ffn_out_weight});
+      sources.insert(sources.end(), {layer.query_weight, layer.key_weight, layer.value_weight,
+                                     layer.attention_out_weight, layer.ffn_in_weight,
+                                     layer.ffn_gate_weight, layer.ffn_out_weight});
     }
     std::erase_if(sources, [](const at::Tensor& weight) {
-      return !product_wants_columns(weight) || weight.requires_grad();
+      return !weight.defined() || !product_wants_columns(weight) || weight.requires_grad();
     });
     std::vector<at::Tensor> copies(sources.size());
     at::parallel_for(0, static_cast<int64_t>(sources.size()), 1, [&](int64_t begin, int64_t end) {

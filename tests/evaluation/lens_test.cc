@@ -54,7 +54,7 @@ TEST(Lens, EachLayerIsTheHiddenStateThroughTheHead) {
       EXPECT_NEAR(found[p][l].log_p, mean, kLensClose * std::max(1.0, std::abs(mean)));
       if (l + 1 == found[p].size()) break;
       const auto layer = static_cast<int64_t>(l);
-      x = model.feed(layer, model.attend(layer, x, x));
+      x = model.feed(layer, x, model.attend(layer, x));
     }
   }
 }

@@ -146,6 +146,13 @@ double plain_log_odds(const at::Tensor& logits, int64_t answer) {
   return chosen - wide.logsumexp(0).item<double>();
 }
 
+/// The answers of `logits` [rows, k, vocabulary], `answer` [rows, k].
+std::vector<Answered> read_logits(const at::Tensor& logits, const std::vector<int64_t>& answer) {
+  std::vector<kernels::TokenAnswer> tokens(answer.size());
+  kernels::read_answers(logits.flatten(0, 1).contiguous(), answer.data(), tokens.data());
+  return joint_answers(tokens, logits.size(1), logits.size(2));
+}
+
 TEST(ReadLogits, LogOddsAreExactWherePIsNearlyOneOrZero) {
   at::Generator generator = at::detail::createCPUGenerator(3);
   const at::Tensor base = at::randn({50}, generator);
@@ -153,7 +160,7 @@ TEST(ReadLogits, LogOddsAreExactWherePIsNearlyOneOrZero) {
     at::Tensor logits = base.clone();
     logits[7] = height;
     const at::Tensor rows = logits.view({1, 1, 50});
-    const Answered found = read_logits(rows, at::full({1, 1}, 7, at::kLong)).front();
+    const Answered found = read_logits(rows, {7}).front();
     EXPECT_NEAR(found.log_odds, plain_log_odds(logits, 7), 1e-5) << height;
     EXPECT_EQ(rows[0][0][7].item<double>(), height) << "the logits stay as they are";
   }
@@ -163,7 +170,7 @@ TEST(ReadLogits, LogOddsOfSeveralTokensAreThoseOfTheGeometricMean) {
   at::Tensor logits = at::zeros({1, 2, 3});
   logits[0][0][0] = 2.0;
   logits[0][1][2] = -1.0;
-  const at::Tensor answer = at::tensor(std::vector<int64_t>{0, 2}, at::kLong).view({1, 2});
+  const std::vector<int64_t> answer = {0, 2};
   const Answered found = read_logits(logits, answer).front();
   const double p = std::sqrt(std::exp(2.0) / (std::exp(2.0) + 2) / (std::exp(1.0) * 2 + 1));
   EXPECT_NEAR(found.log_odds, std::log(p / (1 - p)), 1e-6);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engram/model/model.h"
+#include "engram/model/target.h"
 #include "engram/text/cloze.h"
 
 namespace engram {
@@ -36,9 +37,6 @@ enum class Rule {
   kTrapezoid,
   kLinspace,  ///< t = k/(m-1), weight 1/m: EleutherAI's replication
 };
-
-/// The scalar F that is attributed. Answers of several tokens always take the mean log P.
-enum class Target { kProbability, kLogProbability, kLogitDifference };
 
 std::string_view score_name(Score score);     ///< "ig", "activation", ...
 std::string_view rule_name(Rule rule);        ///< "control-variate", ...

@@ -14,6 +14,10 @@ enum class Family { kBert, kRoberta, kXlmRoberta, kCamembert, kDistilBert };
 /// Where layer norm stands: after the residual sum (BERT) or before each sublayer (GPT-2, Llama).
 enum class NormPlacement { kPost, kPre };
 
+/// What a norm divides by: the spread around the mean (and subtracts the mean), or the root mean
+/// square.
+enum class NormKind { kLayer, kRms };
+
 /// What a token may look at.
 enum class AttentionKind { kBidirectional, kCausal };
 
@@ -24,13 +28,21 @@ enum class Activation { kGelu, kGeluTanh, kRelu, kSilu };
 struct ModelConfig {
   Family family = Family::kBert;
   NormPlacement norm = NormPlacement::kPost;
+  NormKind norm_kind = NormKind::kLayer;
   AttentionKind attention = AttentionKind::kBidirectional;
   bool gated_ffn = false;  ///< activation(gate) * up instead of activation(up)
+  bool parallel_residual =
+      false;  ///< pre-norm: the FFN reads the layer's input, not attention's sum
   int64_t layers = 0;
   int64_t d_model = 0;  ///< width of the residual stream
   int64_t d_ff = 0;     ///< neurons per layer
   int64_t heads = 0;
-  int64_t head_size = 0;  ///< d_model / heads
+  int64_t head_size = 0;    ///< of queries, keys and values
+  int64_t key_heads = 0;    ///< heads of keys and values, a divisor of heads; 0: as many as heads
+  int64_t rotary_size = 0;  ///< coordinates of a head that are rotated by position; 0: none
+  double rotary_base = 10000;
+  int64_t embedding_size =
+      0;  ///< width of the embeddings and of the LM head's transform; 0: d_model
   int64_t vocabulary = 0;
   int64_t positions = 0;       ///< rows of the position table
   int64_t first_position = 0;  ///< row of the first token (RoBERTa: pad id + 1)
@@ -44,6 +56,13 @@ struct ModelConfig {
   /// The longest prompt in tokens, special tokens included.
   [[nodiscard]] int64_t max_tokens() const { return positions - first_position; }
   [[nodiscard]] int64_t neurons() const { return layers * d_ff; }
+  [[nodiscard]] int64_t query_width() const { return heads * head_size; }
+  [[nodiscard]] int64_t key_width() const {
+    return (key_heads > 0 ? key_heads : heads) * head_size;
+  }
+  [[nodiscard]] int64_t embedding_width() const {
+    return embedding_size > 0 ? embedding_size : d_model;
+  }
 };
 
 /// Reads DIR/config.json. Throws FileError when it cannot be read, InputError when it is malformed,

@@ -15,32 +15,39 @@
 
 namespace engram {
 
-/// Weights of one transformer layer. Matrices are stored as in the checkpoint, [out, in], float32.
+/// Weights of one transformer layer, float32. Matrices are [out, in]. A bias that the family does
+/// not have is undefined. q = heads * head_size, kv = key_heads * head_size.
 struct LayerWeights {
-  at::Tensor query_weight, query_bias;                    ///< [d_model, d_model], [d_model]
-  at::Tensor key_weight, key_bias;                        ///< [d_model, d_model], [d_model]
-  at::Tensor value_weight, value_bias;                    ///< [d_model, d_model], [d_model]
-  at::Tensor attention_out_weight, attention_out_bias;    ///< [d_model, d_model], [d_model]
-  at::Tensor attention_norm_weight, attention_norm_bias;  ///< [d_model]
-  at::Tensor ffn_in_weight, ffn_in_bias;                  ///< keys: [d_ff, d_model], [d_ff]
+  at::Tensor query_weight, query_bias;                  ///< [q, d_model], [q]
+  at::Tensor key_weight, key_bias;                      ///< [kv, d_model], [kv]
+  at::Tensor value_weight, value_bias;                  ///< [kv, d_model], [kv]
+  at::Tensor attention_out_weight, attention_out_bias;  ///< [d_model, q], [d_model]
+  /// [d_model]: behind attention in post-norm families, before it in pre-norm ones.
+  at::Tensor attention_norm_weight, attention_norm_bias;
+  at::Tensor ffn_in_weight, ffn_in_bias;      ///< keys: [d_ff, d_model], [d_ff]
+  at::Tensor ffn_gate_weight, ffn_gate_bias;  ///< the same of a gated FFN's gate, else undefined
   at::Tensor ffn_out_weight, ffn_out_bias;    ///< values are columns: [d_model, d_ff], [d_model]
-  at::Tensor ffn_norm_weight, ffn_norm_bias;  ///< [d_model]
+  at::Tensor ffn_norm_weight, ffn_norm_bias;  ///< [d_model]: behind the FFN, or before it
 };
 
 /// All weights, float32 (or whatever type a trainer uses), on one device.
 struct ModelWeights {
-  at::Tensor token_embedding;     ///< [vocabulary, d_model]
-  at::Tensor position_embedding;  ///< [positions, d_model]
-  at::Tensor type_embedding;      ///< [token_types, d_model], undefined if none
-  at::Tensor embedding_norm_weight, embedding_norm_bias;  ///< [d_model]
+  // Of width e, the embeddings' (ModelConfig::embedding_width()).
+  at::Tensor token_embedding;     ///< [vocabulary, e]
+  at::Tensor position_embedding;  ///< [positions, e], undefined where positions are rotary
+  at::Tensor type_embedding;      ///< [token_types, e], undefined if none
+  at::Tensor embedding_norm_weight, embedding_norm_bias;  ///< [e], undefined if none
+  at::Tensor embedding_project_weight,
+      embedding_project_bias;  ///< [d_model, e], where e is another
   std::vector<LayerWeights> layers;
-  at::Tensor head_weight, head_bias;            ///< LM head's transform: [d_model, d_model]
-  at::Tensor head_norm_weight, head_norm_bias;  ///< [d_model]
-  at::Tensor decoder_weight, decoder_bias;      ///< [vocabulary, d_model], [vocabulary]
+  at::Tensor final_norm_weight, final_norm_bias;  ///< [d_model], of pre-norm families
+  at::Tensor head_weight, head_bias;              ///< LM head's transform [e, d_model], if any
+  at::Tensor head_norm_weight, head_norm_bias;    ///< [e]
+  at::Tensor decoder_weight, decoder_bias;        ///< [vocabulary, e], [vocabulary]
 };
 
 /// An axis of a weight, by what it counts.
-enum class Axis { kModel, kFfn, kVocabulary, kPositions, kTokenTypes };
+enum class Axis { kModel, kFfn, kVocabulary, kPositions, kTokenTypes, kEmbedding };
 
 /// One row of a family's tensor table: its names in checkpoints X, its axes, and where it goes.
 struct TensorSpec {
@@ -71,6 +78,7 @@ struct LoadReport {
 };
 
 class TransposedCopies;
+class Rotary;
 
 /// A masked language model, immutable after loading and shared by all threads as const.
 class Model {
@@ -83,6 +91,8 @@ class Model {
 
   /// A model from weights made elsewhere (trainer, tests). Shapes are checked against the table.
   Model(ModelConfig config, ModelWeights weights);
+  /// The same for a layer that no family has (yet): the weights are taken as they are.
+  static Model unchecked(ModelConfig config, ModelWeights weights);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] const ModelWeights& weights() const { return weights_; }
@@ -101,6 +111,8 @@ class Model {
   /// `weight` [out, in] of this model as the right factor [in, out] of a product: the transposed
   /// copy, or a view.
   [[nodiscard]] at::Tensor columns(const at::Tensor& weight) const;
+  /// Angles of rotary positions. REQUIRES: config().rotary_size > 0.
+  [[nodiscard]] const Rotary& rotary() const { return *rotary_; }
   [[nodiscard]] const LoadReport& report() const { return report_; }
   [[nodiscard]] at::Device device() const { return weights_.token_embedding.device(); }
 
@@ -114,14 +126,16 @@ class Model {
   /// The steps of encode(), for callers that share some of them between runs.
   /// Embedded tokens [prompts, tokens, d_model], the input of layer 0. REQUIRES as encode().
   [[nodiscard]] at::Tensor embed(const at::Tensor& ids, double dropout = 0.0) const;
-  /// The attention sublayer with its residual and norm, for the rows `from` [prompts, rows,
-  /// d_model] that look at the layer's whole input `x` [prompts, tokens, d_model]. Shape of `from`.
-  [[nodiscard]] at::Tensor attend(int64_t layer, const at::Tensor& from, const at::Tensor& x,
-                                  const at::Tensor& mask = {}, double dropout = 0.0) const;
-  /// The FFN sublayer with its residual and norm on any rows `x` [prompts, rows, d_model]; `hook`
-  /// sees [prompts, rows, d_ff]. Shape of `x`.
-  [[nodiscard]] at::Tensor feed(int64_t layer, const at::Tensor& x, ActivationHook* hook = nullptr,
-                                double dropout = 0.0) const;
+  /// The same of any rows: `ids` [rows] (int64) that stand at `tokens` [rows] (int64, from 0).
+  [[nodiscard]] at::Tensor embed_rows(const at::Tensor& ids, const at::Tensor& tokens) const;
+  /// The attention sublayer with its residual and, in post-norm families, its norm, on the layer's
+  /// input `x` [prompts, tokens, d_model]. Shape of `x`.
+  [[nodiscard]] at::Tensor attend(int64_t layer, const at::Tensor& x, const at::Tensor& mask = {},
+                                  double dropout = 0.0) const;
+  /// The FFN sublayer likewise: the layer's output from its input `x` and what attend() made of it;
+  /// `hook` sees [prompts, tokens, d_ff]. Shape of `x`.
+  [[nodiscard]] at::Tensor feed(int64_t layer, const at::Tensor& x, const at::Tensor& attended,
+                                ActivationHook* hook = nullptr, double dropout = 0.0) const;
 
   /// Logits [rows, vocabulary] of hidden states [rows, d_model]: the LM head.
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
@@ -132,10 +146,12 @@ class Model {
 
  private:
   Model();
+  void finish();  ///< makes what depends on config and device
   ModelConfig config_;
   ModelWeights weights_;
   LoadReport report_;
   std::shared_ptr<TransposedCopies> transposed_;  ///< null: none may be made
+  std::shared_ptr<const Rotary> rotary_;          ///< null: positions are not rotary
 };
 
 /// Writes config.json and model.safetensors in Hugging Face layout (float32, or float16 when

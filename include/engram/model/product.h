@@ -15,7 +15,8 @@ const char* product_library();
 /// threads.
 void matrix_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, bool add);
 
-/// x columns + bias (at::linear): x [..., k], columns [k, n], bias [n]. Recorded for autograd where
+/// x columns + bias (at::linear): x [..., k], columns [k, n], bias [n] or
+/// undefined. Recorded for autograd where
 /// that is on.
 at::Tensor affine(const at::Tensor& x, const at::Tensor& columns, const at::Tensor& bias);
 

@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "attribution/kernels.h"
-#include "attribution/kernels_exp.h"
+#include "model/kernels.h"
+#include "model/kernels_exp.h"
 
 namespace engram::kernels {
 namespace {

@@ -1,11 +1,10 @@
-#include "chunk.h"
+#include "passes/chunk.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
 #include <string>
-#include <utility>
 
 #include "engram/error.h"
 
@@ -16,8 +15,8 @@ constexpr double kRounding = 1e-9;  // of sums of shares
 constexpr double kDealt = 4;        // chunks are dealt evenly to two workers, or to four
 constexpr double kFewTokens = 48;   // chunks of fewer make products slow
 
-/// Cuts prompts that may go together, in their order; `deal`: for a few workers.
-void cut_group(std::span<const PromptSize> prompts, const std::vector<size_t>& members, bool deal,
+/// Cuts prompts that may go together, in their order.
+void cut_group(std::span<const PromptSize> prompts, const std::vector<size_t>& members,
                std::vector<std::vector<size_t>>& chunks) {
   double all = 0;
   double tokens = 0;
@@ -26,10 +25,8 @@ void cut_group(std::span<const PromptSize> prompts, const std::vector<size_t>& m
     tokens += static_cast<double>(prompts[i].tokens);
   }
   double count = std::ceil(std::max(all - kRounding, 1.0));
-  if (deal) {
-    count = std::max(count, std::min(kDealt, std::floor(tokens / kFewTokens)));
-    if (count > 2) count = kDealt * std::ceil(count / kDealt);
-  }
+  count = std::max(count, std::min(kDealt, std::floor(tokens / kFewTokens)));
+  if (count > 2) count = kDealt * std::ceil(count / kDealt);
   const double aim = all / count;
   double dealt = 0;   // of all
   double filled = 0;  // of the last chunk
@@ -47,24 +44,6 @@ void cut_group(std::span<const PromptSize> prompts, const std::vector<size_t>& m
     filled += share;
     dealt += share;
   }
-}
-
-std::vector<std::vector<size_t>> cut(std::span<const PromptSize> prompts, bool equal_length) {
-  std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> groups;  // by masks and length
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    groups[{prompts[i].masks, equal_length ? prompts[i].tokens : 0}].push_back(i);
-  }
-  std::vector<std::vector<size_t>> chunks;
-  for (auto& [shape, members] : groups) {
-    std::ranges::stable_sort(members, std::ranges::greater(),
-                             [&](size_t i) { return prompts[i].tokens; });
-    cut_group(prompts, members, !equal_length, chunks);
-  }
-  std::ranges::stable_sort(chunks, std::ranges::greater(), [&](const std::vector<size_t>& chunk) {
-    return std::accumulate(chunk.begin(), chunk.end(), 0.0,
-                           [&](double sum, size_t i) { return sum + prompts[i].work; });
-  });
-  return chunks;
 }
 
 }  // namespace
@@ -137,11 +116,19 @@ std::vector<PromptSize> sizes_of(std::span<const Cloze> clozes, int64_t most) {
 }
 
 std::vector<std::vector<size_t>> cut_chunks(std::span<const PromptSize> prompts) {
-  return cut(prompts, false);
-}
-
-std::vector<std::vector<size_t>> cut_equal_chunks(std::span<const PromptSize> prompts) {
-  return cut(prompts, true);
+  std::map<int64_t, std::vector<size_t>> groups;  // by masks
+  for (size_t i = 0; i < prompts.size(); ++i) groups[prompts[i].masks].push_back(i);
+  std::vector<std::vector<size_t>> chunks;
+  for (auto& [masks, members] : groups) {
+    std::ranges::stable_sort(members, std::ranges::greater(),
+                             [&](size_t i) { return prompts[i].tokens; });
+    cut_group(prompts, members, chunks);
+  }
+  std::ranges::stable_sort(chunks, std::ranges::greater(), [&](const std::vector<size_t>& chunk) {
+    return std::accumulate(chunk.begin(), chunk.end(), 0.0,
+                           [&](double sum, size_t i) { return sum + prompts[i].work; });
+  });
+  return chunks;
 }
 
 }  // namespace engram

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "engram/error.h"
-#include "kernels.h"
-#include "kernels_exp.h"
+#include "model/kernels.h"
+#include "model/kernels_exp.h"
 
 namespace engram::kernels {
 namespace {
@@ -72,6 +72,33 @@ void layer_norm_backward_row(const float* in, const float* weight, const float* 
 }
 
 ENGRAM_CLONES
+void rms_norm_row(const float* y, const float* weight, const float* bias, float epsilon,
+                  float* normal, float* rstd, float* out, int64_t width) {
+  float squares = 0;
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) squares += y[i] * y[i];
+  const float scale = 1.0F / std::sqrt(squares / static_cast<float>(width) + epsilon);
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) {
+    const float n = y[i] * scale;
+    normal[i] = n;
+    out[i] = n * weight[i] + bias[i];
+  }
+  *rstd = scale;
+}
+
+ENGRAM_CLONES
+void rms_norm_backward_row(const float* in, const float* weight, const float* normal, float rstd,
+                           float* out, int64_t width) {
+  float product = 0;
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) product += in[i] * weight[i] * normal[i];
+  const float along = product / static_cast<float>(width);
+  ENGRAM_INDEPENDENT
+  for (int64_t i = 0; i < width; ++i) out[i] = rstd * (in[i] * weight[i] - normal[i] * along);
+}
+
+ENGRAM_CLONES
 void add_bias_row(const float* x, const float* bias, float* y, int64_t width) {
   ENGRAM_INDEPENDENT
   for (int64_t i = 0; i < width; ++i) y[i] = x[i] + bias[i];
@@ -112,144 +139,6 @@ int64_t count_above(const float* x, float bound, int64_t count) {
   return above;
 }
 
-/// Where the rows of one item are, for one head.
-struct ItemRows {
-  const float* const* q;  ///< [queries]
-  const float* const* k;  ///< [tokens]; values stand `width` floats behind the keys
-  float* const* d_q;      ///< [queries], null where the row did not move
-  float* const* d_kv;     ///< [tokens], likewise
-};
-
-ENGRAM_CLONES
-void attention_head(const ItemRows& rows, int64_t offset, int64_t width, int64_t queries,
-                    int64_t tokens, int64_t head_size, float scale, float* probabilities,
-                    float* mixed) {
-  for (int64_t i = 0; i < queries; ++i) {
-    const float* q = rows.q[i] + offset;
-    float* p = probabilities + i * tokens;
-    float largest = -3.0e38F;
-    for (int64_t j = 0; j < tokens; ++j) {
-      const float* k = rows.k[j] + offset;
-      float dot = 0;
-      for (int64_t c = 0; c < head_size; ++c) dot += q[c] * k[c];
-      p[j] = dot * scale;
-      largest = p[j] > largest ? p[j] : largest;
-    }
-    exp_row(p, largest, p, tokens);
-    float sum = 0;
-    for (int64_t j = 0; j < tokens; ++j) sum += p[j];
-    const float norm = 1.0F / sum;
-    float* out = mixed + i * width + offset;
-    for (int64_t c = 0; c < head_size; ++c) out[c] = 0;
-    for (int64_t j = 0; j < tokens; ++j) {
-      p[j] *= norm;
-      const float* v = rows.k[j] + width + offset;
-      const float weight = p[j];
-      for (int64_t c = 0; c < head_size; ++c) out[c] += weight * v[c];
-    }
-  }
-}
-
-/// d_kv rows that moved must be zero before the first call of an item.
-ENGRAM_CLONES
-void attention_head_backward(const ItemRows& rows, int64_t offset, int64_t width, int64_t queries,
-                             int64_t tokens, int64_t head_size, float scale,
-                             const float* probabilities, const float* d_mixed, float* d_scores) {
-  for (int64_t i = 0; i < queries; ++i) {
-    const float* g = d_mixed + i * width + offset;
-    const float* p = probabilities + i * tokens;
-    float along = 0;
-    for (int64_t j = 0; j < tokens; ++j) {
-      const float* v = rows.k[j] + width + offset;
-      float dot = 0;
-      for (int64_t c = 0; c < head_size; ++c) dot += g[c] * v[c];
-      d_scores[j] = dot;
-      along += p[j] * dot;
-    }
-    for (int64_t j = 0; j < tokens; ++j) d_scores[j] = p[j] * (d_scores[j] - along) * scale;
-    float* d_q = rows.d_q[i];
-    if (d_q != nullptr) {
-      d_q += offset;
-      for (int64_t c = 0; c < head_size; ++c) d_q[c] = 0;
-      for (int64_t j = 0; j < tokens; ++j) {
-        const float* k = rows.k[j] + offset;
-        const float s = d_scores[j];
-        for (int64_t c = 0; c < head_size; ++c) d_q[c] += s * k[c];
-      }
-    }
-    const float* q = rows.q[i] + offset;
-    for (int64_t j = 0; j < tokens; ++j) {
-      float* d_kv = rows.d_kv[j];
-      if (d_kv == nullptr) continue;
-      float* d_k = d_kv + offset;
-      float* d_v = d_kv + width + offset;
-      const float s = d_scores[j];
-      const float weight = p[j];
-      for (int64_t c = 0; c < head_size; ++c) {
-        d_k[c] += s * q[c];
-        d_v[c] += weight * g[c];
-      }
-    }
-  }
-}
-
-/// Pointers to the rows of item `item`, as AttentionLayout tells where they are.
-class RowPointers {
- public:
-  explicit RowPointers(const AttentionLayout& layout)
-      : layout_(layout),
-        q_(static_cast<size_t>(std::max(layout.longest(), layout.targets()))),
-        k_(static_cast<size_t>(layout.longest())),
-        d_q_(q_.size()),
-        d_kv_(k_.size()) {}
-
-  ItemRows find(int64_t item, const float* q, const float* kv, const float* base_q,
-                const float* base_kv, float* d_q, float* d_kv) {
-    const int64_t width = layout_.width();
-    const bool is_full = item < layout_.full();
-    const int64_t first = layout_.moved_row(item);
-    const int64_t base_row = layout_.base_row(item);
-    for (int64_t j = 0; j < layout_.tokens(item); ++j) {
-      const int64_t moved = is_full ? first + j : -1;
-      set_key(j, moved, base_row + j, kv, base_kv, d_kv);
-      if (!layout_.target_queries()) set_query(j, moved, base_row + j, q, base_q, d_q);
-    }
-    for (int64_t j = 0; j < layout_.targets(); ++j) {
-      const int64_t position = layout_.position(item, j);
-      if (!is_full) {
-        set_key(position, first + j, 0, kv, base_kv, d_kv);
-        if (!layout_.target_queries()) set_query(position, first + j, 0, q, base_q, d_q);
-      }
-      if (layout_.target_queries()) {
-        const int64_t row = item * layout_.targets() + j;
-        q_[static_cast<size_t>(j)] = q + row * width;
-        d_q_[static_cast<size_t>(j)] = d_q == nullptr ? nullptr : d_q + row * width;
-      }
-    }
-    return {q_.data(), k_.data(), d_q_.data(), d_kv_.data()};
-  }
-
- private:
-  void set_key(int64_t j, int64_t moved, int64_t base, const float* kv, const float* base_kv,
-               float* d_kv) {
-    const int64_t stride = 2 * layout_.width();
-    k_[static_cast<size_t>(j)] = moved >= 0 ? kv + moved * stride : base_kv + base * stride;
-    d_kv_[static_cast<size_t>(j)] = moved >= 0 && d_kv != nullptr ? d_kv + moved * stride : nullptr;
-  }
-  void set_query(int64_t j, int64_t moved, int64_t base, const float* q, const float* base_q,
-                 float* d_q) {
-    const int64_t stride = layout_.width();
-    q_[static_cast<size_t>(j)] = moved >= 0 ? q + moved * stride : base_q + base * stride;
-    d_q_[static_cast<size_t>(j)] = moved >= 0 && d_q != nullptr ? d_q + moved * stride : nullptr;
-  }
-
-  const AttentionLayout& layout_;
-  std::vector<const float*> q_;
-  std::vector<const float*> k_;
-  std::vector<float*> d_q_;
-  std::vector<float*> d_kv_;
-};
-
 bool on_cpu(const at::Tensor& tensor) { return tensor.is_cpu(); }
 const float* in(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
@@ -261,14 +150,6 @@ at::Tensor index_tensor(const std::vector<int64_t>& index, const at::Tensor& lik
 }
 
 }  // namespace
-
-AttentionLayout::AttentionLayout(const Shape& shape) : shape_(shape) {
-  for (int64_t item = 0; item < items(); ++item) {
-    row_.push_back(row_.back() + tokens(item));
-    probability_.push_back(probability_.back() + heads() * queries(item) * tokens(item));
-    longest_ = std::max(longest_, tokens(item));
-  }
-}
 
 void activate(Activation activation, const at::Tensor& u, const at::Tensor& a,
               const at::Tensor& d) {
@@ -320,81 +201,30 @@ void multiply(const at::Tensor& a, const at::Tensor& b) {
   multiply_loop(out(a), in(b), a.numel());
 }
 
-void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
-                double epsilon, const at::Tensor& normal, const at::Tensor& rstd,
-                const at::Tensor& result) {
-  if (!on_cpu(y)) return generic::layer_norm(y, weight, bias, epsilon, normal, rstd, result);
+void norm(NormKind kind, const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
+          double epsilon, const at::Tensor& normal, const at::Tensor& rstd,
+          const at::Tensor& result) {
+  if (!on_cpu(y)) return generic::norm(kind, y, weight, bias, epsilon, normal, rstd, result);
   const int64_t width = y.size(1);
+  const at::Tensor summand = bias.defined() ? bias : at::zeros_like(weight);
+  const auto row_norm = kind == NormKind::kRms ? rms_norm_row : layer_norm_row;
   for (int64_t row = 0; row < y.size(0); ++row) {
-    layer_norm_row(in(y) + row * width, in(weight), in(bias), static_cast<float>(epsilon),
-                   out(normal) + row * width, out(rstd) + row, out(result) + row * width, width);
+    row_norm(in(y) + row * width, in(weight), in(summand), static_cast<float>(epsilon),
+             out(normal) + row * width, out(rstd) + row, out(result) + row * width, width);
   }
 }
 
-void layer_norm_backward(const at::Tensor& gradient, const at::Tensor& weight,
-                         const at::Tensor& normal, const at::Tensor& rstd,
-                         const at::Tensor& result) {
+void norm_backward(NormKind kind, const at::Tensor& gradient, const at::Tensor& weight,
+                   const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& result) {
   if (!on_cpu(gradient)) {
-    return generic::layer_norm_backward(gradient, weight, normal, rstd, result);
+    return generic::norm_backward(kind, gradient, weight, normal, rstd, result);
   }
   const int64_t width = gradient.size(1);
+  const auto row_backward =
+      kind == NormKind::kRms ? rms_norm_backward_row : layer_norm_backward_row;
   for (int64_t row = 0; row < gradient.size(0); ++row) {
-    layer_norm_backward_row(in(gradient) + row * width, in(weight), in(normal) + row * width,
-                            in(rstd)[row], out(result) + row * width, width);
-  }
-}
-
-void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
-               const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
-               const at::Tensor& mixed) {
-  if (!on_cpu(q)) {
-    return generic::attention(layout, q, kv, base_q, base_kv, probabilities, mixed);
-  }
-  const int64_t width = layout.width();
-  const int64_t head_size = layout.head_size();
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_size));
-  RowPointers pointers(layout);
-  for (int64_t item = 0; item < layout.items(); ++item) {
-    const ItemRows rows =
-        pointers.find(item, in(q), in(kv), in(base_q), in(base_kv), nullptr, nullptr);
-    const int64_t queries = layout.queries(item);
-    const int64_t tokens = layout.tokens(item);
-    float* to = out(mixed) + layout.out_row(item) * width;
-    float* p = out(probabilities) + layout.probability(item);
-    for (int64_t head = 0; head < layout.heads(); ++head) {
-      attention_head(rows, head * head_size, width, queries, tokens, head_size, scale,
-                     p + head * queries * tokens, to);
-    }
-  }
-}
-
-void attention_backward(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
-                        const at::Tensor& base_q, const at::Tensor& base_kv,
-                        const at::Tensor& probabilities, const at::Tensor& d_mixed,
-                        const at::Tensor& d_q, const at::Tensor& d_kv) {
-  if (!on_cpu(q)) {
-    return generic::attention_backward(layout, q, kv, base_q, base_kv, probabilities, d_mixed, d_q,
-                                       d_kv);
-  }
-  const int64_t width = layout.width();
-  const int64_t head_size = layout.head_size();
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_size));
-  RowPointers pointers(layout);
-  std::vector<float> d_scores(static_cast<size_t>(layout.longest()));
-  for (int64_t item = 0; item < layout.items(); ++item) {
-    const ItemRows rows =
-        pointers.find(item, in(q), in(kv), in(base_q), in(base_kv), out(d_q), out(d_kv));
-    const int64_t queries = layout.queries(item);
-    const int64_t tokens = layout.tokens(item);
-    const int64_t moved = item < layout.full() ? tokens : layout.targets();
-    std::memset(out(d_kv) + layout.moved_row(item) * 2 * width, 0,
-                static_cast<size_t>(moved * 2 * width) * sizeof(float));
-    const float* p = in(probabilities) + layout.probability(item);
-    const float* g = in(d_mixed) + layout.out_row(item) * width;
-    for (int64_t head = 0; head < layout.heads(); ++head) {
-      attention_head_backward(rows, head * head_size, width, queries, tokens, head_size, scale,
-                              p + head * queries * tokens, g, d_scores.data());
-    }
+    row_backward(in(gradient) + row * width, in(weight), in(normal) + row * width, in(rstd)[row],
+                 out(result) + row * width, width);
   }
 }
 

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "engram/error.h"
-#include "kernels.h"
+#include "model/kernels.h"
 
 namespace engram::kernels::generic {
 namespace {
@@ -76,10 +76,19 @@ class Padded {
       }
     }
     moved_ = index_on(moved, device);
+    const at::Tensor place =
+        at::arange(longest, at::TensorOptions().dtype(at::kLong).device(device));
     // [items, 1, 1, longest]: which keys there are.
-    keys_ = at::arange(longest, at::TensorOptions().dtype(at::kLong).device(device))
-                .lt(index_on(tokens, device).unsqueeze(1))
-                .view({layout.items(), 1, 1, longest});
+    keys_ = place.lt(index_on(tokens, device).unsqueeze(1)).view({layout.items(), 1, 1, longest});
+    seen_ = keys_;
+    if (!layout.causal()) return;
+    const int64_t queries = layout.target_queries() ? layout.targets() : longest;
+    std::vector<int64_t> last;  // the last key that each query sees
+    for (int64_t item = 0; item < layout.items(); ++item) {
+      for (int64_t j = 0; j < queries; ++j) last.push_back(layout.seen(item, j) - 1);
+    }
+    seen_ =
+        keys_.logical_and(place.le(index_on(last, device).view({layout.items(), 1, queries, 1})));
   }
 
   /// [items, heads, longest, head_size] of moved rows and, elsewhere, those of the base.
@@ -109,7 +118,8 @@ class Padded {
     return merge(x).index_select(0, moved_);
   }
 
-  [[nodiscard]] const at::Tensor& has_key() const { return keys_; }
+  /// Which keys the queries see, [items, 1, queries or 1, longest].
+  [[nodiscard]] const at::Tensor& seen() const { return seen_; }
   /// Which probabilities [items, 1, queries, longest] there are.
   [[nodiscard]] at::Tensor has_probability() const {
     if (layout_.target_queries()) {
@@ -121,10 +131,10 @@ class Padded {
  private:
   /// [items * rows, width] -> [items, heads, rows, head_size]
   [[nodiscard]] at::Tensor heads(const at::Tensor& x, int64_t rows) const {
-    return x.reshape({layout_.items(), rows, layout_.heads(), layout_.head_size()}).transpose(1, 2);
+    return x.reshape({layout_.items(), rows, -1, layout_.head_size()}).transpose(1, 2);
   }
   [[nodiscard]] at::Tensor merge(const at::Tensor& x) const {
-    return x.transpose(1, 2).reshape({-1, layout_.width()});
+    return x.transpose(1, 2).reshape({-1, x.size(1) * x.size(3)});
   }
 
   const AttentionLayout& layout_;
@@ -133,19 +143,34 @@ class Padded {
   std::vector<int64_t> all_;   ///< the padded rows that are none
   at::Tensor moved_;           ///< [moved_rows] their padded rows
   at::Tensor keys_;
+  at::Tensor seen_;
 };
+
+/// Keys or values of all query heads, [items, heads, longest, head_size]: those of a group share
+/// theirs.
+at::Tensor of_all_heads(const AttentionLayout& layout, const at::Tensor& x) {
+  const int64_t group = layout.heads() / layout.key_heads();
+  return group == 1 ? x : x.repeat_interleave(group, 1);
+}
+/// The way back: the gradients of a group add up.
+at::Tensor of_key_heads(const AttentionLayout& layout, const at::Tensor& x) {
+  const int64_t group = layout.heads() / layout.key_heads();
+  if (group == 1) return x;
+  return x.reshape({x.size(0), layout.key_heads(), group, x.size(2), x.size(3)}).sum(2);
+}
 
 struct Operands {
   at::Tensor q, k, v;
 };
-Operands operands(const Padded& padded, const at::Tensor& q, const at::Tensor& kv,
-                  const at::Tensor& base_q, const at::Tensor& base_kv) {
-  const int64_t width = q.size(1);
+Operands operands(const AttentionLayout& layout, const Padded& padded, const at::Tensor& q,
+                  const at::Tensor& kv, const at::Tensor& base_q, const at::Tensor& base_kv) {
+  const int64_t width = layout.key_width();
   const auto half = [&](const at::Tensor& both, int64_t from) {
     return both.defined() ? both.narrow(1, from, width) : both;
   };
-  return {padded.queries(q, base_q), padded.keys(half(kv, 0), half(base_kv, 0)),
-          padded.keys(half(kv, width), half(base_kv, width))};
+  return {padded.queries(q, base_q),
+          of_all_heads(layout, padded.keys(half(kv, 0), half(base_kv, 0))),
+          of_all_heads(layout, padded.keys(half(kv, width), half(base_kv, width)))};
 }
 
 }  // namespace
@@ -157,32 +182,32 @@ void activate(Activation activation, const at::Tensor& u, const at::Tensor& a,
   assign(a, result);
 }
 
-void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
-                double epsilon, const at::Tensor& normal, const at::Tensor& rstd,
-                const at::Tensor& out) {
-  const at::Tensor centred = y - y.mean(1, /*keepdim=*/true);
+void norm(NormKind kind, const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
+          double epsilon, const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& out) {
+  const at::Tensor centred = kind == NormKind::kRms ? y : y - y.mean(1, /*keepdim=*/true);
   const at::Tensor scale = at::rsqrt(centred.square().mean(1, /*keepdim=*/true) + epsilon);
   assign(rstd, scale.squeeze(1));
   assign(normal, centred * scale);
-  assign(out, normal * weight + bias);
+  assign(out, bias.defined() ? normal * weight + bias : normal * weight);
 }
 
-void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& normal,
-                         const at::Tensor& rstd, const at::Tensor& out) {
+void norm_backward(NormKind kind, const at::Tensor& in, const at::Tensor& weight,
+                   const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& out) {
   const at::Tensor g = in * weight;
   const at::Tensor along = (g * normal).mean(1, /*keepdim=*/true);
-  assign(out, rstd.unsqueeze(1) * (g - g.mean(1, /*keepdim=*/true) - normal * along));
+  const at::Tensor centred = kind == NormKind::kRms ? g : g - g.mean(1, /*keepdim=*/true);
+  assign(out, rstd.unsqueeze(1) * (centred - normal * along));
 }
 
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
                const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
                const at::Tensor& mixed) {
   const Padded padded(layout, q.device());
-  const Operands o = operands(padded, q, kv, base_q, base_kv);
+  const Operands o = operands(layout, padded, q, kv, base_q, base_kv);
   const double scale = 1.0 / std::sqrt(static_cast<double>(layout.head_size()));
   const at::Tensor scores =
       (at::matmul(o.q, o.k.transpose(2, 3)) * scale)
-          .masked_fill(padded.has_key().logical_not(), -std::numeric_limits<double>::infinity());
+          .masked_fill(padded.seen().logical_not(), -std::numeric_limits<double>::infinity());
   const at::Tensor p = at::softmax(scores, 3);
   assign(probabilities.view({-1}), p.masked_select(padded.has_probability()));
   assign(mixed, padded.out_rows(at::matmul(p, o.v)));
@@ -193,7 +218,7 @@ void attention_backward(const AttentionLayout& layout, const at::Tensor& q, cons
                         const at::Tensor& probabilities, const at::Tensor& d_mixed,
                         const at::Tensor& d_q, const at::Tensor& d_kv) {
   const Padded padded(layout, q.device());
-  const Operands o = operands(padded, q, kv, base_q, base_kv);
+  const Operands o = operands(layout, padded, q, kv, base_q, base_kv);
   const double scale = 1.0 / std::sqrt(static_cast<double>(layout.head_size()));
   const at::Tensor g = padded.outputs(d_mixed);
   const at::Tensor d_p = at::matmul(g, o.v.transpose(2, 3));
@@ -202,9 +227,12 @@ void attention_backward(const AttentionLayout& layout, const at::Tensor& q, cons
   const at::Tensor d_scores = p * (d_p - (p * d_p).sum(3, /*keepdim=*/true)) * scale;
   const at::Tensor d_queries = at::matmul(d_scores, o.k);
   assign(d_q, layout.target_queries() ? padded.out_rows(d_queries) : padded.moved_rows(d_queries));
-  const int64_t width = layout.width();
-  assign(d_kv.narrow(1, 0, width), padded.moved_rows(at::matmul(d_scores.transpose(2, 3), o.q)));
-  assign(d_kv.narrow(1, width, width), padded.moved_rows(at::matmul(p.transpose(2, 3), g)));
+  const int64_t width = layout.key_width();
+  const auto back = [&](const at::Tensor& gradient) {
+    return padded.moved_rows(of_key_heads(layout, gradient));
+  };
+  assign(d_kv.narrow(1, 0, width), back(at::matmul(d_scores.transpose(2, 3), o.q)));
+  assign(d_kv.narrow(1, width, width), back(at::matmul(p.transpose(2, 3), g)));
 }
 
 void read_answers(const at::Tensor& logits, const int64_t* answer, TokenAnswer* found) {
@@ -253,11 +281,11 @@ void activate_ratio(Activation activation, const at::Tensor& u, const at::Tensor
   activate(activation, u, a);
 }
 
-void centring_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& rstd,
-                       const at::Tensor& out) {
+void norm_backward_fixed(NormKind kind, const at::Tensor& in, const at::Tensor& weight,
+                         const at::Tensor& rstd, const at::Tensor& out) {
   const at::Tensor g = in * weight;
   at::Tensor to = out;
-  to.copy_(rstd.unsqueeze(1) * (g - g.mean(1, /*keepdim=*/true)));
+  to.copy_(rstd.unsqueeze(1) * (kind == NormKind::kRms ? g : g - g.mean(1, /*keepdim=*/true)));
 }
 
 }  // namespace engram::kernels

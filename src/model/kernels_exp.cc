@@ -1,6 +1,6 @@
 // Loops with an exponential, apart from those of kernels_cpu.cc: where sums may be reordered, the
 // compiler joins the two parts of ln 2 again, and the result is off by 3e-6. No sum here needs it.
-#include "kernels_exp.h"
+#include "model/kernels_exp.h"
 
 #include <cmath>
 #include <cstring>

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engram/model/config.h"
+#include "model/rotary.h"
 
 namespace engram::kernels {
 
@@ -21,24 +22,22 @@ void activate(Activation activation, const at::Tensor& u, const at::Tensor& a);
 /// x = a * b, elementwise into a.
 void multiply(const at::Tensor& a, const at::Tensor& b);
 
-/// Layer norm over rows: normal = (y - mean) * rstd, out = normal * weight + bias.
-/// y, normal, out [rows, width] (out may be y), rstd [rows].
-void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
-                double epsilon, const at::Tensor& normal, const at::Tensor& rstd,
-                const at::Tensor& out);
+/// A norm over rows: normal = (y - mean) * rstd, of an RMS norm y * rstd; out = normal * weight +
+/// bias. y, normal, out [rows, width] (out may be y), rstd [rows]; an undefined bias is none.
+void norm(NormKind kind, const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
+          double epsilon, const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& out);
 
-/// Gradient at y of what layer_norm gives: in [rows, width] is the gradient at out; `out` may be
-/// in.
-void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& normal,
-                         const at::Tensor& rstd, const at::Tensor& out);
+/// Gradient at y of what norm() gives: in [rows, width] is the gradient at out; `out` may be in.
+void norm_backward(NormKind kind, const at::Tensor& in, const at::Tensor& weight,
+                   const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& out);
 
 /// a = activation(u) and d = a / u, at 0 the limit; both [rows, width], u and a may be the same
 /// tensor, d another.
 void activate_ratio(Activation activation, const at::Tensor& u, const at::Tensor& a,
                     const at::Tensor& d);
-/// layer_norm_backward with the scale 1/rstd held fixed: only the centring is undone.
-void centring_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& rstd,
-                       const at::Tensor& out);
+/// norm_backward() with the scale rstd held fixed: only the centring is undone.
+void norm_backward_fixed(NormKind kind, const at::Tensor& in, const at::Tensor& weight,
+                         const at::Tensor& rstd, const at::Tensor& out);
 
 /// Which rows of each item moved away from the unperturbed prompt it belongs to, and which rows
 /// ask.
@@ -48,7 +47,8 @@ void centring_backward(const at::Tensor& in, const at::Tensor& weight, const at:
 /// only; the other rows of those are the prompt's own, from the base tensors. Moved rows stand one
 /// item after the other: full_rows() rows, then partial*targets rows. With `target_queries` only
 /// target rows ask: query rows are items*targets, one item after another. Otherwise query rows are
-/// laid out like moved rows, and the outputs have the rows of all items.
+/// laid out like moved rows, and the outputs have the rows of all items. Queries are heads *
+/// head_size wide, keys and values key_heads * head_size; a causal query sees no key behind it.
 class AttentionLayout {
  public:
   struct Shape {
@@ -56,7 +56,9 @@ class AttentionLayout {
     int64_t partial = 0;
     int64_t targets = 0;  ///< target positions per item
     int64_t heads = 0;
+    int64_t key_heads = 0;
     int64_t head_size = 0;
+    bool causal = false;
     bool target_queries = false;
     const int64_t* prompt = nullptr;    ///< [items], prompts of the base tensors
     const int64_t* position = nullptr;  ///< [prompts, targets], ascending within a prompt
@@ -71,6 +73,14 @@ class AttentionLayout {
   [[nodiscard]] int64_t targets() const { return shape_.targets; }
   [[nodiscard]] int64_t heads() const { return shape_.heads; }
   [[nodiscard]] int64_t head_size() const { return shape_.head_size; }
+  [[nodiscard]] int64_t key_heads() const { return shape_.key_heads; }
+  [[nodiscard]] int64_t key_width() const { return key_heads() * head_size(); }
+  [[nodiscard]] bool causal() const { return shape_.causal; }
+  /// How many of an item's keys, from the first on, a query of it sees.
+  [[nodiscard]] int64_t seen(int64_t item, int64_t query) const {
+    if (!causal()) return tokens(item);
+    return 1 + (target_queries() ? position(item, query) : query);
+  }
   [[nodiscard]] bool target_queries() const { return shape_.target_queries; }
   [[nodiscard]] int64_t items() const { return full() + partial(); }
   [[nodiscard]] int64_t width() const { return heads() * head_size(); }
@@ -118,9 +128,18 @@ class AttentionLayout {
   int64_t longest_ = 0;
 };
 
+/// Operations of attention(): a probability of one head takes a product of head_size numbers before
+/// it and one after it.
+double attention_flops(const AttentionLayout& layout);
+
+/// Turns the heads of x [rows, heads * head_size], which may be columns of a wider tensor, in place
+/// by the angles of `tokens` [rows]: `direction` 1 as Rotary::turn(), -1 back.
+void rotate(const at::Tensor& x, int64_t heads, const std::vector<int64_t>& tokens,
+            const Rotary& rotary, int direction);
+
 /// mixed [out_rows, width] = softmax(q k / sqrt(head_size)) v per item and head.
-/// q [query_rows, width], kv [moved_rows, 2*width] (keys, then values), base_q [base rows, width],
-/// base_kv [base rows, 2*width], probabilities [layout.probabilities()].
+/// q [query_rows, width], kv [moved_rows, 2*key_width] (keys, then values), base_q [base rows,
+/// width], base_kv [base rows, 2*key_width], probabilities [layout.probabilities()].
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
                const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
                const at::Tensor& mixed);
@@ -161,11 +180,10 @@ void add_bias(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& y);
 namespace generic {
 // The same operations out of ATen alone, for any device. Tested against the loops on the CPU.
 void activate(Activation activation, const at::Tensor& u, const at::Tensor& a, const at::Tensor* d);
-void layer_norm(const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
-                double epsilon, const at::Tensor& normal, const at::Tensor& rstd,
-                const at::Tensor& out);
-void layer_norm_backward(const at::Tensor& in, const at::Tensor& weight, const at::Tensor& normal,
-                         const at::Tensor& rstd, const at::Tensor& out);
+void norm(NormKind kind, const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias,
+          double epsilon, const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& out);
+void norm_backward(NormKind kind, const at::Tensor& in, const at::Tensor& weight,
+                   const at::Tensor& normal, const at::Tensor& rstd, const at::Tensor& out);
 void attention(const AttentionLayout& layout, const at::Tensor& q, const at::Tensor& kv,
                const at::Tensor& base_q, const at::Tensor& base_kv, const at::Tensor& probabilities,
                const at::Tensor& mixed);

@@ -7,7 +7,7 @@
 #include <random>
 #include <set>
 
-#include "attribution/chunk.h"
+#include "passes/chunk.h"
 
 namespace engram {
 namespace {

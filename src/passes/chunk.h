@@ -51,7 +51,5 @@ std::vector<PromptSize> sizes_of(std::span<const Cloze> clozes, int64_t most);
 /// enough there are some for four workers. Those with the most work come first, so that no worker
 /// is left with a thick one at the end. The cut depends on nothing but `prompts`.
 std::vector<std::vector<size_t>> cut_chunks(std::span<const PromptSize> prompts);
-/// The same for what takes one matrix of token ids: only prompts of equal length go together.
-std::vector<std::vector<size_t>> cut_equal_chunks(std::span<const PromptSize> prompts);
 
 }  // namespace engram
