@@ -19,8 +19,8 @@ constexpr const char* kOverview =
 happens to that fact and to others when they are switched off or doubled.
 
 A MODEL is a Hugging Face folder with config.json, model.safetensors (or shards)
-and a tokenizer: BERT, RoBERTa or DistilBERT with an LM head. A prompt is a
-sentence with [MASK] in the place of the answer.
+and a tokenizer: BERT, RoBERTa, DistilBERT or ELECTRA's generator with an LM
+head. A prompt is a sentence with [MASK] in the place of the answer.
 
 A tour, with the model that comes with the program:
   engram inspect   models/engram-base

@@ -28,14 +28,18 @@ void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons)
   }
 }
 
-/// The input embedding of a token, [d_model] float64, CPU.
+/// The input embedding of a token as wide as the layers, [d_model] float64, CPU: a narrower one
+/// goes through the matrix that widens it.
 at::Tensor embedding(const Model& model, int64_t token) {
   const ModelConfig& config = model.config();
   if (token < 0 || token >= config.vocabulary) {
     throw InputError("token id " + std::to_string(token) + " lies outside the vocabulary of " +
                      std::to_string(config.vocabulary));
   }
-  return model.weights().token_embedding.select(0, token).to(at::kCPU, at::kDouble);
+  const ModelWeights& w = model.weights();
+  const at::Tensor own = w.token_embedding.select(0, token).to(at::kCPU, at::kDouble);
+  if (!w.embedding_project_weight.defined()) return own;
+  return at::mv(w.embedding_project_weight.to(at::kCPU, at::kDouble), own);
 }
 
 /// The mean of the tokens' embeddings, of length 1.

@@ -8,12 +8,15 @@ std::vector<TensorSpec> bert_body(const std::string& prefix, ModelWeights& w) {
   std::vector<TensorSpec> table;
   const std::string embeddings = prefix + ".embeddings.";
   table.push_back(
-      {{embeddings + "word_embeddings.weight"}, {kVocabulary, kModel}, &w.token_embedding});
-  table.push_back(
-      {{embeddings + "position_embeddings.weight"}, {kPositions, kModel}, &w.position_embedding});
-  table.push_back(
-      {{embeddings + "token_type_embeddings.weight"}, {kTokenTypes, kModel}, &w.type_embedding});
-  add_norm(table, embeddings + "LayerNorm", &w.embedding_norm_weight, &w.embedding_norm_bias);
+      {{embeddings + "word_embeddings.weight"}, {kVocabulary, kEmbedding}, &w.token_embedding});
+  table.push_back({{embeddings + "position_embeddings.weight"},
+                   {kPositions, kEmbedding},
+                   &w.position_embedding});
+  table.push_back({{embeddings + "token_type_embeddings.weight"},
+                   {kTokenTypes, kEmbedding},
+                   &w.type_embedding});
+  add_norm(table, embeddings + "LayerNorm", &w.embedding_norm_weight, &w.embedding_norm_bias,
+           kEmbedding);
   for (size_t i = 0; i < w.layers.size(); ++i) {
     LayerWeights& l = w.layers[i];
     const std::string layer = prefix + ".encoder.layer." + std::to_string(i) + ".";

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
+#include "model/families.h"
 
 namespace engram {
 namespace {
@@ -110,9 +111,6 @@ void refuse_unsupported(const Fields& fields) {
   if (fields.present("quantization_config")) {
     fields.refuse("quantization_config", "none (weights in F32, F16 or BF16)");
   }
-  if (fields.present("embedding_size")) {
-    fields.refuse("embedding_size", "none (embeddings as wide as the model)");
-  }
 }
 
 void read_bert_like(const Fields& fields, ModelConfig& config) {
@@ -190,21 +188,27 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
 
   ModelConfig config;
   const std::string type = fields.text_or("model_type", "");
+  const FamilyTraits* family = find_family(type);
+  if (family == nullptr) fields.refuse("model_type", known_families());
+  config.family = family->family;
+  if (fields.present("embedding_size") && config.family != Family::kElectra) {
+    fields.refuse("embedding_size", "none (embeddings as wide as the model)");
+  }
   if (type == "bert") {
-    config.family = Family::kBert;
     read_bert_like(fields, config);
     config.pad_token = fields.size_or("pad_token_id", 0, 0);
     config.head_activation = config.activation;
+  } else if (type == "electra") {
+    read_bert_like(fields, config);
+    config.pad_token = fields.size_or("pad_token_id", 0, 0);
+    config.embedding_size = fields.size_or("embedding_size", 128);
+    config.head_activation = Activation::kGelu;  // fixed in the generator's head
   } else if (type == "roberta" || type == "xlm-roberta" || type == "camembert") {
-    config.family = type == "roberta"       ? Family::kRoberta
-                    : type == "xlm-roberta" ? Family::kXlmRoberta
-                                            : Family::kCamembert;
     read_bert_like(fields, config);
     config.pad_token = fields.size_or("pad_token_id", 1, 0);
     config.first_position = config.pad_token + 1;
     config.head_activation = Activation::kGelu;  // fixed in this family's LM head
   } else if (type == "distilbert") {
-    config.family = Family::kDistilBert;
     config.layers = fields.size("n_layers");
     config.d_model = fields.size("dim");
     config.d_ff = fields.size("hidden_dim");
@@ -214,9 +218,6 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
     config.norm_epsilon = 1e-12;  // fixed in this family
     config.activation = parse_activation(fields, "activation");
     config.head_activation = config.activation;
-  } else {
-    fields.refuse("model_type",
-                  "\"bert\", \"roberta\", \"xlm-roberta\", \"camembert\" or \"distilbert\"");
   }
   refuse_unsupported(fields);
   config.vocabulary = fields.size("vocab_size");
@@ -262,22 +263,6 @@ ModelConfig read_config(const std::filesystem::path& directory) {
                      ": no config.json, expected a Hugging Face model folder with one");
   }
   return parse_config(read_file(path, 16 << 20), path.string());
-}
-
-std::string_view family_name(Family family) {
-  switch (family) {
-    case Family::kBert:
-      return "bert";
-    case Family::kRoberta:
-      return "roberta";
-    case Family::kXlmRoberta:
-      return "xlm-roberta";
-    case Family::kCamembert:
-      return "camembert";
-    case Family::kDistilBert:
-      return "distilbert";
-  }
-  return "?";
 }
 
 std::string_view activation_name(Activation activation) {

@@ -1,5 +1,8 @@
 #include "families.h"
 
+#include <algorithm>
+#include <array>
+
 #include "engram/error.h"
 
 namespace engram {
@@ -10,48 +13,51 @@ void add_linear(std::vector<TensorSpec>& table, const LinearNames& names) {
 }
 
 void add_norm(std::vector<TensorSpec>& table, const std::string& name, at::Tensor* weight,
-              at::Tensor* bias) {
-  table.push_back({{name + ".weight", name + ".gamma"}, {Axis::kModel}, weight});
-  table.push_back({{name + ".bias", name + ".beta"}, {Axis::kModel}, bias});
-}
-
-std::string body_prefix(Family family) {
-  switch (family) {
-    case Family::kBert:
-      return "bert.";
-    case Family::kRoberta:
-    case Family::kXlmRoberta:
-    case Family::kCamembert:
-      return "roberta.";
-    case Family::kDistilBert:
-      return "distilbert.";
-  }
-  throw InternalError("body_prefix: unknown family");
+              at::Tensor* bias, Axis axis) {
+  table.push_back({{name + ".weight", name + ".gamma"}, {axis}, weight});
+  table.push_back({{name + ".bias", name + ".beta"}, {axis}, bias});
 }
 
 namespace {
 
-std::vector<TensorSpec> family_table(const ModelConfig& config, ModelWeights& weights) {
-  switch (config.family) {
-    case Family::kBert:
-      return bert_tensors(config, weights);
-    case Family::kRoberta:
-    case Family::kXlmRoberta:
-    case Family::kCamembert:
-      return roberta_tensors(config, weights);
-    case Family::kDistilBert:
-      return distilbert_tensors(config, weights);
-  }
-  throw InternalError("tensor_table: unknown family");
-}
+constexpr std::array<FamilyTraits, 6> kFamilies{{
+    {Family::kBert, "bert", "BertForMaskedLM", "bert.", bert_tensors},
+    {Family::kRoberta, "roberta", "RobertaForMaskedLM", "roberta.", roberta_tensors},
+    {Family::kXlmRoberta, "xlm-roberta", "XLMRobertaForMaskedLM", "roberta.", roberta_tensors},
+    {Family::kCamembert, "camembert", "CamembertForMaskedLM", "roberta.", roberta_tensors},
+    {Family::kDistilBert, "distilbert", "DistilBertForMaskedLM", "distilbert.", distilbert_tensors},
+    {Family::kElectra, "electra", "ElectraForMaskedLM", "electra.", electra_tensors},
+}};
 
 }  // namespace
 
+const FamilyTraits& traits_of(Family family) {
+  const auto* found = std::ranges::find(kFamilies, family, &FamilyTraits::family);
+  if (found == kFamilies.end()) throw InternalError("a family without traits");
+  return *found;
+}
+
+const FamilyTraits* find_family(std::string_view name) {
+  const auto* found = std::ranges::find(kFamilies, name, &FamilyTraits::name);
+  return found == kFamilies.end() ? nullptr : found;
+}
+
+std::string known_families() {
+  std::string known;
+  for (const FamilyTraits& one : kFamilies) {
+    const bool last = &one == &kFamilies.back();
+    known += (known.empty() ? "\"" : (last ? " or \"" : ", \"")) + std::string(one.name) + "\"";
+  }
+  return known;
+}
+
+std::string_view family_name(Family family) { return traits_of(family).name; }
+
 std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights) {
   weights.layers.resize(static_cast<size_t>(config.layers));
-  std::vector<TensorSpec> table = family_table(config, weights);
+  std::vector<TensorSpec> table = traits_of(config.family).tensors(config, weights);
   // A file whose encoder was saved by itself and got its head later lacks the prefix.
-  const std::string prefix = body_prefix(config.family);
+  const std::string_view prefix = traits_of(config.family).body;
   for (TensorSpec& spec : table) {
     const std::vector<std::string> names = spec.names;
     for (const std::string& name : names) {

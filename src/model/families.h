@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engram/model/model.h"
@@ -17,17 +18,29 @@ struct LinearNames {
 void add_linear(std::vector<TensorSpec>& table, const LinearNames& names);
 /// A layer norm, whose files may call weight and bias gamma and beta.
 void add_norm(std::vector<TensorSpec>& table, const std::string& name, at::Tensor* weight,
-              at::Tensor* bias);
+              at::Tensor* bias, Axis axis = Axis::kModel);
 
 // One tensor table per family; `weights.layers` has config.layers entries.
 std::vector<TensorSpec> bert_tensors(const ModelConfig& config, ModelWeights& weights);
 std::vector<TensorSpec> roberta_tensors(const ModelConfig& config, ModelWeights& weights);
 std::vector<TensorSpec> distilbert_tensors(const ModelConfig& config, ModelWeights& weights);
+std::vector<TensorSpec> electra_tensors(const ModelConfig& config, ModelWeights& weights);
 
-/// What the names of the body's tensors start with: "bert.".
-std::string body_prefix(Family family);
-
-/// The encoder body that BERT and RoBERTa name alike, below `prefix` ("bert" or "roberta").
+/// The encoder body that several families name alike, below `prefix` ("bert", "roberta").
 std::vector<TensorSpec> bert_body(const std::string& prefix, ModelWeights& weights);
+
+/// How checkpoints of a family are recognised and read.
+struct FamilyTraits {
+  Family family;
+  std::string_view name;          ///< config.json's model_type
+  std::string_view architecture;  ///< the class of transformers that saves it
+  std::string_view body;          ///< what the names of the body's tensors start with
+  std::vector<TensorSpec> (*tensors)(const ModelConfig&, ModelWeights&);
+};
+const FamilyTraits& traits_of(Family family);
+/// The family of a model_type; null: none that we know.
+const FamilyTraits* find_family(std::string_view name);
+/// All names, quoted, for messages.
+std::string known_families();
 
 }  // namespace engram

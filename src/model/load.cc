@@ -118,7 +118,7 @@ void refuse_further_layers(const ModelConfig& config, const std::set<std::string
 
 std::string missing_head(const ModelConfig& config,
                          const std::map<std::string, StoredTensor>& stored) {
-  const std::string prefix = body_prefix(config.family);
+  const std::string_view prefix = traits_of(config.family).body;
   ModelWeights weights;
   std::string first;
   bool body = false;
@@ -233,23 +233,7 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c, bool half) {
   nlohmann::ordered_json out;
   const std::string activation(activation_name(c.activation));
   out["model_type"] = family_name(c.family);
-  switch (c.family) {
-    case Family::kBert:
-      out["architectures"] = {"BertForMaskedLM"};
-      break;
-    case Family::kRoberta:
-      out["architectures"] = {"RobertaForMaskedLM"};
-      break;
-    case Family::kXlmRoberta:
-      out["architectures"] = {"XLMRobertaForMaskedLM"};
-      break;
-    case Family::kCamembert:
-      out["architectures"] = {"CamembertForMaskedLM"};
-      break;
-    case Family::kDistilBert:
-      out["architectures"] = {"DistilBertForMaskedLM"};
-      break;
-  }
+  out["architectures"] = {traits_of(c.family).architecture};
   if (c.family == Family::kDistilBert) {
     out["n_layers"] = c.layers;
     out["dim"] = c.d_model;
@@ -264,6 +248,7 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c, bool half) {
     out["type_vocab_size"] = c.token_types;
     out["layer_norm_eps"] = c.norm_epsilon;
     out["hidden_act"] = activation;
+    if (c.family == Family::kElectra) out["embedding_size"] = c.embedding_width();
   }
   out["vocab_size"] = c.vocabulary;
   out["max_position_embeddings"] = c.positions;

@@ -49,12 +49,13 @@ constexpr std::array<TokenizerClass, 16> kClasses{{
 }};
 
 /// The class of a model type whose folder names none.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kClassOfModel{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kClassOfModel{{
     {"bert", "BertTokenizer"},
     {"distilbert", "BertTokenizer"},
     {"roberta", "RobertaTokenizer"},
     {"xlm-roberta", "XLMRobertaTokenizer"},
     {"camembert", "CamembertTokenizer"},
+    {"electra", "BertTokenizer"},
 }};
 
 constexpr std::array<const char*, 7> kNamedTokens = {

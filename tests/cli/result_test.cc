@@ -144,7 +144,7 @@ TEST_P(EveryFamily, AttributePrintsOneCompleteObject) {
 
 INSTANTIATE_TEST_SUITE_P(Tiny, EveryFamily,
                          ::testing::Values("bert-tiny", "roberta-tiny", "distilbert-tiny",
-                                           "bert-bf16-sharded-untied"),
+                                           "bert-bf16-sharded-untied", "electra-tiny"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -79,7 +79,7 @@ TEST_P(Loading, OtherTensorsStayFine) {
 
 INSTANTIATE_TEST_SUITE_P(Families, Loading,
                          ::testing::Values("bert-tiny", "roberta-tiny", "distilbert-tiny",
-                                           "bert-bf16-sharded-untied"),
+                                           "bert-bf16-sharded-untied", "electra-tiny"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            std::ranges::replace(name, '-', '_');

@@ -72,7 +72,8 @@ std::filesystem::path stored_oracle(const std::string& name) {
 }
 
 std::vector<std::string> stored_oracles() {
-  return {"bert-tiny", "roberta-tiny", "distilbert-tiny", "bert-bf16-sharded-untied"};
+  return {"bert-tiny", "roberta-tiny", "distilbert-tiny", "bert-bf16-sharded-untied",
+          "electra-tiny"};
 }
 
 std::string test_name(const ::testing::TestParamInfo<std::string>& parameter) {

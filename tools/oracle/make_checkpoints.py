@@ -22,7 +22,7 @@ from vocabularies import write_tokenizer
 
 @dataclasses.dataclass
 class Recipe:
-    family: str                    # bert, roberta, xlm-roberta, camembert, distilbert
+    family: str                    # bert, roberta, xlm-roberta, camembert, distilbert, electra
     tokenizer: str                 # see vocabularies.write_tokenizer
     vocabulary: int
     d_model: int
@@ -49,6 +49,8 @@ STORED = {
     "bert-bf16-sharded-untied": Recipe("bert", "wordpiece-json-cased", 320, 24, 3, 2, 40, seed=4,
                                        activation="gelu_new", epsilon=1e-5, dtype="bfloat16",
                                        tied=False, shard="30KB"),
+    "electra-tiny": Recipe("electra", "wordpiece-txt", 310, 24, 2, 3, 44, seed=5,
+                           extra={"embedding_size": 14}),
 }
 
 LIVE = {
@@ -75,6 +77,11 @@ LIVE = {
                                       dtype="bfloat16", shard="60KB"),
     "distilbert-sinusoidal": Recipe("distilbert", "wordpiece-txt", 380, 40, 2, 3, 64, seed=32,
                                     extra={"sinusoidal_pos_embds": True}),
+    "electra-untied-f16": Recipe("electra", "wordpiece-json-cased", 400, 60, 5, 4, 96, seed=51,
+                                 tied=False, dtype="float16", activation="gelu_new",
+                                 epsilon=1e-7, extra={"embedding_size": 36}),
+    "electra-as-wide": Recipe("electra", "wordpiece-json", 380, 40, 4, 2, 70, seed=52,
+                              extra={"embedding_size": 40}),
     "bert-base-sized": Recipe("bert", "wordpiece-txt-cased", 600, 768, 12, 12, 3072, seed=41,
                               positions=512),
     "roberta-base-sized": Recipe("roberta", "bpe-json", 600, 768, 12, 12, 3072, seed=42,
@@ -85,14 +92,16 @@ LIVE = {
 
 
 CONFIGS = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig,
-           "xlm-roberta": transformers.XLMRobertaConfig, "camembert": transformers.CamembertConfig}
+           "xlm-roberta": transformers.XLMRobertaConfig, "camembert": transformers.CamembertConfig,
+           "electra": transformers.ElectraConfig}
 TOKENIZERS = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer",
               "xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer",
-              "distilbert": "DistilBertTokenizer"}
+              "distilbert": "DistilBertTokenizer", "electra": "ElectraTokenizer"}
 MODELS = {"bert": transformers.BertForMaskedLM, "roberta": transformers.RobertaForMaskedLM,
           "xlm-roberta": transformers.XLMRobertaForMaskedLM,
           "camembert": transformers.CamembertForMaskedLM,
-          "distilbert": transformers.DistilBertForMaskedLM}
+          "distilbert": transformers.DistilBertForMaskedLM,
+          "electra": transformers.ElectraForMaskedLM}
 
 
 def make_config(recipe: Recipe, vocabulary: int):
@@ -103,7 +112,7 @@ def make_config(recipe: Recipe, vocabulary: int):
             hidden_dim=r.d_ff, activation=r.activation, max_position_embeddings=r.positions,
             tie_word_embeddings=r.tied, pad_token_id=0, **r.extra)
     kind = CONFIGS[r.family]
-    special = ({"pad_token_id": 0} if r.family == "bert" else
+    special = ({"pad_token_id": 0} if r.family in ("bert", "electra") else
                {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1})
     return kind(vocab_size=vocabulary, hidden_size=r.d_model, num_attention_heads=r.heads,
                 num_hidden_layers=r.layers, intermediate_size=r.d_ff, hidden_act=r.activation,
@@ -125,7 +134,8 @@ def fill(model: torch.nn.Module, recipe: Recipe) -> None:
             if parameter.dim() == 2:
                 value = noise * (1.1 / recipe.d_model ** 0.5)
             elif name.endswith("weight"):      # a norm's scale
-                is_head = "vocab_layer_norm" in name or "lm_head" in name or ".transform." in name
+                is_head = any(part in name for part in (
+                    "vocab_layer_norm", "lm_head", ".transform.", "generator_predictions"))
                 value = (spread if is_head else 1.0) * (1 + 0.1 * noise)
             else:
                 value = 0.1 * noise
@@ -163,7 +173,7 @@ def make(name: str, recipe: Recipe, into: Path) -> Path:
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    usable = recipe.positions - (0 if "bert" == recipe.family or "distil" in recipe.family else 2)
+    usable = recipe.positions - (2 if "roberta" in recipe.family or "camembert" in recipe.family else 0)
     vocabulary = write_tokenizer(folder, recipe.tokenizer, recipe.vocabulary,
                                  TOKENIZERS[recipe.family], usable)
     # CamembertTokenizer adds tokens of its own.

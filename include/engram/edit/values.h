@@ -32,7 +32,8 @@ at::Tensor value_vectors(const Model& model, std::span<const NeuronId> neurons);
 
 /// Fact update o -> o' (METHOD section 5): value_i += -lambda1 |value_i|/|e(o)| e(o)
 /// + lambda2 |value_i|/|e(o')| e(o'), e(.) = the mean of the input embeddings of the answer's
-/// tokens. Throws InputError as value_vectors().
+/// tokens (narrower ones than the layers, as ELECTRA's: widened by the model's own matrix). Throws
+/// InputError as value_vectors().
 ValueEdit update_values(const Model& model, std::span<const NeuronId> neurons,
                         std::span<const int64_t> old_answer, std::span<const int64_t> new_answer,
                         double lambda1, double lambda2);

@@ -9,7 +9,7 @@ namespace engram {
 
 /// The families whose checkpoints can be read. Each has a tensor table in src/model/<family>.cc.
 /// XLM-RoBERTa and CamemBERT are RoBERTa's model under names of their own.
-enum class Family { kBert, kRoberta, kXlmRoberta, kCamembert, kDistilBert };
+enum class Family { kBert, kRoberta, kXlmRoberta, kCamembert, kDistilBert, kElectra };
 
 /// Where layer norm stands: after the residual sum (BERT) or before each sublayer (GPT-2, Llama).
 enum class NormPlacement { kPost, kPre };
