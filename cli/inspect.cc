@@ -11,6 +11,8 @@
 #include "engram/model/device.h"
 #include "engram/model/product.h"
 #include "engram/model/safetensors.h"
+#include "engram/model/tensor_source.h"
+#include "engram/model/tensor_table.h"
 
 namespace engram::cli {
 namespace {
@@ -60,8 +62,7 @@ TensorReport compare_tensors(const std::optional<ModelConfig>& config,
     for (const std::string& name : spec.names) {
       if (const auto at = stored.find(name); at != stored.end()) found = &at->second;
     }
-    std::vector<int64_t> shape;
-    for (const Axis axis : spec.axes) shape.push_back(axis_size(*config, axis));
+    const std::vector<int64_t> shape = spec.stored_shape(*config);
     if (found == nullptr) {
       if (spec.required) report.missing.push_back(spec.names.front() + " " + shape_text(shape));
     } else if (found->storage == Storage::kOther) {
@@ -290,13 +291,13 @@ Report inspect(const InspectOptions& options) {
   };
   attempt([&] { report.config = read_config(folder); });
   attempt([&] {
-    const auto stored = open_checkpoint(folder);
+    const TensorSource source = checkpoint_source(folder);
     if (report.config) {
-      if (const std::string lacks = missing_head(*report.config, stored); !lacks.empty()) {
+      if (const std::string lacks = missing_head(*report.config, source); !lacks.empty()) {
         add_problem(lacks, ExitCode::kInput);
       }
     }
-    report.tensors = compare_tensors(report.config, stored);
+    report.tensors = compare_tensors(report.config, source.tensors);
     for (const std::string& name : report.tensors->missing) {
       add_problem("missing tensor " + name, ExitCode::kInput);
     }

@@ -13,6 +13,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/model/device.h"
+#include "engram/model/tensor_table.h"
 #include "pretrain/adamw.h"
 #include "pretrain/random.h"
 #include "pretrain/workers.h"
@@ -55,8 +56,7 @@ ModelConfig model_config(const TrainOptions& o, const Dataset& data) {
 /// starts were tried (1/sqrt(width)): what a sublayer adds then outweighs what it reads, the hidden
 /// states of all inputs become one after a few hundred steps, and the loss stays where it is.
 void initialise(const TensorSpec& spec, const ModelConfig& config, uint64_t seed, uint64_t number) {
-  std::vector<int64_t> shape;
-  for (const auto axis : spec.axes) shape.push_back(axis_size(config, axis));
+  const std::vector<int64_t> shape = spec.shape(config);
   at::Tensor t = at::zeros(shape, at::kFloat);
   if (shape.size() > 1) {
     float* out = t.mutable_data_ptr<float>();

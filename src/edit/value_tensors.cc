@@ -5,6 +5,7 @@
 #include "engram/base/file.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
+#include "engram/model/tensor_table.h"
 
 namespace engram {
 namespace {
@@ -35,7 +36,11 @@ std::vector<std::vector<std::string>> value_tensor_names(const ModelConfig& conf
   std::vector<std::vector<std::string>> names;
   for (const LayerWeights& layer : weights.layers) {
     for (const TensorSpec& spec : table) {
-      if (spec.destination == &layer.ffn_out_weight) names.push_back(spec.names);
+      if (spec.destination != &layer.ffn_out_weight) continue;
+      if (!spec.layout.plain()) {
+        throw InternalError("value_tensor_names: value vectors that are no columns of a tensor");
+      }
+      names.push_back(spec.names);
     }
   }
   if (names.size() != weights.layers.size()) {

@@ -67,22 +67,4 @@ std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& we
   return table;
 }
 
-int64_t axis_size(const ModelConfig& config, Axis axis) {
-  switch (axis) {
-    case Axis::kModel:
-      return config.d_model;
-    case Axis::kFfn:
-      return config.d_ff;
-    case Axis::kVocabulary:
-      return config.vocabulary;
-    case Axis::kPositions:
-      return config.positions;
-    case Axis::kTokenTypes:
-      return config.token_types;
-    case Axis::kEmbedding:
-      return config.embedding_width();
-  }
-  throw InternalError("axis_size: unknown axis");
-}
-
 }  // namespace engram

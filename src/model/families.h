@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engram/model/model.h"
+#include "engram/model/tensor_table.h"
 
 namespace engram {
 

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -9,7 +10,9 @@
 #include "engram/base/file.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
+#include "engram/model/tensor_table.h"
 #include "engram/model/safetensors.h"
+#include "engram/model/tensor_source.h"
 #include "model/families.h"
 #include "model/rotary.h"
 #include "model/transposed.h"
@@ -25,18 +28,12 @@ std::string shape_text(at::IntArrayRef shape) {
   return text + "]";
 }
 
-std::vector<int64_t> expected_shape(const ModelConfig& config, const TensorSpec& spec) {
-  std::vector<int64_t> shape;
-  for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
-  return shape;
-}
-
 /// The stored bytes as a float32 tensor: a view of the map where they are float32 already.
 at::Tensor to_float32(const StoredTensor& stored, bool& mapped) {
   at::ScalarType type = at::kFloat;
   if (stored.storage == Storage::kF16) type = at::kHalf;
   if (stored.storage == Storage::kBF16) type = at::kBFloat16;
-  // The map is read-only: nobody may write into loaded weights, and edits work on copies.
+  // What is stored is read-only: nobody may write into loaded weights, and edits work on copies.
   auto* bytes =
       const_cast<std::byte*>(stored.data);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
   mapped = type == at::kFloat && reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0;
@@ -46,7 +43,7 @@ at::Tensor to_float32(const StoredTensor& stored, bool& mapped) {
     return copy;
   }
   const at::Tensor view = at::from_blob(
-      bytes, stored.shape, [file = stored.file](void*) {}, at::TensorOptions().dtype(type));
+      bytes, stored.shape, [kept = stored](void*) {}, at::TensorOptions().dtype(type));
   return mapped ? view : view.to(at::kFloat);
 }
 
@@ -66,6 +63,12 @@ const StoredTensor* find(const std::map<std::string, StoredTensor>& stored,
     if (found != stored.end()) return &found->second;
   }
   return nullptr;
+}
+
+/// What messages call a tensor.
+std::string where_of(const TensorSource& source, const StoredTensor& tensor) {
+  const std::string file = tensor.file == nullptr ? source.place : tensor.file->path().string();
+  return file + ": tensor \"" + tensor.name + "\"";
 }
 
 /// Tensors that other heads and older versions leave in a file and that no masked LM needs.
@@ -89,7 +92,7 @@ int64_t layer_of(std::string_view name, std::string_view prefix) {
 /// A file with more layers than config.json would load, and be another model cut short. `taken`:
 /// the names under which tensors were found.
 void refuse_further_layers(const ModelConfig& config, const std::set<std::string>& taken,
-                           const std::map<std::string, StoredTensor>& stored) {
+                           const TensorSource& source) {
   constexpr std::string_view kLayer = ".layer.";
   std::string prefix;
   for (const std::string& name : taken) {
@@ -99,7 +102,7 @@ void refuse_further_layers(const ModelConfig& config, const std::set<std::string
   const StoredTensor* first = nullptr;
   int64_t first_layer = 0;
   int64_t layers = 0;
-  for (const auto& [name, tensor] : stored) {
+  for (const auto& [name, tensor] : source.tensors) {
     const int64_t layer = layer_of(name, prefix);
     layers = std::max(layers, layer + 1);
     if (layer >= config.layers && (first == nullptr || layer < first_layer)) {
@@ -109,21 +112,20 @@ void refuse_further_layers(const ModelConfig& config, const std::set<std::string
   }
   if (first == nullptr) return;
   const char* field = config.family == Family::kDistilBert ? "n_layers" : "num_hidden_layers";
-  throw InputError(first->file->path().string() + ": tensor \"" + first->name + "\": got " +
+  throw InputError(where_of(source, *first) + ": got " +
                    std::to_string(layers) + " layers, expected the " +
                    std::to_string(config.layers) + " of config.json's " + field);
 }
 
 }  // namespace
 
-std::string missing_head(const ModelConfig& config,
-                         const std::map<std::string, StoredTensor>& stored) {
+std::string missing_head(const ModelConfig& config, const TensorSource& source) {
   const std::string_view prefix = traits_of(config.family).body;
   ModelWeights weights;
   std::string first;
   bool body = false;
   for (const TensorSpec& spec : tensor_table(config, weights)) {
-    const bool found = find(stored, spec) != nullptr;
+    const bool found = find(source.tensors, spec) != nullptr;
     const bool head = !spec.names.front().starts_with(prefix);
     if (head && found) return "";
     if (!head && found) body = true;
@@ -135,13 +137,45 @@ std::string missing_head(const ModelConfig& config,
          first + " and the like (save_pretrained of transformers' AutoModelForMaskedLM, trained)";
 }
 
-Model Model::load(const std::filesystem::path& directory, const at::Device& device) {
-  Model model;
-  model.config_ = read_config(directory);
-  const std::map<std::string, StoredTensor> stored = open_checkpoint(directory);
-  const std::string place = directory.string();
+TensorSource checkpoint_source(const std::filesystem::path& directory) {
+  return {directory.string(), open_checkpoint(directory)};
+}
 
-  if (const std::string lacks = missing_head(model.config_, stored); !lacks.empty()) {
+TensorSource memory_source(const std::map<std::string, at::Tensor>& tensors) {
+  TensorSource source{"memory", {}};
+  for (const auto& [name, tensor] : tensors) {
+    const auto kept =
+        std::make_shared<const at::Tensor>(tensor.detach().to(at::kCPU).contiguous());
+    StoredTensor stored;
+    stored.name = name;
+    stored.storage = kept->scalar_type() == at::kFloat      ? Storage::kF32
+                     : kept->scalar_type() == at::kHalf     ? Storage::kF16
+                     : kept->scalar_type() == at::kBFloat16 ? Storage::kBF16
+                                                            : Storage::kOther;
+    stored.storage_name = stored.storage == Storage::kOther ? c10::toString(kept->scalar_type())
+                                                            : storage_text(stored.storage);
+    stored.shape = kept->sizes().vec();
+    stored.data = static_cast<const std::byte*>(kept->const_data_ptr());
+    stored.bytes = kept->nbytes();
+    stored.owner = kept;
+    source.tensors.emplace(name, std::move(stored));
+  }
+  return source;
+}
+
+Model Model::load(const std::filesystem::path& directory, const at::Device& device) {
+  const ModelConfig config = read_config(directory);
+  return load(config, checkpoint_source(directory), device);
+}
+
+Model Model::load(const ModelConfig& config, const TensorSource& source,
+                  const at::Device& device) {
+  Model model;
+  model.config_ = config;
+  const std::map<std::string, StoredTensor>& stored = source.tensors;
+  const std::string& place = source.place;
+
+  if (const std::string lacks = missing_head(model.config_, source); !lacks.empty()) {
     throw InputError(place + ": " + lacks);
   }
   std::set<std::string> used;
@@ -153,18 +187,18 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
       if (spec.required) {
         throw InputError(place + ": tensor \"" + spec.names.front() + "\" is missing (family " +
                          std::string(family_name(model.config_.family)) + ", expected shape " +
-                         shape_text(expected_shape(model.config_, spec)) + ")");
+                         shape_text(spec.stored_shape(model.config_)) + ")");
       }
       model.report_.missing.push_back(spec.names.front());
       continue;
     }
     taken.insert(found->name);
-    const std::string where = found->file->path().string() + ": tensor \"" + found->name + "\"";
+    const std::string where = where_of(source, *found);
     if (found->storage == Storage::kOther) {
       throw InputError(where + ": got dtype " + found->storage_name +
                        ", expected F32, F16 or BF16");
     }
-    const std::vector<int64_t> shape = expected_shape(model.config_, spec);
+    const std::vector<int64_t> shape = spec.stored_shape(model.config_);
     if (found->shape != shape) {
       throw InputError(where + ": got shape " + shape_text(found->shape) + ", expected " +
                        shape_text(shape) + " from config.json");
@@ -172,6 +206,12 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
     bool mapped = false;
     at::Tensor tensor = to_float32(*found, mapped);
     check_finite(tensor, where);
+    if (!spec.layout.plain()) {
+      // A row of its own each, whose memory does not hang on the tensor's other parts.
+      tensor = take_weight(tensor, spec.shape(model.config_), spec.layout)
+                   .clone(at::MemoryFormat::Contiguous);
+      mapped = false;
+    }
     if (!device.is_cpu()) {
       tensor = tensor.to(device);
       mapped = false;
@@ -185,7 +225,7 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
     model.weights_.decoder_weight = model.weights_.token_embedding;
   }
   model.finish();
-  refuse_further_layers(model.config_, taken, stored);
+  refuse_further_layers(model.config_, taken, source);
   for (const auto& [name, tensor] : stored) {
     if (!used.contains(name) && !is_harmless(name)) model.report_.unexpected.push_back(name);
   }
@@ -201,7 +241,7 @@ Model::Model(ModelConfig config, ModelWeights weights) : Model() {
     weights_.decoder_weight = weights_.token_embedding;
   }
   for (const TensorSpec& spec : tensor_table(config_, weights_)) {
-    const std::vector<int64_t> shape = expected_shape(config_, spec);
+    const std::vector<int64_t> shape = spec.shape(config_);
     if (!spec.destination->defined() || spec.destination->sizes() != at::IntArrayRef(shape)) {
       throw InternalError("weight " + spec.names.front() + " must have shape " + shape_text(shape));
     }
@@ -266,14 +306,27 @@ void save_model(const Model& model, const std::filesystem::path& directory, bool
   if (failed) throw FileError(directory.string() + ": cannot create folder: " + failed.message());
 
   ModelWeights weights = model.weights();  // shares storage; the table needs a mutable home
-  std::vector<at::Tensor> kept;
-  std::vector<TensorToWrite> tensors;
+  std::vector<std::pair<std::string, at::Tensor>> kept;
   for (const TensorSpec& spec : tensor_table(model.config(), weights)) {
     if (!spec.required) continue;  // the tied decoder
+    const std::string& name = spec.names.front();
     at::Tensor tensor =
         spec.destination->detach().to(at::kCPU, half ? at::kHalf : at::kFloat).contiguous();
-    kept.push_back(tensor);
-    tensors.push_back({spec.names.front(),
+    if (!spec.layout.plain()) {
+      const auto known = std::ranges::find(kept, name, &std::pair<std::string, at::Tensor>::first);
+      if (known != kept.end()) {
+        put_weight(tensor, spec.layout, known->second);
+        continue;
+      }
+      const at::Tensor whole = at::zeros(spec.stored_shape(model.config()), tensor.options());
+      put_weight(tensor, spec.layout, whole);
+      tensor = whole;
+    }
+    kept.emplace_back(name, tensor);
+  }
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [name, tensor] : kept) {
+    tensors.push_back({name,
                        half ? Storage::kF16 : Storage::kF32,
                        tensor.sizes().vec(),
                        {static_cast<const std::byte*>(tensor.const_data_ptr()),

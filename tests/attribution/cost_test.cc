@@ -4,6 +4,7 @@
 
 #include "attribution/integrate.h"
 #include "engram/attribution/cost.h"
+#include "engram/model/tensor_table.h"
 
 namespace engram {
 namespace {
@@ -21,8 +22,7 @@ TEST(Cost, ClosedFormIsWhatThePassesDo) {
   at::manual_seed(1);
   ModelWeights weights;
   for (const TensorSpec& spec : tensor_table(config, weights)) {
-    std::vector<int64_t> shape;
-    for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+    const std::vector<int64_t> shape = spec.shape(config);
     *spec.destination = at::randn(shape) * 0.2;
   }
   const Model model(config, weights);

@@ -15,6 +15,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
+#include "engram/model/tensor_table.h"
 #include "support/fake_device.h"
 
 namespace engram {
@@ -40,8 +41,7 @@ Model random_model(const ModelConfig& config, uint64_t seed, at::Device device =
   at::manual_seed(seed);
   ModelWeights weights;
   for (const TensorSpec& spec : tensor_table(config, weights)) {
-    std::vector<int64_t> shape;
-    for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+    const std::vector<int64_t> shape = spec.shape(config);
     const bool is_norm = spec.names.front().find("LayerNorm.weight") != std::string::npos;
     *spec.destination = at::randn(shape) * (shape.size() == 2 ? 0.25 : 0.1);
     if (is_norm) spec.destination->add_(1.0);

@@ -11,6 +11,7 @@
 
 #include "cli/program.h"
 #include "engram/model/model.h"
+#include "engram/model/tensor_table.h"
 
 namespace engram::testing {
 namespace {
@@ -375,8 +376,7 @@ class Interrupting : public ::testing::Test {
     config.token_types = 2;
     ModelWeights weights;
     for (const TensorSpec& spec : tensor_table(config, weights)) {
-      std::vector<int64_t> shape;
-      for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+      const std::vector<int64_t> shape = spec.shape(config);
       *spec.destination = at::full(shape, 0.01, at::kFloat);
       if (shape.size() == 2) spec.destination->normal_(0, 0.05);
     }

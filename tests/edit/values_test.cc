@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engram/error.h"
+#include "engram/model/tensor_table.h"
 #include "intervention/random_model.h"
 
 namespace engram {

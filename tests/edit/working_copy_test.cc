@@ -15,6 +15,7 @@
 #include "engram/error.h"
 #include "engram/model/fingerprint.h"
 #include "engram/text/prompt.h"
+#include "engram/model/tensor_table.h"
 
 namespace engram {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "engram/intervention/measure.h"
 #include "engram/model/model.h"
+#include "engram/model/tensor_table.h"
 
 namespace engram::testing {
 
@@ -23,8 +24,7 @@ inline Model random_model(uint64_t seed, int64_t layers = 3, int64_t d_model = 1
   ModelWeights weights;
   auto generator = at::detail::createCPUGenerator(seed);
   for (const TensorSpec& spec : tensor_table(config, weights)) {
-    std::vector<int64_t> shape;
-    for (const Axis axis : spec.axes) shape.push_back(axis_size(config, axis));
+    const std::vector<int64_t> shape = spec.shape(config);
     *spec.destination = at::randn(shape, generator) * (shape.size() == 1 ? 0.3 : 0.5);
   }
   weights.decoder_weight = weights.token_embedding;

@@ -12,61 +12,9 @@
 
 #include "engram/model/config.h"
 #include "engram/model/interventions.h"
+#include "engram/model/weights.h"
 
 namespace engram {
-
-/// Weights of one transformer layer, float32. Matrices are [out, in]. A bias that the family does
-/// not have is undefined. q = heads * head_size, kv = key_heads * head_size.
-struct LayerWeights {
-  at::Tensor query_weight, query_bias;                  ///< [q, d_model], [q]
-  at::Tensor key_weight, key_bias;                      ///< [kv, d_model], [kv]
-  at::Tensor value_weight, value_bias;                  ///< [kv, d_model], [kv]
-  at::Tensor attention_out_weight, attention_out_bias;  ///< [d_model, q], [d_model]
-  /// [d_model]: behind attention in post-norm families, before it in pre-norm ones.
-  at::Tensor attention_norm_weight, attention_norm_bias;
-  at::Tensor ffn_in_weight, ffn_in_bias;      ///< keys: [d_ff, d_model], [d_ff]
-  at::Tensor ffn_gate_weight, ffn_gate_bias;  ///< the same of a gated FFN's gate, else undefined
-  at::Tensor ffn_out_weight, ffn_out_bias;    ///< values are columns: [d_model, d_ff], [d_model]
-  at::Tensor ffn_norm_weight, ffn_norm_bias;  ///< [d_model]: behind the FFN, or before it
-};
-
-/// All weights, float32 (or whatever type a trainer uses), on one device.
-struct ModelWeights {
-  // Of width e, the embeddings' (ModelConfig::embedding_width()).
-  at::Tensor token_embedding;     ///< [vocabulary, e]
-  at::Tensor position_embedding;  ///< [positions, e], undefined where positions are rotary
-  at::Tensor type_embedding;      ///< [token_types, e], undefined if none
-  at::Tensor embedding_norm_weight, embedding_norm_bias;  ///< [e], undefined if none
-  at::Tensor embedding_project_weight,
-      embedding_project_bias;  ///< [d_model, e], where e is another
-  std::vector<LayerWeights> layers;
-  at::Tensor final_norm_weight, final_norm_bias;  ///< [d_model], of pre-norm families
-  at::Tensor head_weight, head_bias;              ///< LM head's transform [e, d_model], if any
-  at::Tensor head_norm_weight, head_norm_bias;    ///< [e]
-  at::Tensor decoder_weight, decoder_bias;        ///< [vocabulary, e], [vocabulary]
-};
-
-/// An axis of a weight, by what it counts.
-enum class Axis { kModel, kFfn, kVocabulary, kPositions, kTokenTypes, kEmbedding };
-
-/// One row of a family's tensor table: its names in checkpoints X, its axes, and where it goes.
-struct TensorSpec {
-  std::vector<std::string> names;
-  std::vector<Axis> axes;
-  at::Tensor* destination = nullptr;
-  bool required = true;  ///< false for a decoder that may be tied
-};
-
-/// The tensor table of `config.family`, bound to `weights` (whose `layers` it resizes).
-std::vector<TensorSpec> tensor_table(const ModelConfig& config, ModelWeights& weights);
-
-struct StoredTensor;
-
-/// Says that a checkpoint has the body and nothing of the LM head; "" where that is not so.
-std::string missing_head(const ModelConfig& config,
-                         const std::map<std::string, StoredTensor>& stored);
-/// The number that an axis stands for.
-int64_t axis_size(const ModelConfig& config, Axis axis);
 
 /// What loading found beside the model.
 struct LoadReport {
@@ -79,6 +27,7 @@ struct LoadReport {
 
 class TransposedCopies;
 class Rotary;
+struct TensorSource;
 
 /// A masked language model, immutable after loading and shared by all threads as const.
 class Model {
@@ -88,6 +37,10 @@ class Model {
   /// Throws FileError, InputError (missing tensor, wrong dtype or shape, NaN or infinite weights:
   /// the tensor, got and expected are named).
   static Model load(const std::filesystem::path& directory, const at::Device& device = at::kCPU);
+
+  /// The same from tensors that lie anywhere; `config` as read_config() gives it.
+  static Model load(const ModelConfig& config, const TensorSource& source,
+                    const at::Device& device = at::kCPU);
 
   /// A model from weights made elsewhere (trainer, tests). Shapes are checked against the table.
   Model(ModelConfig config, ModelWeights weights);

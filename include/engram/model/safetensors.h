@@ -18,15 +18,17 @@ enum class Storage { kF32, kF16, kBF16, kOther };
 /// As the format writes it: "F32", "F16", "BF16"; "another type".
 const char* storage_text(Storage storage);
 
-/// One tensor of a checkpoint, as the file's header tells it. The bytes belong to `file`.
+/// One tensor of a checkpoint, as the file's header tells it. The bytes belong to `file`, or where
+/// there is none to `owner`.
 struct StoredTensor {
   std::string name;
   Storage storage = Storage::kOther;
   std::string storage_name;  ///< as the file writes it, for messages ("F32", "I64"...)
   std::vector<int64_t> shape;
-  const std::byte* data = nullptr;  ///< row-major, little-endian, inside `file`'s map
+  const std::byte* data = nullptr;  ///< row-major, little-endian, never changed
   std::size_t bytes = 0;
   std::shared_ptr<const MappedFile> file;
+  std::shared_ptr<const void> owner;
 };
 
 /// All tensors of a checkpoint folder: model.safetensors, or the shards that
