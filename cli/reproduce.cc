@@ -30,6 +30,7 @@ one file, from which `engram report` makes a page and `engram export` tables.
   update     change a fact's answer by rewriting value vectors, with controls
   erase      take a relation away, and look whether it is gone
   unions     the same with other relations' neurons
+  sizes      suppress the k best neurons, for k from 1 to 200
   texts      activation of the neurons on texts about the fact and on others
   examples   sentences of the corpus on which frequent neurons are most active
 
@@ -300,6 +301,8 @@ void add_reproduce_command(CLI::App& app) {
               "Facts per relation to locate by the paper's rule too, at most. Default: 10.");
   add_integer(*command, "--update-facts", how.update_facts, 1, 1'000'000,
               "Facts per relation to update, at most. Default: 20.");
+  add_integer(*command, "--size-facts", how.size_facts, 1, 1'000'000,
+              "Facts per relation on which numbers of neurons are tried, at most. Default: 10.");
   add_integer(*command, "--text-positions", how.text_positions, 1, 1'000'000,
               "Positions of the corpus for pseudo-perplexity. Default: 2000.");
   auto* published = command->add_flag("--as-published", how.as_published,

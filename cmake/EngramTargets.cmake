@@ -41,11 +41,13 @@ function(_engram_kernel_flags)
   endforeach()
 endfunction()
 
-# engram_add_library(folder [TORCH] [HF] [DEPENDS folder...] [LINK target...])
-# src/<folder>/*.cc -> static library engram_<folder>. Transitive over folders that are missing.
+# engram_add_library(folder [TORCH] [HF] [DEPENDS folder...] [LINK target...] [FILES pattern...])
+# src/<folder>/*.cc, and src/<pattern>, -> static library engram_<folder>. Transitive over folders
+# that are missing.
 function(engram_add_library folder)
-  cmake_parse_arguments(ARG "TORCH;HF" "" "DEPENDS;LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${folder}/*.cc")
+  cmake_parse_arguments(ARG "TORCH;HF" "" "DEPENDS;LINK;FILES" ${ARGN})
+  list(TRANSFORM ARG_FILES PREPEND "${PROJECT_SOURCE_DIR}/src/")
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${folder}/*.cc" ${ARG_FILES})
   set(target engram_${folder})
   if(NOT sources)
     # An empty part still carries its dependencies.

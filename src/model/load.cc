@@ -10,9 +10,9 @@
 #include "engram/base/file.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
-#include "engram/model/tensor_table.h"
 #include "engram/model/safetensors.h"
 #include "engram/model/tensor_source.h"
+#include "engram/model/tensor_table.h"
 #include "model/families.h"
 #include "model/rotary.h"
 #include "model/transposed.h"
@@ -112,9 +112,9 @@ void refuse_further_layers(const ModelConfig& config, const std::set<std::string
   }
   if (first == nullptr) return;
   const char* field = config.family == Family::kDistilBert ? "n_layers" : "num_hidden_layers";
-  throw InputError(where_of(source, *first) + ": got " +
-                   std::to_string(layers) + " layers, expected the " +
-                   std::to_string(config.layers) + " of config.json's " + field);
+  throw InputError(where_of(source, *first) + ": got " + std::to_string(layers) +
+                   " layers, expected the " + std::to_string(config.layers) + " of config.json's " +
+                   field);
 }
 
 }  // namespace
@@ -144,8 +144,7 @@ TensorSource checkpoint_source(const std::filesystem::path& directory) {
 TensorSource memory_source(const std::map<std::string, at::Tensor>& tensors) {
   TensorSource source{"memory", {}};
   for (const auto& [name, tensor] : tensors) {
-    const auto kept =
-        std::make_shared<const at::Tensor>(tensor.detach().to(at::kCPU).contiguous());
+    const auto kept = std::make_shared<const at::Tensor>(tensor.detach().to(at::kCPU).contiguous());
     StoredTensor stored;
     stored.name = name;
     stored.storage = kept->scalar_type() == at::kFloat      ? Storage::kF32
@@ -168,8 +167,7 @@ Model Model::load(const std::filesystem::path& directory, const at::Device& devi
   return load(config, checkpoint_source(directory), device);
 }
 
-Model Model::load(const ModelConfig& config, const TensorSource& source,
-                  const at::Device& device) {
+Model Model::load(const ModelConfig& config, const TensorSource& source, const at::Device& device) {
   Model model;
   model.config_ = config;
   const std::map<std::string, StoredTensor>& stored = source.tensors;

@@ -305,6 +305,7 @@ RunReport compute(RunStore& run, const ReportOptions& options) {
   report.sections.push_back(update_section(input));
   report.sections.push_back(erase_section(input));
   report.sections.push_back(texts_section(input));
+  for (ReportSection& section : room_sections(input)) report.sections.push_back(std::move(section));
   report.verdict = verdict(verdict_input(report));
   ReportSection summary = summary_section(report);
   Chart forest = forest_chart(report);

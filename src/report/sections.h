@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engram/report/tables.h"
 #include "report/rows.h"
@@ -52,5 +53,7 @@ ReportSection effects_section(const ReportInput& input, const std::string& opera
 ReportSection update_section(const ReportInput& input);
 ReportSection erase_section(const ReportInput& input);
 ReportSection texts_section(const ReportInput& input);
+/// Those of the experiments in src/experiments, in the order of its list. Defined there.
+std::vector<ReportSection> room_sections(const ReportInput& input);
 
 }  // namespace engram

@@ -1,4 +1,5 @@
 #include "engram/run/experiment.h"
+#include "run/rooms.h"
 
 namespace engram {
 
@@ -12,6 +13,7 @@ std::vector<std::unique_ptr<Experiment>> make_experiments() {
   all.push_back(make_texts_experiment());
   all.push_back(make_examples_experiment());
   all.push_back(make_unions_experiment());
+  for (auto& experiment : make_room_experiments()) all.push_back(std::move(experiment));
   return all;
 }
 

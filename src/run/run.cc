@@ -189,6 +189,10 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   for (const auto& experiment : make_experiments()) {
     identity[std::string(kAlgorithmPrefix) + std::string(experiment->name())] =
         number(static_cast<int64_t>(experiment->version()));
+    const std::string details = experiment->details(options);
+    if (!details.empty()) {
+      identity[std::string(kAlgorithmPrefix) + std::string(experiment->name())] += ", " + details;
+    }
   }
   identity["model"] = fingerprint;
   identity["facts"] = "sha256:" + hash.hex();

@@ -9,7 +9,7 @@ namespace engram {
 
 // From 1 to 2 there is no step: version 1 holds no log-odds, which the effects' numbers are now.
 std::span<const Migration> run_migrations() {
-  static constexpr std::array<Migration, 1> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
+  static constexpr std::array<Migration, 2> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
   "operation" TEXT,
   "source" TEXT,
   "fact" INTEGER REFERENCES "fact",
@@ -24,6 +24,26 @@ std::span<const Migration> run_migrations() {
   "change_top" REAL,
   "change_log_rank" REAL,
   PRIMARY KEY ("operation", "source", "fact", "held_out", "prompt")
+) STRICT, WITHOUT ROWID)"},
+                                                       {3, R"(CREATE TABLE "size_rank" (
+  "fact" INTEGER REFERENCES "fact",
+  "place" INTEGER,
+  "layer" INTEGER,
+  "neuron" INTEGER,
+  "score" REAL,
+  PRIMARY KEY ("fact", "place")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "size_effect" (
+  "fact" INTEGER REFERENCES "fact",
+  "order" TEXT,
+  "k" INTEGER,
+  "prompts" INTEGER,
+  "log_odds" REAL,
+  "top" INTEGER,
+  "change_log_odds" REAL,
+  "change_p" REAL,
+  "top_after" INTEGER,
+  PRIMARY KEY ("fact", "order", "k")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }

@@ -1,6 +1,7 @@
 #include "engram/store/schema.h"
 
 #include "engram/error.h"
+#include "store/experiment_tables.h"
 
 namespace engram {
 namespace {
@@ -316,6 +317,8 @@ std::vector<Table> make_tables() {
       {{"position", kInt, "from 0"},
        {"log_p", kReal, "of the masked token"},
        {"top", kInt, "1: it is the top one"}});
+
+  for (Table& table : experiment_tables()) tables.push_back(std::move(table));
 
   add("session", 1, "the processes that worked on this file",
       {{"session", kInt, "from 1"},

@@ -14,8 +14,8 @@
 #include "engram/edit/difference.h"
 #include "engram/error.h"
 #include "engram/model/fingerprint.h"
-#include "engram/text/prompt.h"
 #include "engram/model/tensor_table.h"
+#include "engram/text/prompt.h"
 
 namespace engram {
 namespace {

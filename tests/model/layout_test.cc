@@ -52,14 +52,13 @@ TEST(Layout, InterleavedByHeadAsInGptNeoX) {
     const Layout layout{false, part * 3, 18, 2};
     const at::Tensor expected = by_head.select(1, part).reshape({6, 4});
     EXPECT_TRUE(take_weight(stored, {6, 4}, layout).equal(expected));
-    EXPECT_TRUE(
-        take_weight(stored.select(1, 0), {6}, layout).equal(expected.select(1, 0)));
+    EXPECT_TRUE(take_weight(stored.select(1, 0), {6}, layout).equal(expected.select(1, 0)));
   }
 }
 
 TEST(Layout, WhatIsTakenCanBePutBack) {
-  for (const Layout& layout : {Layout{true, 0, 0, 1}, Layout{true, 6, 18, 1}, Layout{false, 2, 9, 1},
-                               Layout{false, 3, 18, 2}}) {
+  for (const Layout& layout : {Layout{true, 0, 0, 1}, Layout{true, 6, 18, 1},
+                               Layout{false, 2, 9, 1}, Layout{false, 3, 18, 2}}) {
     const at::Tensor stored = numbered(stored_shape({6, 4}, layout));
     const at::Tensor weight = take_weight(stored, {6, 4}, layout).clone();
     const at::Tensor other = stored.clone();

@@ -38,6 +38,7 @@ struct RunOptions {
   int64_t sentences = 20;         ///< of ordinary text per fact
   int64_t stability_facts = 10;   ///< per relation, attributed by another rule too, at most
   int64_t update_facts = 20;      ///< facts per relation that are edited at most
+  int64_t size_facts = 10;        ///< facts per relation that numbers of neurons are tried on
   int64_t text_positions = 2000;  ///< of ordinary text for pseudo-perplexity
   bool keep_scores = false;       ///< all scores as blobs
   /// As the paper's released code does: copies take part in everything, o' is drawn by how often
@@ -132,6 +133,9 @@ class Experiment {
   /// Version of the algorithm, part of a run's identity: raised by every change after which other
   /// numbers come out or parts are cut elsewhere, so that no run mixes both.
   [[nodiscard]] virtual int version() const = 0;
+  /// Options that are this experiment's alone, in words: part of the run's identity beside the
+  /// version, so that a run begun before the experiment was there goes on.
+  [[nodiscard]] virtual std::string details(const RunOptions&) const { return {}; }
   /// Names of the experiments whose results it reads.
   [[nodiscard]] virtual std::vector<std::string_view> needs() const { return {}; }
   /// Why it cannot run (an input that is missing), for the report; nothing: it can.
