@@ -231,44 +231,6 @@ class Evaluation {
 
 }  // namespace
 
-const char* scope_name(Scope scope) {
-  constexpr std::array<const char*, kScopes> kNames = {"own",
-                                                       "held-out",
-                                                       "same-relation",
-                                                       "same-relation-same-object",
-                                                       "same-relation-other-object",
-                                                       "other-relations",
-                                                       "other-relations-same-object",
-                                                       "other-relations-other-object",
-                                                       "text"};
-  return kNames.at(static_cast<size_t>(scope));
-}
-
-const char* source_name(size_t source) {
-  constexpr std::array<const char*, kSources> kNames = {
-      "located", "random-layer", "random-activation", "random-gradient",
-      "next",    "other-fact",   "activation-same-k"};
-  return kNames.at(source);
-}
-
-const char* group_name(FactGroup group) {
-  constexpr std::array<const char*, kFactGroups> kNames = {"all", "known", "never"};
-  return kNames.at(static_cast<size_t>(group));
-}
-
-const EffectRow* EffectReport::row(Scope scope, FactGroup group) const {
-  for (const EffectRow& one : rows) {
-    if (one.scope == scope && one.group == group) return &one;
-  }
-  return nullptr;
-}
-
-const char* metric_name(Metric metric) {
-  constexpr std::array<const char*, kMetrics> kNames = {
-      "log_odds", "ratio_of_means", "mean_of_ratios", "log_p", "accuracy", "log_rank"};
-  return kNames.at(static_cast<size_t>(metric));
-}
-
 std::vector<EffectSums> measure_effect_sums(const Model& model,
                                             std::span<const EffectTreatment> treatments,
                                             const EffectOptions& options,
@@ -334,13 +296,24 @@ std::vector<EffectSums> measure_effect_sums(const Model& model,
   return sums;
 }
 
+std::vector<SummarisedFact> summarised(std::span<const EffectFact> facts) {
+  std::vector<SummarisedFact> all;
+  for (const EffectFact& fact : facts) all.push_back({fact.relation, fact.object, fact.evaluated});
+  return all;
+}
+
+SummaryOptions summary_options(const EffectOptions& options, bool with_text) {
+  return {options.bootstrap, options.draws, options.known_only, options.keep_details, with_text};
+}
+
 EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
                              const EffectOptions& options, const EffectContext& context,
                              const EffectProgress& progress) {
   const EffectTreatment treatment{options.manipulation, facts, options.draws};
   std::vector<EffectSums> sums =
       measure_effect_sums(model, {&treatment, 1}, options, context, progress);
-  return summarise_effects(facts, std::move(sums.front()), options, !context.text.empty());
+  return summarise_effects(summarised(facts), std::move(sums.front()),
+                           summary_options(options, !context.text.empty()));
 }
 
 }  // namespace engram

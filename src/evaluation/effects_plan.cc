@@ -5,9 +5,9 @@
 #include <limits>
 #include <map>
 
+#include "base/random.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
-#include "neurons/random.h"
 
 namespace engram {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "engram/evaluation/locate.h"
 #include "engram/neurons/selection.h"
-#include "engram/neurons/statistics.h"
+#include "engram/statistics/neuron_sets.h"
 
 namespace engram {
 

@@ -5,11 +5,11 @@
 #include <charconv>
 #include <utility>
 
+#include "base/random.h"
 #include "engram/base/interrupt.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
 #include "engram/text/prompt.h"
-#include "neurons/random.h"
 
 namespace engram {
 namespace {

@@ -6,10 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "base/random.h"
 #include "engram/base/interrupt.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
-#include "neurons/random.h"
 
 namespace engram {
 namespace {

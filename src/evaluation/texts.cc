@@ -7,10 +7,10 @@
 #include <set>
 #include <utility>
 
+#include "base/random.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/text/prompt.h"
-#include "neurons/random.h"
 #include "text/jsonl.h"
 
 namespace engram {

@@ -6,8 +6,8 @@
 #include <map>
 #include <numeric>
 
+#include "base/random.h"
 #include "engram/error.h"
-#include "neurons/random.h"
 
 namespace engram {
 namespace {

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "engram/error.h"
-#include "neurons/share.h"
+#include "statistics/share.h"
 
 namespace engram {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "evaluation/effects_sums.h"
 #include "report/sections.h"
+#include "statistics/effect_sums.h"
 
 namespace engram {
 

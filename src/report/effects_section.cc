@@ -4,11 +4,11 @@
 #include <cmath>
 #include <optional>
 
-#include "engram/evaluation/effects.h"
-#include "evaluation/effects_sums.h"
+#include "engram/statistics/effect_report.h"
 #include "report/effect_rows.h"
 #include "report/published.h"
 #include "report/sections.h"
+#include "statistics/effect_sums.h"
 
 namespace engram {
 namespace {
@@ -64,22 +64,22 @@ struct Estimates {
 /// The library's own estimates of two or more kinds; the first is compared with the others.
 EffectReport estimate(const ReportInput& input, const EffectRows& rows, EffectSums sums,
                       bool controls) {
-  std::vector<EffectFact> facts(input.facts.facts().size());
+  std::vector<SummarisedFact> facts(input.facts.facts().size());
   for (const std::string& relation : input.facts.relations()) {
     sums.report.relations.push_back({relation, 0, 0, {}, {}});
   }
   for (size_t f = 0; f < facts.size(); ++f) {
     const FactIndex::Fact& fact = input.facts.facts()[f];
     facts[f].relation = input.facts.relations()[fact.relation];
-    facts[f].subject = fact.subject;
     facts[f].object = fact.object;
     facts[f].evaluated = rows.there[f];
   }
-  EffectOptions options;
+  SummaryOptions options;
   options.bootstrap = input.options.bootstrap;
   options.known_only = input.options.known_only;
   options.draws = controls ? rows.draw_count : 0;
-  return summarise_effects(facts, std::move(sums), options, rows.text);
+  options.with_text = rows.text;
+  return summarise_effects(facts, std::move(sums), options);
 }
 
 struct Words {

@@ -6,8 +6,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "neurons/random.h"
-#include "neurons/share.h"
+#include "base/random.h"
+#include "statistics/share.h"
 
 namespace engram {
 namespace {

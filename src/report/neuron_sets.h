@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engram/model/neuron.h"
-#include "engram/neurons/statistics.h"
+#include "engram/neuron.h"
+#include "engram/statistics/neuron_sets.h"
 #include "report/sections.h"
 
 namespace engram {

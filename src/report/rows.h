@@ -12,8 +12,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engram/evaluation/bootstrap.h"
-#include "engram/evaluation/effects.h"
+#include "engram/statistics/bootstrap.h"
+#include "engram/statistics/effect_report.h"
 #include "engram/store/run_store.h"
 
 namespace engram {

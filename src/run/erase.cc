@@ -12,7 +12,7 @@
 #include "engram/edit/values.h"
 #include "engram/evaluation/lens.h"
 #include "engram/neurons/matched.h"
-#include "engram/neurons/statistics.h"
+#include "engram/statistics/neuron_sets.h"
 #include "run/parts.h"
 #include "run/seeds.h"
 #include "run/sets.h"

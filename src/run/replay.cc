@@ -251,7 +251,8 @@ EffectReport replay_effects(const RunContext& run, std::string_view operation,
   if (how.keep_details) sums.report.prompts = stored.prompts();
   EffectOptions options = how;
   options.draws = run.options.draws;
-  return summarise_effects(facts, std::move(sums), options, !run.options.corpus.empty());
+  return summarise_effects(summarised(facts), std::move(sums),
+                           summary_options(options, !run.options.corpus.empty()));
 }
 
 }  // namespace engram

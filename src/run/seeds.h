@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/random.h"
 #include "engram/text/facts.h"
-#include "neurons/random.h"
 
 namespace engram {
 

@@ -8,8 +8,8 @@
 
 #include "engram/evaluation/effects.h"
 #include "engram/neurons/selection.h"
-#include "engram/neurons/statistics.h"
 #include "engram/run/experiment.h"
+#include "engram/statistics/neuron_sets.h"
 
 namespace engram {
 

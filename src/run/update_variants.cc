@@ -8,7 +8,7 @@
 
 #include "engram/edit/values.h"
 #include "engram/neurons/matched.h"
-#include "engram/neurons/statistics.h"
+#include "engram/statistics/neuron_sets.h"
 #include "run/seeds.h"
 #include "run/sets.h"
 #include "run/update.h"

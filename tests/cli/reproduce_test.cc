@@ -9,9 +9,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/random.h"
 #include "cli/program.h"
 #include "engram/store/run_store.h"
-#include "neurons/random.h"
 #include "store/database.h"
 #include "support/packed.h"
 

@@ -8,11 +8,11 @@
 #include <map>
 #include <set>
 
+#include "base/random.h"
 #include "engram/error.h"
 #include "evaluation/effect_facts.h"
 #include "evaluation/effects_plan.h"
 #include "evaluation/effects_sums.h"
-#include "neurons/random.h"
 
 namespace engram {
 namespace {

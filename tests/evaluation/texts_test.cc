@@ -12,9 +12,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/random.h"
 #include "engram/error.h"
 #include "engram/evaluation/top_texts.h"
-#include "neurons/random.h"
 #include "support/packed.h"
 
 namespace engram {

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "engram/error.h"
-#include "engram/neurons/statistics.h"
+#include "engram/statistics/neuron_sets.h"
 
 namespace engram {
 namespace {

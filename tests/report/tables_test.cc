@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "engram/error.h"
-#include "engram/neurons/statistics.h"
+#include "engram/statistics/neuron_sets.h"
 #include "report/test_run.h"
 
 namespace engram {

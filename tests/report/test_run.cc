@@ -5,8 +5,8 @@
 #include <array>
 #include <cmath>
 
+#include "base/random.h"
 #include "evaluation/effects_sums.h"
-#include "neurons/random.h"
 
 namespace engram::testing {
 

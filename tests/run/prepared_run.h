@@ -17,9 +17,9 @@
 #include <string>
 #include <vector>
 
-#include "engram/neurons/statistics.h"
+#include "base/random.h"
 #include "engram/run/experiment.h"
-#include "neurons/random.h"
+#include "engram/statistics/neuron_sets.h"
 #include "run/values.h"
 
 namespace engram::testing {

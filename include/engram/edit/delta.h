@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "engram/edit/values.h"
-#include "engram/model/neuron.h"
 #include "engram/model/safetensors.h"
+#include "engram/neuron.h"
 
 namespace engram {
 

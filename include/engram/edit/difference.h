@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engram/model/neuron.h"
+#include "engram/neuron.h"
 
 namespace engram {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "engram/evaluation/bootstrap.h"
 #include "engram/evaluation/located.h"
+#include "engram/statistics/bootstrap.h"
 
 // Two sets of located neurons on the same facts: of two rules, two checkpoints, two programs.
 namespace engram {

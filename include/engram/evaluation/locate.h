@@ -11,7 +11,7 @@
 #include "engram/attribution/attribution.h"
 #include "engram/model/model.h"
 #include "engram/neurons/selection.h"
-#include "engram/neurons/statistics.h"
+#include "engram/statistics/neuron_sets.h"
 #include "engram/text/facts.h"
 #include "engram/text/tokenizer.h"
 

@@ -10,7 +10,7 @@
 
 #include "engram/intervention/measure.h"
 #include "engram/model/model.h"
-#include "engram/model/neuron.h"
+#include "engram/neuron.h"
 #include "engram/text/tokenizer.h"
 
 namespace engram {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engram/model/model.h"
-#include "engram/model/neuron.h"
+#include "engram/neuron.h"
 #include "engram/text/cloze.h"
 
 namespace engram {

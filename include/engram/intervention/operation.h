@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engram/intervention/measure.h"
-#include "engram/model/neuron.h"
+#include "engram/neuron.h"
 
 namespace engram {
 

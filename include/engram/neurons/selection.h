@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engram/attribution/attribution.h"
-#include "engram/model/neuron.h"
+#include "engram/neuron.h"
 
 namespace engram {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "engram/evaluation/bootstrap.h"
+#include "engram/statistics/bootstrap.h"
 
 namespace engram {
 

@@ -8,8 +8,8 @@
 #include <variant>
 #include <vector>
 
-#include "engram/evaluation/bootstrap.h"
 #include "engram/report/chart.h"
+#include "engram/statistics/bootstrap.h"
 #include "engram/store/run_store.h"
 
 // The tables of a run: what the paper reports, computed from the run's rows, with published figures

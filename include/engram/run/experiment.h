@@ -15,7 +15,7 @@
 #include "engram/evaluation/prepare.h"
 #include "engram/intervention/operation.h"
 #include "engram/model/model.h"
-#include "engram/model/neuron.h"
+#include "engram/neuron.h"
 #include "engram/store/run_store.h"
 #include "engram/text/facts.h"
 #include "engram/text/tokenizer.h"

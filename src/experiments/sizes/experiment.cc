@@ -2,12 +2,12 @@
 #include <map>
 #include <optional>
 
+#include "base/random.h"
 #include "engram/attribution/attribution.h"
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
 #include "engram/run/experiment.h"
 #include "experiments/sizes/rows.h"
-#include "neurons/random.h"
 #include "run/parts.h"
 #include "run/seeds.h"
 

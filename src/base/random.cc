@@ -1,4 +1,4 @@
-#include "neurons/random.h"
+#include "base/random.h"
 
 #include <algorithm>
 #include <unordered_set>

@@ -1,4 +1,4 @@
-#include "evaluation/effects_sums.h"
+#include "statistics/effect_sums.h"
 
 #include <cmath>
 #include <limits>

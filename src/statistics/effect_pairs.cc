@@ -7,10 +7,10 @@
 #include <limits>
 #include <map>
 
+#include "base/random.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
-#include "evaluation/effects_sums.h"
-#include "neurons/random.h"
+#include "statistics/effect_sums.h"
 
 namespace engram {
 namespace {

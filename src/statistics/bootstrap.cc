@@ -1,12 +1,12 @@
-#include "engram/evaluation/bootstrap.h"
+#include "engram/statistics/bootstrap.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
 
+#include "base/random.h"
 #include "engram/base/interrupt.h"
-#include "neurons/random.h"
 
 namespace engram {
 namespace {

@@ -1,4 +1,4 @@
-#include "engram/neurons/statistics.h"
+#include "engram/statistics/neuron_sets.h"
 
 #include <algorithm>
 #include <limits>
@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "engram/error.h"
-#include "neurons/share.h"
+#include "statistics/share.h"
 
 namespace engram {
 namespace {

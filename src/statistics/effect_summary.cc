@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "evaluation/effects_sums.h"
+#include "statistics/effect_sums.h"
 
 namespace engram {
 namespace {
@@ -33,9 +33,8 @@ bool in_group(FactGroup of_fact, FactGroup group) {
 /// Estimates of all groups and scopes.
 class Summary {
  public:
-  Summary(std::span<const EffectFact> facts, EffectSums sums, const EffectOptions& options,
-          bool with_text)
-      : facts_(facts), sums_(std::move(sums)), options_(options), with_text_(with_text) {
+  Summary(std::span<const SummarisedFact> facts, EffectSums sums, const SummaryOptions& options)
+      : facts_(facts), sums_(std::move(sums)), options_(options) {
     for (const RelationEffect& relation : sums_.report.relations) {
       relation_of_.emplace(relation.relation, relation_of_.size());
     }
@@ -77,7 +76,7 @@ class Summary {
     for (size_t scope = kNearScopes; scope < kScopes; ++scope) add_pairs(scope);
     for (size_t g = 0; g < kFactGroups; ++g) adjust(g);
     for (const EffectRow& row : rows_) {
-      if (row.scope != Scope::kText || with_text_) report.rows.push_back(row);
+      if (row.scope != Scope::kText || options_.with_text) report.rows.push_back(row);
     }
     for (size_t r = 0; r < totals_.size(); ++r) {
       add_relation(totals_[r], Scope::kOwn, report.relations[r].own);
@@ -192,7 +191,7 @@ class Summary {
     for (size_t c = 0; c < kControls; ++c) {
       SetMatch& mean = report.matching[c];
       double facts = 0;
-      std::array<double, kCovariates> matched{};
+      std::array<double, kMatchedBy> matched{};
       for (size_t f = 0; f < sums_.match.size(); ++f) {
         const SetMatch& one = sums_.match[f][c];
         if (!used_[f] || one.sets == 0) continue;
@@ -201,14 +200,14 @@ class Summary {
         mean.neurons += one.neurons;
         mean.overlap += one.overlap;
         mean.missing += one.missing;
-        for (size_t v = 0; v < kCovariates; ++v) {
+        for (size_t v = 0; v < kMatchedBy; ++v) {
           if (std::isnan(one.difference[v])) continue;
           matched[v] += 1;
           mean.difference[v] += one.difference[v];
         }
       }
       for (double* value : {&mean.sets, &mean.neurons, &mean.overlap}) *value /= facts;
-      for (size_t v = 0; v < kCovariates; ++v) mean.difference[v] /= matched[v];
+      for (size_t v = 0; v < kMatchedBy; ++v) mean.difference[v] /= matched[v];
     }
   }
 
@@ -239,10 +238,9 @@ class Summary {
     }
   }
 
-  std::span<const EffectFact> facts_;
+  std::span<const SummarisedFact> facts_;
   EffectSums sums_;
-  const EffectOptions& options_;
-  bool with_text_;
+  const SummaryOptions& options_;
   std::map<std::string_view, size_t> relation_of_;
   std::map<std::string_view, size_t> object_of_;
   std::map<std::pair<size_t, size_t>, size_t> cluster_of_;  ///< (relation, object)
@@ -256,9 +254,9 @@ class Summary {
 
 }  // namespace
 
-EffectReport summarise_effects(std::span<const EffectFact> facts, EffectSums sums,
-                               const EffectOptions& options, bool with_text) {
-  return Summary(facts, std::move(sums), options, with_text).report();
+EffectReport summarise_effects(std::span<const SummarisedFact> facts, EffectSums sums,
+                               const SummaryOptions& options) {
+  return Summary(facts, std::move(sums), options).report();
 }
 
 }  // namespace engram

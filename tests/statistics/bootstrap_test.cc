@@ -1,4 +1,4 @@
-#include "engram/evaluation/bootstrap.h"
+#include "engram/statistics/bootstrap.h"
 
 #include <gtest/gtest.h>
 
