@@ -8,6 +8,7 @@
 
 #include "engram/error.h"
 #include "engram/statistics/neuron_sets.h"
+#include "experiments/sizes/rows.h"
 #include "report/test_run.h"
 
 namespace engram {
@@ -780,6 +781,54 @@ TEST(Report, TheSameRunGivesTheSameBytes) {
   ReportOptions other = few_draws();
   other.bootstrap.seed = 1;
   EXPECT_NE(first, report_json(make_report(store, other)));
+}
+
+/// A fact whose answer is the top one on its own prompts, and on held-out ones until `k` neurons
+/// are suppressed.
+void add_sized_fact(TestRun& run, int64_t id, int64_t lost_at) {
+  run.fact(id, "P" + std::to_string(id % 2), "subject " + std::to_string(id),
+           "object " + std::to_string(id), 2, 4);
+  for (int64_t prompt = 0; prompt < 2; ++prompt) {
+    run.add("attribution", {{"method", std::string("ig")},
+                            {"fact", id},
+                            {"prompt", prompt},
+                            {"p", 0.5},
+                            {"answer_rank", int64_t{1}}});
+  }
+  for (const char* order : sizes::kOrders) {
+    for (const int64_t k : sizes::kSizes) {
+      const bool lost = order == sizes::kByScore && k >= lost_at;
+      run.add("size_effect", {{"fact", id},
+                              {"order", std::string(order)},
+                              {"k", k},
+                              {"prompts", int64_t{4}},
+                              {"log_odds", 4.0},
+                              {"top", int64_t{3}},
+                              {"change_log_odds", lost ? -8.0 : -0.4},
+                              {"change_p", -0.1},
+                              {"top_after", int64_t{lost ? 1 : 2}}});
+    }
+  }
+}
+
+TEST(Report, SizesSayAtWhichKHalfOfTheKnownFactsAreLost) {
+  TestRun run;
+  for (int64_t id = 0; id < 20; ++id) add_sized_fact(run, id, id < 8 ? 4 : (id < 12 ? 10 : 100));
+  RunStore store = run.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& k50 = report_table(report, "sizes-k50");
+  ASSERT_EQ(k50.rows.size(), 3U);
+  // Eight of 20 known facts are lost at 4, twelve at 10.
+  EXPECT_EQ(k50.rows[0][1].number.value, 20);
+  EXPECT_EQ(k50.rows[0][2].number.value, 10);
+  EXPECT_EQ(k50.rows[1][2].text, "more than 200");
+  const ReportTable& table = report_table(report, "sizes");
+  const auto row =
+      std::ranges::find(table.rows, 5.0, [](const auto& cells) { return cells[0].number.value; });
+  ASSERT_NE(row, table.rows.end());
+  EXPECT_NEAR((*row)[1].number.value, (8 * -2.0 + 12 * -0.1) / 20, 1e-9);
+  EXPECT_NEAR((*row)[4].number.value, 12.0 / 20, 1e-9);
+  EXPECT_NEAR((*row)[5].number.value, 1, 1e-9);
 }
 
 TEST(Report, NothingIsSkippedInAFullRunAndRowsFitTheirColumns) {

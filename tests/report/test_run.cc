@@ -6,7 +6,8 @@
 #include <cmath>
 
 #include "base/random.h"
-#include "evaluation/effects_sums.h"
+#include "experiments/sizes/rows.h"
+#include "statistics/effect_sums.h"
 
 namespace engram::testing {
 
@@ -173,6 +174,7 @@ class Demo {
     fill_effects(id);
     fill_edits(id);
     fill_texts(id);
+    fill_sizes(id);
   }
 
   void fill_effects(int64_t id) {
@@ -303,6 +305,24 @@ class Demo {
                                {"activation", 10 * level},
                                {"log_odds_squared", 10 * (odds * odds + 1)},
                                {"product", 10 * (odds * level + 0.1)}});
+      }
+    }
+  }
+
+  void fill_sizes(int64_t id) {
+    for (const char* order : sizes::kOrders) {
+      const double each = std::string_view(order) == sizes::kByScore ? -0.2 : -0.02;
+      for (const int64_t k : sizes::kSizes) {
+        const double change = each * static_cast<double>(k);
+        run_.add("size_effect", {{"fact", id},
+                                 {"order", std::string(order)},
+                                 {"k", k},
+                                 {"prompts", int64_t{4}},
+                                 {"log_odds", 4.0},
+                                 {"top", int64_t{4}},
+                                 {"change_log_odds", 4 * around(change, 0.1)},
+                                 {"change_p", 0.1 * change},
+                                 {"top_after", int64_t{change < -3 ? 0 : 4}}});
       }
     }
   }

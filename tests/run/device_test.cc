@@ -89,6 +89,8 @@ TEST(RunOnADevice, ComesToTheResultsOfTheCpu) {
         const std::string column = run_table(table).columns[at].name;
         // Texts whose activations are equal but for rounding change places.
         if (table == "text_example" && (column == "text" || column == "tokens")) continue;
+        // So do neurons with equal scores.
+        if (table == "size_rank" && (column == "layer" || column == "neuron")) continue;
         const std::string where = table + " row " + std::to_string(i) + ", " + column;
         if (const auto* number = std::get_if<double>(&rows[i][at])) {
           EXPECT_NEAR(*number, real_of(others[i][at]), allowance(column, *number)) << where;

@@ -103,7 +103,7 @@ ReportSection section(const ReportInput& input) {
        {"known facts", CellFormat::kCount},
        {"k50", CellFormat::kCount}});
   Chart chart;
-  chart.id = "sizes-chart";
+  chart.id = "sizes-by-k";
   chart.title = "Suppressing the k best neurons";
   chart.meaning = "Change of the answer's log-odds on held-out prompts.";
   chart.kind = ChartKind::kLines;
