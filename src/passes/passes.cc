@@ -120,7 +120,7 @@ at::Tensor Passes::forward_layer(Run& run, int64_t layer, const at::Tensor& x, i
   const at::Tensor sum = block.rest(attended.residual);
   if (run.making != nullptr) keep(run, layer, x, a, sum);
   block.write(a, sum);
-  if (run.every != nullptr && (*run.every)[static_cast<size_t>(layer)]) {
+  if (run.making != nullptr && run.every != nullptr && (*run.every)[static_cast<size_t>(layer)]) {
     Base::Layer& made = run.making->layers[static_cast<size_t>(layer)];
     made.every_a = a.clone();
     made.every_sum = sum.clone();

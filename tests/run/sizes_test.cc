@@ -112,7 +112,7 @@ TEST_F(Sizes, EffectsAreThoseOfAPlainForward) {
     EXPECT_EQ(row.top_after, top);
   }
   EXPECT_EQ(seen.size() % sizes::kSizes.size(), 0U);
-  EXPECT_GE(seen.size(), 2 * 3 * sizes::kSizes.size());
+  EXPECT_GE(seen.size(), size_t{6} * sizes::kSizes.size());
 }
 
 TEST_F(Sizes, DoNotDependOnThreadsOrOrder) {
