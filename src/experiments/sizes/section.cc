@@ -97,7 +97,7 @@ ReportSection section(const ReportInput& input) {
   ReportTable halves = make_table(
       "sizes-k50", "k50: how many neurons it takes",
       "The smallest k at which half of the known facts are no longer answered.",
-      "Over the k that are tried (1 to 200, in steps of about a fifth); 201 at the end of an "
+      "Over the k that are tried (1 to 200, in steps of a fifth to a third); 201 at the end of an "
       "interval stands for more than 200. Intervals from the same draws of facts.",
       {{"neurons", CellFormat::kText},
        {"known facts", CellFormat::kCount},
