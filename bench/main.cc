@@ -90,10 +90,10 @@ void run_attribute(const Options& options) {
   AttributionOptions how;
   how.score = parse_score(options.score);
   how.gap = false;  // what the score alone takes
-  how.rule = parse_rule(options.rule);
-  if (options.steps > 0) how.steps = options.steps;
+  how.integration.rule = parse_rule(options.rule);
+  if (options.steps > 0) how.integration.steps = options.steps;
   how.threads = options.threads;
-  how.tolerance = options.tolerance;
+  how.integration.tolerance = options.tolerance;
 
   std::ofstream scores;
   if (!options.scores.empty()) scores.open(options.scores, std::ios::binary);

@@ -56,7 +56,7 @@ void write_picture(const AttributeOptions& options, const Subject& subject,
   input.prompt = subject.text;
   input.mask = subject.mask;
   input.answer = subject.answer;
-  input.method = method_text(options.attribution);
+  input.method = method_text(options.attribution.score, options.attribution.integration);
   input.target = target_text(options, subject.prompt.answer.size());
   input.theme = options.theme;
   input.attribution = &attribution;
@@ -153,40 +153,54 @@ void run_attribute(const AttributeOptions& options) {
   }
 }
 
+/// The list of scores, for --help.
+std::string score_help() {
+  std::string text;
+  for (const ScoreMethod& method : score_methods()) {
+    text += text.empty() ? "" : "; ";
+    text += method.name;
+    if (!method.other_name.empty()) text += ", or " + std::string(method.other_name);
+    if (method.score == Score::kIntegratedGradients) text += " (default)";
+    text += ": " + std::string(method.meaning);
+  }
+  return text + ".";
+}
+
 }  // namespace
 
 void add_attribution_options(CLI::App& command, AttributionOptions& options) {
   command
       .add_option_function<std::string>(
           "--score", [&options](const std::string& name) { options.score = parse_score(name); },
-          "ig (default): integrated gradients, the paper's; activation: the neuron's activation, "
-          "the paper's baseline; activation-norm: its size times the norm of the neuron's value "
-          "vector; gradient-x-activation, or attribution-patching: first-order effect of switching "
-          "it off; relp: the same with layer norms' scales, attention patterns and activation "
-          "ratios held fixed (RelP); ablation: exact effect on F of switching that neuron alone "
-          "off.")
+          score_help())
       ->type_name("NAME");
   command
       .add_option_function<std::string>(
-          "--rule", [&options](const std::string& name) { options.rule = parse_rule(name); },
+          "--rule",
+          [&options](const std::string& name) { options.integration.rule = parse_rule(name); },
           "Quadrature of ig: control-variate (default: the integral of a cheap model of F and few "
           "exact nodes), gauss-legendre, gauss-radau, gauss-lobatto (adaptive too), riemann-left "
           "(the paper's code), riemann-right, trapezoid, linspace.")
       ->type_name("NAME");
   add_integer(
-      command, "--steps", options.steps, 1, 10'000,
+      command, "--steps", options.integration.steps, 1, 10'000,
       "Take exactly N nodes a layer, 1 to 10000 (trapezoid: N intervals; control-variate: N "
       "beside t = 1). Default: as many as --tolerance needs; 20 for the rules that do not "
       "adapt.");
   command.add_flag(
-      "--interpolate", options.interpolate,
+      "--interpolate", options.integration.interpolate,
       "Of riemann-left, riemann-right, trapezoid and linspace: take the sum over the "
       "steps from few nodes, within the tolerance of what a node at every step gives.");
-  add_integer(command, "--max-steps", options.max_steps, 1, 10'000,
+  add_integer(command, "--max-steps", options.integration.max_steps, 1, 10'000,
               "At most N nodes of F a layer, in all, where rules adapt. Default: 64.");
-  add_number(command, "--tolerance", options.tolerance, Range{0, 1, true, true},
+  add_number(command, "--tolerance", options.integration.tolerance, Range{0, 1, true, true},
              "What is close enough, as a share: of the gap in |F(a) - F(0)|, and of the change of "
              "scores in the largest. Default: 0.01.");
+}
+
+nlohmann::ordered_json rule_json(const AttributionOptions& options) {
+  if (!score_method(options.score).integrates) return nullptr;
+  return rule_name(options.integration.rule);
 }
 
 void add_attribute_command(CLI::App& app) {

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,5 +35,8 @@ void add_attribute_command(CLI::App& app);
 /// Adds --score, --rule, --steps, --max-steps and --tolerance: what every command that attributes
 /// takes. `options` must outlive `command`.
 void add_attribution_options(CLI::App& command, AttributionOptions& options);
+
+/// The name of the rule, null of a score that has none.
+nlohmann::ordered_json rule_json(const AttributionOptions& options);
 
 }  // namespace engram::cli

@@ -119,13 +119,6 @@ std::string score_map(const Attribution& attribution) {
 
 }  // namespace
 
-std::string method_text(const AttributionOptions& options) {
-  std::string text(score_name(options.score));
-  if (options.score == Score::kIntegratedGradients)
-    text += " by " + std::string(rule_name(options.rule));
-  return text;
-}
-
 std::string target_text(const AttributeOptions& options, size_t masks) {
   if (masks > 1) return "mean log P over " + std::to_string(masks) + " masks";
   switch (options.attribution.target) {
@@ -142,7 +135,7 @@ std::string target_text(const AttributeOptions& options, size_t masks) {
 nlohmann::ordered_json attribute_json(const LoadedModel& loaded, const AttributeOptions& options,
                                       const Subject& subject, const Attribution& attribution) {
   using Json = nlohmann::ordered_json;
-  const bool integrated = options.attribution.score == Score::kIntegratedGradients;
+  const bool integrated = score_method(options.attribution.score).integrates;
   Json out;
   out["schema"] = "engram.attribute/1";
   out["model"] = options.model;
@@ -158,8 +151,8 @@ nlohmann::ordered_json attribute_json(const LoadedModel& loaded, const Attribute
   out["rank"] = subject.prompt.answer.size() == 1 ? Json(attribution.rank) : Json(nullptr);
   out["target"] = target_key(options, subject.prompt.answer.size());
   out["score"] = score_name(options.attribution.score);
-  out["rule"] = integrated ? Json(rule_name(options.attribution.rule)) : Json(nullptr);
-  out["tolerance"] = options.attribution.tolerance;
+  out["rule"] = rule_json(options.attribution);
+  out["tolerance"] = options.attribution.integration.tolerance;
   auto& layers = out["layers"] = Json::array();
   for (size_t i = 0; i < attribution.layers.size(); ++i) {
     const LayerReport& l = attribution.layers[i];
@@ -203,12 +196,12 @@ std::string attribute_text(const LoadedModel& loaded, const AttributeOptions& op
     out += " (exp of the mean log P of its " + std::to_string(subject.prompt.answer.size()) +
            " tokens)";
   }
-  out += "\nscores: " + method_text(options.attribution) + " of " +
-         printable(target_text(options, subject.prompt.answer.size())) + "\n\n";
+  out += "\nscores: " + method_text(options.attribution.score, options.attribution.integration) +
+         " of " + printable(target_text(options, subject.prompt.answer.size())) + "\n\n";
 
   out += neuron_table(options, attribution) + "\n" + score_map(attribution);
 
-  const bool integrated = options.attribution.score == Score::kIntegratedGradients;
+  const bool integrated = score_method(options.attribution.score).integrates;
   out += "\nLayers\n" + layer_table(attribution, integrated);
   const Totals totals = totals_of(attribution);
   if (integrated) {

@@ -8,8 +8,6 @@
 // What `engram attribute` prints of one prompt.
 namespace engram::cli {
 
-/// "ig by control-variate", "activation".
-std::string method_text(const AttributionOptions& options);
 /// What is attributed, for people: "P", "mean log P over 2 masks".
 std::string target_text(const AttributeOptions& options, size_t masks);
 

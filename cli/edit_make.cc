@@ -105,8 +105,8 @@ EditReason reason_of(const MakeOptions& options, EditKind kind, const LocatedRel
   why.kind = kind;
   why.relation = options.relation;
   why.score = score_name(options.attribution.score);
-  const bool integrated = options.attribution.score == Score::kIntegratedGradients;
-  why.rule = integrated ? rule_name(options.attribution.rule) : "";
+  const bool integrates = score_method(options.attribution.score).integrates;
+  why.rule = integrates ? rule_name(options.attribution.integration.rule) : "";
   why.selection = options.preset + ", in " + format_number(located.selection.share, 3) +
                   " of the prompts, " + format_count(located.facts, "fact") + " of the relation";
   why.version = ENGRAM_VERSION;

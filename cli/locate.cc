@@ -67,7 +67,7 @@ SelectionOptions selection_of(const LocateCommandOptions& options) {
 
 std::string run_line(const LocateCommandOptions& options, const LocateOptions& how,
                      const ModelConfig& config, const std::vector<std::string>& unsplit) {
-  const bool integrated = how.attribution.score == Score::kIntegratedGradients;
+  const IntegrationOptions& integration = how.attribution.integration;
   Json line = {{"schema", "engram.locate/1"}, {"record", "run"}};
   line["version"] = ENGRAM_VERSION;
   line["model"] = options.model;
@@ -79,11 +79,11 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
   line["held_out_share"] = options.held_out_share;
   line["unsplit_relations"] = unsplit;
   line["score"] = score_name(how.attribution.score);
-  line["rule"] = integrated ? Json(rule_name(how.attribution.rule)) : Json(nullptr);
-  line["steps"] = how.attribution.steps ? Json(*how.attribution.steps) : Json(nullptr);
-  if (how.attribution.interpolate) line["interpolate"] = true;
-  line["max_steps"] = how.attribution.max_steps;
-  line["tolerance"] = how.attribution.tolerance;
+  line["rule"] = rule_json(how.attribution);
+  line["steps"] = integration.steps ? Json(*integration.steps) : Json(nullptr);
+  if (integration.interpolate) line["interpolate"] = true;
+  line["max_steps"] = integration.max_steps;
+  line["tolerance"] = integration.tolerance;
   const SelectionOptions& s = how.selection;
   line["preset"] = options.preset;
   line["selection"] = {{"ratio", s.ratio},
@@ -254,12 +254,9 @@ std::string plain(double value) {
   return {buffer, result.ptr};
 }
 
-std::string method_text(const LocateCommandOptions& options, const LocateOptions& how) {
+std::string selection_text(const LocateCommandOptions& options, const LocateOptions& how) {
   const SelectionOptions& s = how.selection;
-  std::string text = "scores: " + std::string(score_name(how.attribution.score));
-  if (how.attribution.score == Score::kIntegratedGradients) {
-    text += " by " + std::string(rule_name(how.attribution.rule));
-  }
+  std::string text = "scores: " + method_text(how.attribution.score, how.attribution.integration);
   text += "; " + options.preset + ": " + (s.above_ratio ? "above " : "at least ") + plain(s.ratio) +
           " of the largest, in " + (s.above_share ? "more than " : "at least ") + plain(s.share) +
           " of the prompts";
@@ -308,7 +305,7 @@ class Output {
       }
       return;
     }
-    print(method_text(options_, how_) + "\n" + relation_table(relations_, how_.selection.adapt) +
+    print(selection_text(options_, how_) + "\n" + relation_table(relations_, how_.selection.adapt) +
           "\n" + statistics_text(summary));
     if (!shown_.empty()) {
       print("\nFacts (" + format_count(static_cast<int64_t>(shown_.size())) + " of " +

@@ -160,8 +160,8 @@ void take_published(const CLI::App& command, RunOptions& run) {
     }
   }
   run.held_out_share = 0;
-  run.locate.attribution.rule = Rule::kRiemannLeft;
-  run.locate.attribution.steps = kPublishedSteps;
+  run.locate.attribution.integration.rule = Rule::kRiemannLeft;
+  run.locate.attribution.integration.steps = kPublishedSteps;
   run.norm_epsilon = kPublishedEpsilon;
   const auto unless_typed = [&](const char* name, int64_t& value) {
     if (command.count(name) == 0) value = 0;
@@ -278,8 +278,8 @@ void add_reproduce_command(CLI::App& app) {
   add_choice_options(*command, how.choice, "Take");
   add_number(*command, "--held-out-share", how.held_out_share, 0, 1,
              "ParaRel: share of a relation's patterns held out. Default: 0.3.");
-  add_number(*command, "--tolerance", how.locate.attribution.tolerance, Range{0, 1, true, true},
-             "Relative completeness gap and error. Default: 0.01.");
+  add_number(*command, "--tolerance", how.locate.attribution.integration.tolerance,
+             Range{0, 1, true, true}, "Relative completeness gap and error. Default: 0.01.");
   add_integer(*command, "--draws", how.draws, 0, 10'000,
               "Matched random sets per fact and strength. Default: 20.");
   command
@@ -308,7 +308,7 @@ void add_reproduce_command(CLI::App& app) {
   auto* published = command->add_flag("--as-published", how.as_published,
                                       "Do as the paper's released code does, without controls.");
   command
-      ->add_flag("--interpolate", how.locate.attribution.interpolate,
+      ->add_flag("--interpolate", how.locate.attribution.integration.interpolate,
                  "With --as-published: take the sums over the steps from few nodes, within the "
                  "tolerance of what a node at every step gives.")
       ->needs(published);

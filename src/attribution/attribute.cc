@@ -1,7 +1,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <array>
 #include <deque>
 #include <mutex>
 #include <string>
@@ -9,7 +8,7 @@
 
 #include "engram/attribution/quadrature.h"
 #include "engram/error.h"
-#include "integrate.h"
+#include "methods.h"
 #include "model/parallel.h"
 #include "passes/chunk.h"
 
@@ -22,45 +21,7 @@ constexpr int64_t kDeviceChunkTokens = 1536;           // operations: 256 MiB wo
 constexpr size_t kManyTokens = 88;                     // that are worth a preparation of the model
 constexpr int64_t kChunkTokens = 384;                  // more make products no faster
 
-constexpr std::array<std::pair<std::string_view, Score>, 7> kScores{{
-    {"ig", Score::kIntegratedGradients},
-    {"activation", Score::kActivation},
-    {"activation-norm", Score::kActivationNorm},
-    {"gradient-x-activation", Score::kGradientXActivation},
-    {"attribution-patching", Score::kGradientXActivation},
-    {"relp", Score::kRelevance},
-    {"ablation", Score::kAblation},
-}};
-constexpr std::array<std::pair<std::string_view, Rule>, 8> kRules{{
-    {"control-variate", Rule::kControlVariate},
-    {"gauss-legendre", Rule::kGaussLegendre},
-    {"gauss-radau", Rule::kGaussRadau},
-    {"gauss-lobatto", Rule::kGaussLobatto},
-    {"riemann-left", Rule::kRiemannLeft},
-    {"riemann-right", Rule::kRiemannRight},
-    {"trapezoid", Rule::kTrapezoid},
-    {"linspace", Rule::kLinspace},
-}};
-
-template <typename Names, typename Value>
-std::string_view name_in(const Names& names, Value value) {
-  for (const auto& [name, known] : names) {
-    if (known == value) return name;
-  }
-  throw InternalError("a value without a name");
-}
-
-template <typename Names>
-auto parse_in(const Names& names, std::string_view text, const std::string& what) {
-  std::string known;
-  for (const auto& [name, value] : names) {
-    if (name == text) return value;
-    known += (known.empty() ? "" : ", ") + std::string(name);
-  }
-  throw UsageError("unknown " + what + " \"" + std::string(text) + "\", expected one of " + known);
-}
-
-void check_options(const AttributionOptions& options) {
+void check_integration(const IntegrationOptions& options) {
   const auto in_range = [](int64_t n) { return n >= 1 && n <= 10000; };
   if (options.steps && !in_range(*options.steps)) {
     throw UsageError("steps: got " + std::to_string(*options.steps) + ", expected 1..10000");
@@ -72,7 +33,6 @@ void check_options(const AttributionOptions& options) {
     throw UsageError("tolerance: got " + std::to_string(options.tolerance) +
                      ", expected a number between 0 and 1");
   }
-  if (options.threads < 0) throw UsageError("threads: expected at least 1");
   const bool fixed = options.rule == Rule::kRiemannLeft || options.rule == Rule::kRiemannRight ||
                      options.rule == Rule::kTrapezoid || options.rule == Rule::kLinspace;
   if (options.interpolate && !fixed) {
@@ -80,9 +40,14 @@ void check_options(const AttributionOptions& options) {
                      ", expected one with fixed steps: riemann-left, riemann-right, trapezoid or "
                      "linspace");
   }
-  if (options.score == Score::kIntegratedGradients && options.steps) {
+  if (options.steps) {
     quadrature(options.rule, std::min<int64_t>(*options.steps, 2));  // throws when too few
   }
+}
+
+void check_options(const AttributionOptions& options) {
+  if (options.threads < 0) throw UsageError("threads: expected at least 1");
+  if (score_method(options.score).integrates) check_integration(options.integration);
 }
 
 void check_contrasts(std::span<const Cloze> clozes) {
@@ -110,8 +75,6 @@ std::vector<std::vector<size_t>> cut_prompts(const ModelConfig& config,
 
 }  // namespace
 
-std::string_view score_name(Score score) { return name_in(kScores, score); }
-std::string_view rule_name(Rule rule) { return name_in(kRules, rule); }
 std::string_view target_name(Target target) {
   switch (target) {
     case Target::kProbability:
@@ -123,8 +86,6 @@ std::string_view target_name(Target target) {
   }
   throw InternalError("a target without a name");
 }
-Score parse_score(std::string_view name) { return parse_in(kScores, name, "score"); }
-Rule parse_rule(std::string_view name) { return parse_in(kRules, name, "rule"); }
 
 int attribution_workers(const Model& model, const AttributionOptions& options) {
   if (!model.device().is_cpu()) return 1;
@@ -140,6 +101,7 @@ void attribute(const Model& model, std::span<const Cloze> clozes, const Attribut
   if (options.target == Target::kLogitDifference) check_contrasts(clozes);
   if (clozes.empty()) return;
   const bool ablation = options.score == Score::kAblation;
+  const ScoreChunk score_chunk = chunk_scorer(options.score);
   size_t tokens = 0;
   for (const Cloze& cloze : clozes) tokens += cloze.ids.size();
   if (options.bitwise || ablation || tokens >= kManyTokens) model.prepare_products();
@@ -167,9 +129,7 @@ void attribute(const Model& model, std::span<const Cloze> clozes, const Attribut
     const at::NoGradGuard no_grad;
     const Chunk chunk = make_chunk(clozes, chunks[i]);
     std::vector<Attribution> results =
-        options.score == Score::kIntegratedGradients
-            ? integrate(passes[worker], model, chunk, options, bytes)
-            : score_directly(passes[worker], model, chunk, options, bytes, helpers);
+        score_chunk({passes[worker], model, chunk, options, bytes, helpers});
     const std::scoped_lock lock(guard);
     if (!std::exchange(sound, false)) return;
     for (size_t j = 0; j < results.size(); ++j) sink(chunks[i][j], std::move(results[j]));

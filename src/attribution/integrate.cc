@@ -1,18 +1,12 @@
-#include "integrate.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <iterator>
-#include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
 
-#include "arc.h"
+#include "cells.h"
 #include "engram/attribution/quadrature.h"
-#include "engram/error.h"
-#include "engram/model/product.h"
 
 namespace engram {
 namespace {
@@ -34,130 +28,33 @@ bool is_gauss(Rule rule) {
   return rule == Rule::kGaussLegendre || rule == Rule::kGaussRadau || rule == Rule::kGaussLobatto;
 }
 
-/// One (prompt, layer) on its way to convergence.
-struct Cell {
-  int64_t prompt = 0;
-  int64_t layer = 0;
-  std::vector<double> integrated;  ///< [k*d_model] of the last rule
-  std::vector<double> compared;    ///< of the rule that it is compared with, empty: none
-  double compared_factor = 1;      ///< error estimate = this times the movement
-  int64_t nodes = 0;               ///< own ones
-  int64_t shared_nodes = 0;
-  int64_t cheap_nodes = 0;
-  int64_t level = 0;        ///< exact nodes of the last rule, t = 1 not counted
-  bool controlled = false;  ///< that rule has the control variate
-  bool done = false;
-  bool exhausted = false;
-  // Arc rules only.
-  double ratio = 0;           ///< largest seen |dF-dG| / |dF|
-  std::vector<double> whole;  ///< the integral, where `integrated` is an interpolated sum
-  bool stepwise = false;      ///< summed with a node at every step instead
-  std::optional<Arc> arc;
-  std::map<double, std::vector<float>> exact;  ///< s -> freed gradient of F
-  std::map<double, std::vector<float>> cheap;  ///< s -> freed gradient of G
-};
-
-/// A gradient that is wanted.
-struct Want {
-  size_t cell = 0;
-  double s = 0;  ///< node in the rule's own variable
-  double t = 0;
-};
-
 class Integration {
  public:
-  Integration(Passes& passes, const Model& model, const Chunk& chunk,
-              const AttributionOptions& options, int64_t bytes)
-      : passes_(passes),
-        model_(model),
-        config_(model.config()),
-        options_(options),
-        bytes_(bytes),
-        base_(passes.run_base(chunk, Backward::kGradient)),
-        k_(chunk.targets) {}
+  explicit Integration(const ChunkJob& job)
+      : passes_(job.passes),
+        config_(job.model.config()),
+        options_(job.options.integration),
+        cells_(job) {}
 
   std::vector<Attribution> run() {
-    results_ = begin_attributions(model_, base_);
-    for (int64_t layer = 0; layer < config_.layers; ++layer) {
-      for (int64_t prompt = 0; prompt < base_.chunk.prompts; ++prompt) {
-        Cell cell;
-        cell.prompt = prompt;
-        cell.layer = layer;
-        cells_.push_back(std::move(cell));
-      }
-    }
     if (options_.interpolate) {
       sum_ = quadrature(options_.rule, options_.steps.value_or(kFixedSteps));
     }
     if (options_.interpolate || options_.rule == Rule::kControlVariate) {
       run_arc_rule();
     } else {
-      without_ = without_neurons(passes_, model_, base_, bytes_);
+      cells_.run_without();
       run_plain_rule();
     }
-    return std::move(results_);
+    return cells_.take_results();
   }
 
  private:
-  [[nodiscard]] double delta(const Cell& cell) const {
-    return base_.f[static_cast<size_t>(cell.prompt)] -
-           without_[static_cast<size_t>(cell.layer * base_.chunk.prompts + cell.prompt)];
-  }
-  [[nodiscard]] const Base::Layer& layer_of(const Cell& cell) const {
-    return base_.layers[static_cast<size_t>(cell.layer)];
-  }
-  /// Target rows of a cell inside a [prompts*k, width] tensor.
-  [[nodiscard]] at::Tensor rows_of(const Cell& cell, const at::Tensor& all) const {
-    return all.narrow(0, cell.prompt * k_, k_);
-  }
-  [[nodiscard]] static std::vector<float> to_host(const at::Tensor& rows) {
-    const at::Tensor host = rows.to(at::kCPU).contiguous();
-    const auto* data = host.const_data_ptr<float>();
-    return {data, data + host.numel()};
-  }
-
-  /// Computes gradients in batches; `take(want, rows, f)` receives each, [k*d_model] on the CPU,
-  /// and F or G there.
-  template <typename Take>
-  void gradients(std::vector<Want> wants, Reach reach, const Take& take) {
-    std::stable_sort(wants.begin(), wants.end(), [&](const Want& a, const Want& b) {
-      return cells_[a.cell].layer < cells_[b.cell].layer;
-    });
-    std::vector<int64_t> bytes;
-    for (const Want& want : wants) {
-      const Cell& cell = cells_[want.cell];
-      bytes.push_back(Passes::item_bytes(config_, base_.chunk.tokens(cell.prompt), k_, cell.layer,
-                                         reach, /*gradient=*/true));
-    }
-    in_parts(bytes, bytes_, [&](int64_t first, int64_t count) {
-      Items items;
-      items.sum = at::empty({count * k_, config_.d_model}, base_.layers.front().fed.options());
-      for (int64_t i = 0; i < count; ++i) {
-        const Want& want = wants[static_cast<size_t>(first + i)];
-        const Cell& cell = cells_[want.cell];
-        items.prompt.push_back(cell.prompt);
-        items.layer.push_back(cell.layer);
-        at::Tensor row = items.sum.narrow(0, i * k_, k_);
-        at::add_out(row, rows_of(cell, layer_of(cell).resting), rows_of(cell, layer_of(cell).fed),
-                    want.t);
-      }
-      const Outcome outcome = passes_.run(base_, items, reach, /*gradient=*/true);
-      const at::Tensor host = outcome.gradient.to(at::kCPU).contiguous();
-      const auto* data = host.const_data_ptr<float>();
-      const int64_t size = k_ * config_.d_model;
-      for (int64_t i = 0; i < count; ++i) {
-        take(wants[static_cast<size_t>(first + i)],
-             std::span<const float>(data + i * size, static_cast<size_t>(size)),
-             outcome.f[static_cast<size_t>(i)]);
-      }
-    });
-  }
-
   // ---- rules in t -------------------------------------------------------------------------------
 
   /// Integrates the given cells with a rule in t, or with `on_arc` in the arc's variable.
   void apply_rule(const std::vector<size_t>& which, const Quadrature& rule, bool on_arc) {
-    const auto size = static_cast<size_t>(k_ * config_.d_model);
+    const auto size = static_cast<size_t>(cells_.targets() * config_.d_model);
     for (const size_t index : which) {
       Cell& cell = cells_[index];
       cell.compared = std::move(cell.integrated);
@@ -180,7 +77,7 @@ class Integration {
         Cell& cell = cells_[index];
         for (const auto& [s, w] : weight) {
           if (s == 1) {
-            add(cell, s, w, to_host(rows_of(cell, layer_of(cell).gradient)));
+            add(cell, s, w, Cells::to_host(cells_.rows_of(cell, cells_.layer_of(cell).gradient)));
             ++cell.shared_nodes;
           } else {
             wants.push_back({index, s, on_arc ? cell.arc->t(s) : s});
@@ -188,10 +85,10 @@ class Integration {
           }
         }
       }
-      gradients(std::move(wants), Reach::kExact,
-                [&](const Want& want, std::span<const float> g, double /*f*/) {
-                  add(cells_[want.cell], want.s, weight.at(want.s), g);
-                });
+      cells_.gradients(std::move(wants), Reach::kExact,
+                       [&](const Want& want, std::span<const float> g, double /*f*/) {
+                         add(cells_[want.cell], want.s, weight.at(want.s), g);
+                       });
     }
   }
 
@@ -200,7 +97,7 @@ class Integration {
     std::iota(open.begin(), open.end(), size_t{0});
     if (options_.steps || !is_gauss(options_.rule)) {
       apply_rule(open, quadrature(options_.rule, options_.steps.value_or(kFixedSteps)), false);
-      judge();
+      cells_.judge(adapts());
       return;
     }
     // Rules of twice the nodes, as long as all of them together stay under the cap.
@@ -208,7 +105,7 @@ class Integration {
     const int64_t fewest = options_.rule == Rule::kGaussLobatto ? 2 : 1;
     for (int64_t n = std::max(fewest, std::min<int64_t>(3, left)); !open.empty(); n *= 2) {
       apply_rule(open, quadrature(options_.rule, n), false);
-      judge();
+      cells_.judge(adapts());
       std::erase_if(open, [&](size_t i) { return cells_[i].done; });
       left -= n;
       if (2 * n > left) break;
@@ -250,7 +147,7 @@ class Integration {
         ++(reach == Reach::kExact ? cell.nodes : cell.cheap_nodes);
       }
     }
-    gradients(
+    cells_.gradients(
         std::move(wants), reach,
         [&](const Want& want, std::span<const float> g, double /*f*/) { keep(want, reach, g); });
   }
@@ -344,35 +241,37 @@ class Integration {
 
   /// The nodes t = 0 and t = 1, which every cell has: F(0) is computed with its gradient.
   void begin_arcs() {
-    const std::vector<at::Tensor> cheap_at_one = passes_.cheap_gradient_at_one(base_);
+    const std::vector<at::Tensor> cheap_at_one = passes_.cheap_gradient_at_one(cells_.base());
     std::vector<Want> wants;
     for (size_t index = 0; index < cells_.size(); ++index) {
       Cell& cell = cells_[index];
-      cell.arc.emplace(to_host(rows_of(cell, layer_of(cell).resting)),
-                       to_host(rows_of(cell, layer_of(cell).fed)), k_,
+      cell.arc.emplace(Cells::to_host(cells_.rows_of(cell, cells_.layer_of(cell).resting)),
+                       Cells::to_host(cells_.rows_of(cell, cells_.layer_of(cell).fed)),
+                       cells_.targets(),
                        config_.norm == NormPlacement::kPost ? std::optional(config_.norm_epsilon)
                                                             : std::nullopt);
-      const std::vector<float> exact = to_host(rows_of(cell, layer_of(cell).gradient));
+      const std::vector<float> exact =
+          Cells::to_host(cells_.rows_of(cell, cells_.layer_of(cell).gradient));
       const std::vector<float> cheap =
-          to_host(rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
+          Cells::to_host(cells_.rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
       cell.ratio = relative(exact, cheap, true);
       keep({index, 1, 1}, Reach::kExact, exact);
       keep({index, 1, 1}, Reach::kTargetsOnly, cheap);
       wants.push_back({index, 0, 0});
       ++cell.nodes;
     }
-    without_.resize(cells_.size());
-    gradients(std::move(wants), Reach::kExact,
-              [&](const Want& want, std::span<const float> g, double f) {
-                keep(want, Reach::kExact, g);
-                without_[want.cell] = f;
-              });
+    cells_.gradients(std::move(wants), Reach::kExact,
+                     [&](const Want& want, std::span<const float> g, double f) {
+                       keep(want, Reach::kExact, g);
+                       cells_.set_without(want.cell, f);
+                     });
   }
 
   /// Whether the control variate should close the gap of a cell that its exact nodes alone leave.
   [[nodiscard]] bool control_pays(const Cell& cell, double gap) const {
-    return !control_is_empty(cell) && kControlledShare * cell.ratio * gap <
-                                          kWorthTrying * options_.tolerance * gap_scale(cell);
+    return !control_is_empty(cell) &&
+           kControlledShare * cell.ratio * gap <
+               kWorthTrying * options_.tolerance * cells_.gap_scale(cell);
   }
 
   /// The nodes of an adaptive rule beside t = 1: of 1, 2, 4 and 8 each hold those before them.
@@ -400,7 +299,7 @@ class Integration {
       } else {
         plain_level(all, nodes);
       }
-      judge();
+      cells_.judge(adapts());
       return;
     }
     constexpr int64_t kControlNodes = 4;
@@ -408,7 +307,7 @@ class Integration {
     std::map<std::pair<int64_t, bool>, std::vector<size_t>> next;
     for (const size_t index : all) {
       const Cell& cell = cells_[index];
-      const double gap = gap_of(cell, arc_integral(cell, ends(), true, false));
+      const double gap = cells_.gap_of(cell, arc_integral(cell, ends(), true, false));
       const bool control = control_pays(cell, gap);
       // F = G costs a row a node: four of them nearly always do.
       const int64_t wanted = control ? 1 : (control_is_empty(cell) ? 4 : 2);
@@ -423,13 +322,13 @@ class Integration {
           plain_level(which, adaptive_nodes(n));
         }
       }
-      judge();
+      cells_.judge(adapts());
       next.clear();
       std::vector<size_t> stepwise;
       for (const size_t index : all) {
         Cell& cell = cells_[index];
         if (cell.done || cell.exhausted) continue;
-        if (!cell.controlled && cell.level == 2 && control_pays(cell, last_gap(cell))) {
+        if (!cell.controlled && cell.level == 2 && control_pays(cell, cells_.last_gap(cell))) {
           next[{2, true}].push_back(index);
           continue;
         }
@@ -447,212 +346,27 @@ class Integration {
       }
       if (!stepwise.empty()) {
         apply_rule(stepwise, *sum_, false);
-        if (next.empty()) judge();
+        if (next.empty()) cells_.judge(adapts());
       }
       if (next.empty()) break;
     }
   }
 
-  // ---- scores and stopping ----------------------------------------------------------------------
-
-  /// The gap of an integral at a cell's FFN sum: its scores add up to its product with what the
-  /// neurons add there.
-  [[nodiscard]] double gap_of(const Cell& cell, const std::vector<double>& integral) const {
-    const std::vector<float> fed = to_host(rows_of(cell, layer_of(cell).fed));
-    double sum = 0;
-    for (size_t i = 0; i < fed.size(); ++i) sum += integral[i] * static_cast<double>(fed[i]);
-    return std::fabs(sum - delta(cell));
-  }
-
-  [[nodiscard]] double last_gap(const Cell& cell) const {
-    return gap_of(cell, cell.whole.empty() ? cell.integrated : cell.whole);
-  }
-
-  /// What a cell's gap is compared with: |delta|, or where that nearly vanishes a thousandth of F's
-  /// scale, which is P itself for the probability; logits and log P have their own unit.
-  [[nodiscard]] double gap_scale(const Cell& cell) const {
-    const bool probability = options_.target == Target::kProbability && k_ == 1;
-    const double unit = probability ? base_.p[static_cast<size_t>(cell.prompt)] : 1.0;
-    return std::max(std::fabs(delta(cell)), 1e-3 * unit);
-  }
-
-  /// Scores of all cells, and which are done (METHOD section 2, "when to stop").
-  void judge() {
-    const int64_t prompts = base_.chunk.prompts;
-    std::vector<double> movement(cells_.size(), 0.0);
-    for (int64_t layer = 0; layer < config_.layers; ++layer) {
-      // Rows: each open cell's integral, then its comparison.
-      std::vector<size_t> open;
-      for (int64_t prompt = 0; prompt < prompts; ++prompt) {
-        const auto index = static_cast<size_t>(layer * prompts + prompt);
-        if (!cells_[index].done && !cells_[index].exhausted) open.push_back(index);
-      }
-      if (open.empty()) continue;
-      // Rows: each open cell's integral, then where it is compared how far it moved.
-      std::vector<size_t> compared;
-      std::ranges::copy_if(open, std::back_inserter(compared),
-                           [&](size_t index) { return !cells_[index].compared.empty(); });
-      const auto count = static_cast<int64_t>(open.size());
-      const auto all = static_cast<int64_t>(open.size() + compared.size());
-      at::Tensor rows = at::empty({all * k_, config_.d_model}, at::kFloat);
-      std::vector<int64_t> activation_rows;
-      auto* data = rows.mutable_data_ptr<float>();
-      const auto add = [&](const Cell& cell, bool moved) {
-        for (size_t at = 0; at < static_cast<size_t>(k_ * config_.d_model); ++at) {
-          *data++ = static_cast<float>(moved ? cell.compared[at] - cell.integrated[at]
-                                             : cell.integrated[at]);
-        }
-        for (int64_t j = 0; j < k_; ++j) activation_rows.push_back(cell.prompt * k_ + j);
-      };
-      for (const size_t index : open) add(cells_[index], false);
-      for (const size_t index : compared) add(cells_[index], true);
-      const at::Tensor activations = base_.layers[static_cast<size_t>(layer)].a.index_select(
-          0, at::tensor(activation_rows, at::kLong).to(model_.device()));
-      const at::Tensor scores =
-          scores_of(model_, layer, rows.to(model_.device()), activations, k_).to(at::kCPU);
-      for (int64_t i = 0; i < all; ++i) {
-        const at::Tensor row = scores.select(0, i);
-        if (i >= count) {
-          movement[compared[static_cast<size_t>(i - count)]] =
-              static_cast<double>(row.abs().max().item<float>());
-          continue;
-        }
-        const int64_t prompt = cells_[open[static_cast<size_t>(i)]].prompt;
-        results_[static_cast<size_t>(prompt)].scores.select(0, layer).copy_(row);
-      }
-    }
-    for (int64_t prompt = 0; prompt < prompts; ++prompt) {
-      Attribution& result = results_[static_cast<size_t>(prompt)];
-      const auto largest = static_cast<double>(result.scores.abs().max().item<float>());
-      for (int64_t layer = 0; layer < config_.layers; ++layer) {
-        const auto index = static_cast<size_t>(layer * prompts + prompt);
-        Cell& cell = cells_[index];
-        if (cell.done || cell.exhausted) continue;
-        LayerReport& report = result.layers[static_cast<size_t>(layer)];
-        report.delta = delta(cell);
-        report.sum = result.scores.select(0, layer).sum(at::kDouble).item<double>();
-        report.gap = std::fabs(report.sum - report.delta);
-        report.nodes = cell.nodes + cell.shared_nodes;
-        report.shared_nodes = cell.shared_nodes;
-        report.cheap_nodes = cell.cheap_nodes;
-        const bool compares = !cell.compared.empty() && !cell.stepwise;
-        report.estimated_error = compares ? cell.compared_factor * movement[index]
-                                          : std::numeric_limits<double>::quiet_NaN();
-        const double gap = cell.whole.empty() ? report.gap : gap_of(cell, cell.whole);
-        const bool gap_closed = cell.stepwise || gap < options_.tolerance * gap_scale(cell);
-        const bool settled =
-            compares ? report.estimated_error < options_.tolerance * largest || largest == 0 : true;
-        const bool adaptive = options_.interpolate ||
-                              (!options_.steps &&
-                               (options_.rule == Rule::kControlVariate || is_gauss(options_.rule)));
-        report.converged = cell.stepwise || (gap_closed && settled && (compares || !adaptive));
-        cell.done = report.converged;
-      }
-    }
+  /// Whether the rule takes more nodes until its scores settle.
+  [[nodiscard]] bool adapts() const {
+    return options_.interpolate ||
+           (!options_.steps && (options_.rule == Rule::kControlVariate || is_gauss(options_.rule)));
   }
 
   Passes& passes_;
-  const Model& model_;
   const ModelConfig& config_;
-  const AttributionOptions& options_;
-  int64_t bytes_;
-  Base base_;
-  int64_t k_;
-  std::vector<Cell> cells_;  ///< [layers * prompts]
-  std::vector<double> without_;
-  std::vector<Attribution> results_;
+  const IntegrationOptions& options_;
+  Cells cells_;
   std::optional<Quadrature> sum_;  ///< of a fixed rule, whose steps are interpolated
 };
 
 }  // namespace
 
-std::vector<Attribution> begin_attributions(const Model& model, const Base& base) {
-  const ModelConfig& config = model.config();
-  std::vector<Attribution> results;
-  for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
-    Attribution result;
-    result.scores = at::zeros({config.layers, config.d_ff}, at::kFloat);
-    result.activations = at::empty({config.layers, config.d_ff}, at::kFloat);
-    for (int64_t layer = 0; layer < config.layers; ++layer) {
-      const at::Tensor rows = base.layers[static_cast<size_t>(layer)].a.narrow(
-          0, prompt * base.chunk.targets, base.chunk.targets);
-      result.activations.select(0, layer).copy_(rows.mean(0));
-    }
-    result.p = base.p[static_cast<size_t>(prompt)];
-    result.f = base.f[static_cast<size_t>(prompt)];
-    for (int64_t j = 0; j < base.chunk.targets; ++j) {
-      const kernels::TokenAnswer& token =
-          base.answers[static_cast<size_t>(prompt * base.chunk.targets + j)];
-      const bool finite = std::isfinite(token.log_p);
-      result.rank = std::max(result.rank, finite ? 1 + token.larger : config.vocabulary);
-    }
-    result.layers.resize(static_cast<size_t>(config.layers));
-    results.push_back(std::move(result));
-  }
-  return results;
-}
-
-std::vector<double> without_neurons(Passes& passes, const Model& model, const Base& base,
-                                    int64_t bytes) {
-  const ModelConfig& config = model.config();
-  const int64_t k = base.chunk.targets;
-  std::vector<int64_t> of_item;
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
-      of_item.push_back(Passes::item_bytes(config, base.chunk.tokens(prompt), k, layer,
-                                           Reach::kExact, /*gradient=*/false));
-    }
-  }
-  std::vector<double> result(of_item.size());
-  in_parts(of_item, bytes, [&](int64_t first, int64_t count) {
-    Items items;
-    std::vector<at::Tensor> sums;
-    for (int64_t i = first; i < first + count; ++i) {
-      const int64_t prompt = i % base.chunk.prompts;
-      const int64_t layer = i / base.chunk.prompts;
-      items.prompt.push_back(prompt);
-      items.layer.push_back(layer);
-      sums.push_back(base.layers[static_cast<size_t>(layer)].resting.narrow(0, prompt * k, k));
-    }
-    items.sum = at::cat(sums);
-    const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
-    std::copy(outcome.f.begin(), outcome.f.end(), result.begin() + first);
-  });
-  return result;
-}
-
-void in_parts(std::span<const int64_t> of_item, int64_t bytes,
-              const std::function<void(int64_t, int64_t)>& work) {
-  const auto total = static_cast<int64_t>(of_item.size());
-  const auto bytes_of = [&](int64_t i) { return of_item[static_cast<size_t>(i)]; };
-  int64_t all = 0;
-  for (int64_t i = 0; i < total; ++i) all += bytes_of(i);
-  // Parts of about equal size: the last one should not be a thin one.
-  const int64_t parts = std::max<int64_t>(1, (all + bytes - 1) / std::max<int64_t>(bytes, 1));
-  const int64_t share = (all + parts - 1) / parts;
-  int64_t first = 0;
-  while (first < total) {
-    int64_t last = first + 1;
-    int64_t used = bytes_of(first);
-    while (last < total && used + bytes_of(last) <= share) used += bytes_of(last++);
-    work(first, last - first);
-    first = last;
-  }
-}
-
-at::Tensor scores_of(const Model& model, int64_t layer, const at::Tensor& integrated,
-                     const at::Tensor& activations, int64_t targets) {
-  const LayerWeights& w = model.weights().layers[static_cast<size_t>(layer)];
-  at::Tensor scores =
-      at::empty({integrated.size(0), w.ffn_out_weight.size(1)}, integrated.options());
-  matrix_product(integrated, w.ffn_out_weight, scores, false);
-  scores.mul_(activations);
-  return targets == 1 ? scores : scores.view({-1, targets, scores.size(1)}).sum(1);
-}
-
-std::vector<Attribution> integrate(Passes& passes, const Model& model, const Chunk& chunk,
-                                   const AttributionOptions& options, int64_t bytes) {
-  return Integration(passes, model, chunk, options, bytes).run();
-}
+std::vector<Attribution> integrate(const ChunkJob& job) { return Integration(job).run(); }
 
 }  // namespace engram

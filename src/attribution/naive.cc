@@ -3,12 +3,14 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "arc.h"
 #include "engram/attribution/quadrature.h"
 #include "engram/error.h"
-#include "integrate.h"
+#include "scoring.h"
 
 namespace engram {
 namespace {
@@ -98,6 +100,8 @@ class Naive {
       case Score::kActivationNorm:
         return a.mean(0).abs() *
                model_.weights().layers[static_cast<size_t>(layer)].ffn_out_weight.norm(2, 0);
+      case Score::kValueNorm:
+        return value_norm(layer);
       case Score::kRelevance:
         throw UsageError("attribute_naive: relevance propagation has no plain path");
       case Score::kGradientXActivation:
@@ -114,9 +118,10 @@ class Naive {
       case Score::kIntegratedGradients:
         break;
     }
-    if (!options_.steps) throw UsageError("attribute_naive: integrated gradients need steps");
-    if (options_.rule == Rule::kControlVariate) return on_arc(layer, a, report);
-    const Quadrature rule = quadrature(options_.rule, *options_.steps);
+    if (!options_.integration.steps)
+      throw UsageError("attribute_naive: integrated gradients need steps");
+    if (options_.integration.rule == Rule::kControlVariate) return on_arc(layer, a, report);
+    const Quadrature rule = quadrature(options_.integration.rule, *options_.integration.steps);
     at::Tensor integral = at::zeros_like(a);
     for (size_t i = 0; i < rule.nodes.size(); ++i) {
       integral += rule.weights[i] * gradient(layer, rule.nodes[i] * a);
@@ -124,6 +129,25 @@ class Naive {
       if (rule.nodes[i] == 1) ++report.shared_nodes;
     }
     return (a * integral).sum(0);
+  }
+
+  /// Robust z of the value vectors' norms, (norm - median) / (1.4826 * median |norm - median|).
+  [[nodiscard]] at::Tensor value_norm(int64_t layer) const {
+    const at::Tensor& values = model_.weights().layers[static_cast<size_t>(layer)].ffn_out_weight;
+    std::vector<double> norms;
+    for (int64_t i = 0; i < values.size(1); ++i) {
+      norms.push_back(values.select(1, i).to(at::kDouble).square().sum().sqrt().item<double>());
+    }
+    const auto median = [](std::vector<double> list) {
+      std::sort(list.begin(), list.end());
+      return list[(list.size() - 1) / 2];  // the lower one of two, as torch takes it
+    };
+    const double middle = median(norms);
+    std::vector<double> away;
+    for (const double norm : norms) away.push_back(std::fabs(norm - middle));
+    const double spread = 1.4826 * median(away);
+    for (double& norm : norms) norm = (norm - middle) / spread;
+    return at::tensor(norms, at::kFloat);
   }
 
   // ---- the default rule, by its definition ------------------------------------------------------
@@ -179,7 +203,7 @@ class Naive {
         host(rest), host(fed), a.size(0),
         config.norm == NormPlacement::kPost ? std::optional(config.norm_epsilon) : std::nullopt);
 
-    const int64_t n = *options_.steps;
+    const int64_t n = *options_.integration.steps;
     report.nodes = n;
     const auto integral = [&](std::vector<double> s, bool only_targets) {
       s.push_back(1.0);

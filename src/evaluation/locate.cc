@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "engram/attribution/scorer.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/evaluation/prepare.h"
@@ -71,41 +72,44 @@ class Locator {
  private:
   void finish_chunk() {
     if (chunk_.empty()) return;
-    std::vector<Cloze> clozes;
-    clozes.reserve(chunk_prompts_);
-    for (const PreparedFact& fact : chunk_) {
-      for (const Cloze& cloze : fact.prompts) {
-        clozes.push_back(cloze);
-      }
+    std::vector<std::vector<Cloze>> bags;
+    std::vector<size_t> first;  // of each bag: the place of its first prompt in the chunk
+    size_t count = 0;
+    for (PreparedFact& fact : chunk_) {
+      first.push_back(count);
+      count += fact.prompts.size();
+      bags.push_back(std::move(fact.prompts));
     }
     const int64_t first_row = summary_.prompts;
-    std::vector<PromptNeurons> passing(clozes.size());
-    std::vector<LocatedPrompt> done(clozes.size());
+    std::vector<PromptNeurons> passing(count);
+    std::vector<LocatedPrompt> done(count);
     AttributionOptions how = options_.attribution;
     how.gap = false;  // locating does not look at it
-    attribute(model_, clozes, how, [&](size_t i, Attribution&& attribution) {
-      passing[i] = passing_neurons(attribution.scores, options_.selection);
-      LocatedPrompt& prompt = done[i];
-      prompt.p = attribution.p;
-      prompt.largest = passing[i].largest;
-      prompt.neurons = static_cast<int64_t>(passing[i].neurons.size());
-      prompt.converged = std::ranges::all_of(attribution.layers, &LayerReport::converged);
-      prompt.row = first_row + static_cast<int64_t>(i);
-      if (sink_.on_scores) sink_.on_scores(prompt.row, attribution.scores);
-      if (sink_.on_progress) sink_.on_progress(1);
-    });
-    size_t next = 0;
-    for (const PreparedFact& fact : chunk_) {
-      const size_t count = fact.prompts.size();
-      add_fact(fact, std::span(done).subspan(next, count), std::span(passing).subspan(next, count));
-      next += count;
+    Scorer(model_, how)
+        .prompts(bags, [&](size_t bag, size_t prompt_of_bag, Attribution&& attribution) {
+          const size_t i = first[bag] + prompt_of_bag;
+          passing[i] = passing_neurons(attribution.scores, options_.selection);
+          LocatedPrompt& prompt = done[i];
+          prompt.p = attribution.p;
+          prompt.largest = passing[i].largest;
+          prompt.neurons = static_cast<int64_t>(passing[i].neurons.size());
+          prompt.converged = std::ranges::all_of(attribution.layers, &LayerReport::converged);
+          prompt.row = first_row + static_cast<int64_t>(i);
+          if (sink_.on_scores) sink_.on_scores(prompt.row, attribution.scores);
+          if (sink_.on_progress) sink_.on_progress(1);
+        });
+    for (size_t bag = 0; bag < bags.size(); ++bag) {
+      const size_t prompts = bags[bag].size();
+      add_fact(chunk_[bag], static_cast<int64_t>(bags[bag].front().answer.size()),
+               std::span(done).subspan(first[bag], prompts),
+               std::span(passing).subspan(first[bag], prompts));
     }
-    summary_.prompts += static_cast<int64_t>(clozes.size());
+    summary_.prompts += static_cast<int64_t>(count);
     chunk_.clear();
     chunk_prompts_ = 0;
   }
 
-  void add_fact(const PreparedFact& prepared, std::span<LocatedPrompt> prompts,
+  void add_fact(const PreparedFact& prepared, int64_t tokens, std::span<LocatedPrompt> prompts,
                 std::span<const PromptNeurons> passing) {
     const Fact& fact = facts_[prepared.index];
     if (!pending_.empty() && pending_.front().relation != fact.relation) finish_relation();
@@ -115,7 +119,7 @@ class Locator {
     located.object = fact.object;
     located.origin = fact.origin;
     located.uuid = fact.uuid;
-    located.answer_tokens = static_cast<int64_t>(prepared.prompts.front().answer.size());
+    located.answer_tokens = tokens;
     if (located.answer_tokens > 1) ++summary_.several_tokens;
     located.held_out = fact.held_out;
     for (size_t i = 0; i < prompts.size(); ++i) {

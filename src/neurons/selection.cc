@@ -69,7 +69,7 @@ std::vector<NearNeuron> near_neurons(std::span<const PromptNeurons> prompts,
 SelectionOptions selection_preset(std::string_view name, Score score) {
   SelectionOptions options;
   if (name == "dai2022") {
-    if (score == Score::kActivation) options.ratio = 0.5;
+    options.ratio = score_method(score).ratio;
     return options;
   }
   if (name == "eleuther" || name == "eleuther-pararel") {

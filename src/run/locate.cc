@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engram/attribution/scorer.h"
 #include "engram/error.h"
 #include "engram/run/experiment.h"
 #include "run/parts.h"
@@ -31,22 +32,29 @@ class PromptRows {
       : run_(run), method_(method), baseline_(baseline) {}
 
   void attribute_all(std::span<const PromptOfFact> place, const AttributionOptions& options) {
-    std::vector<Cloze> clozes;
+    std::vector<std::vector<Cloze>> bags;
+    std::vector<size_t> first;  // of each bag: the place of its first prompt
     PreparedFact fact;
     for (size_t i = 0; i < place.size(); ++i) {
-      if (i == 0 || place[i].fact != place[i - 1].fact) fact = run_.facts.prepared(place[i].fact);
-      clozes.push_back(fact.prompts[static_cast<size_t>(place[i].prompt)]);
+      if (i == 0 || place[i].fact != place[i - 1].fact) {
+        fact = run_.facts.prepared(place[i].fact);
+        bags.emplace_back();
+        first.push_back(i);
+      }
+      bags.back().push_back(std::move(fact.prompts[static_cast<size_t>(place[i].prompt)]));
     }
     const SelectionOptions selection = selection_for(run_.options, method_);
     const SelectionOptions of_baseline = selection_for(run_.options, kActivation);
-    std::vector<OfPrompt> found(clozes.size());
-    std::vector<OfPrompt> active(baseline_ ? clozes.size() : 0);
-    attribute(run_.model, clozes, options, [&](size_t i, Attribution&& attribution) {
-      found[i] = of_prompt(method_, place[i], attribution, attribution.scores, selection);
-      if (!baseline_) return;
-      active[i] =
-          of_prompt(kActivation, place[i], attribution, attribution.activations, of_baseline);
-    });
+    std::vector<OfPrompt> found(place.size());
+    std::vector<OfPrompt> active(baseline_ ? place.size() : 0);
+    Scorer(run_.model, options)
+        .prompts(bags, [&](size_t bag, size_t prompt, Attribution&& attribution) {
+          const size_t i = first[bag] + prompt;
+          found[i] = of_prompt(method_, place[i], attribution, attribution.scores, selection);
+          if (!baseline_) return;
+          active[i] =
+              of_prompt(kActivation, place[i], attribution, attribution.activations, of_baseline);
+        });
     for (size_t i = 0; i < found.size(); ++i) add(method_, place[i], found[i]);
     for (size_t i = 0; i < active.size(); ++i) add(kActivation, place[i], active[i]);
   }
@@ -135,10 +143,10 @@ class PromptParts {
   PromptParts(const RunContext& run, std::span<const int64_t> facts,
               const AttributionOptions& options) {
     std::vector<double> costs;
+    const IntegrationOptions& how = options.integration;
     for (const int64_t fact : facts) {
       const double cost = attribution_flops(
-          run, run.facts.size(fact),
-          options.steps && !options.interpolate ? *options.steps : kAdaptiveNodes);
+          run, run.facts.size(fact), how.steps && !how.interpolate ? *how.steps : kAdaptiveNodes);
       for (size_t i = 0; i < run.facts.fact(fact).prompts.size(); ++i) {
         prompts_.push_back({fact, static_cast<int64_t>(i)});
         costs.push_back(cost);
@@ -345,8 +353,8 @@ class StabilityExperiment : public Experiment {
   static AttributionOptions other_rule(const RunContext& run) {
     AttributionOptions options = run.options.locate.attribution;
     options.score = Score::kIntegratedGradients;
-    options.rule = Rule::kRiemannLeft;
-    options.steps = kReleasedSteps;
+    options.integration.rule = Rule::kRiemannLeft;
+    options.integration.steps = kReleasedSteps;
     return options;
   }
 

@@ -185,7 +185,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   RunIdentity identity;
   Sha256 hash;
   for (const Fact& fact : facts) hash.update(fact_to_json(fact) + "\n");
-  const AttributionOptions& a = options.locate.attribution;
+  const IntegrationOptions& a = options.locate.attribution.integration;
   for (const auto& experiment : make_experiments()) {
     identity[std::string(kAlgorithmPrefix) + std::string(experiment->name())] =
         number(static_cast<int64_t>(experiment->version()));

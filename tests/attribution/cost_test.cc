@@ -2,7 +2,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
-#include "attribution/integrate.h"
+#include "attribution/methods.h"
 #include "engram/attribution/cost.h"
 #include "engram/model/tensor_table.h"
 
@@ -32,10 +32,10 @@ TEST(Cost, ClosedFormIsWhatThePassesDo) {
     if (targets == 2) cloze = {cloze.ids, {3, 4}, {7, 8}};
     const Chunk chunk = make_chunk({&cloze, 1}, {0});
     AttributionOptions options;
-    options.steps = 2;
+    options.integration.steps = 2;
     Passes passes(model, options.target);
     const std::vector<Attribution> results =
-        integrate(passes, model, chunk, options, int64_t{1} << 30);
+        integrate({passes, model, chunk, options, int64_t{1} << 30, /*workers=*/1});
     // The passes do not count the products between the FFN sum and the neurons that follow them.
     const double closed = attribution_flops(config, 9, targets, results.front().layers);
     const double values = static_cast<double>(config.layers * targets * 2 * 24 * 60);

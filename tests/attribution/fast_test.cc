@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "attribution/small_models.h"
 #include "engram/attribution/attribution.h"
 #include "engram/attribution/quadrature.h"
 #include "engram/base/interrupt.h"
@@ -21,53 +22,9 @@
 namespace engram {
 namespace {
 
-ModelConfig small_config(Activation activation, int64_t layers = 4) {
-  ModelConfig config;
-  config.family = Family::kBert;
-  config.layers = layers;
-  config.heads = 3;
-  config.head_size = 12;
-  config.d_model = 36;
-  config.d_ff = 100;
-  config.vocabulary = 97;
-  config.positions = 40;
-  config.token_types = 2;
-  config.activation = activation;
-  config.head_activation = activation;
-  return config;
-}
-
-Model random_model(const ModelConfig& config, uint64_t seed, at::Device device = at::kCPU) {
-  at::manual_seed(seed);
-  ModelWeights weights;
-  for (const TensorSpec& spec : tensor_table(config, weights)) {
-    const std::vector<int64_t> shape = spec.shape(config);
-    const bool is_norm = spec.names.front().find("LayerNorm.weight") != std::string::npos;
-    *spec.destination = at::randn(shape) * (shape.size() == 2 ? 0.25 : 0.1);
-    if (is_norm) spec.destination->add_(1.0);
-    *spec.destination = spec.destination->to(device);
-  }
-  return {config, weights};
-}
-
-std::vector<Cloze> random_clozes(const ModelConfig& config, size_t count, uint64_t seed,
-                                 int64_t masks = 1) {
-  at::manual_seed(seed);
-  const auto pick = [](int64_t below) { return at::randint(below, {1}).item<int64_t>(); };
-  std::vector<Cloze> clozes;
-  for (size_t i = 0; i < count; ++i) {
-    Cloze cloze;
-    const int64_t tokens = 5 + pick(4);
-    for (int64_t j = 0; j < tokens; ++j) cloze.ids.push_back(pick(config.vocabulary));
-    const int64_t first = pick(tokens - masks + 1);
-    for (int64_t j = 0; j < masks; ++j) {
-      cloze.positions.push_back(first + j);
-      cloze.answer.push_back(pick(config.vocabulary));
-    }
-    clozes.push_back(cloze);
-  }
-  return clozes;
-}
+using testing::random_clozes;
+using testing::random_model;
+using testing::small_config;
 
 std::vector<Attribution> run(const Model& model, const std::vector<Cloze>& clozes,
                              const AttributionOptions& options) {
@@ -102,8 +59,8 @@ struct Case {
 
 AttributionOptions with(Rule rule, int64_t steps, Target target = Target::kProbability) {
   AttributionOptions options;
-  options.rule = rule;
-  options.steps = steps;
+  options.integration.rule = rule;
+  options.integration.steps = steps;
   options.target = target;
   options.threads = 2;
   return options;
@@ -181,10 +138,10 @@ TEST(Attribute, RelevanceOnAnotherDevice) {
 TEST(Attribute, WithoutTheGapScoresAreTheSame) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
   const std::vector<Cloze> clozes = random_clozes(model.config(), 5, 4);
-  for (const Score score : {Score::kActivation, Score::kActivationNorm, Score::kGradientXActivation,
-                            Score::kRelevance}) {
+  for (const ScoreMethod& method : score_methods()) {
+    if (method.integrates) continue;
     AttributionOptions options;
-    options.score = score;
+    options.score = method.score;
     const std::vector<Attribution> whole = run(model, clozes, options);
     options.gap = false;
     const std::vector<Attribution> brief = run(model, clozes, options);
@@ -207,7 +164,7 @@ TEST(Attribute, DefaultRuleOnAnotherDevice) {
     const double largest = here[i].scores.abs().max().item<double>();
     // Rounding decides where the nodes are nearly enough, so both are only within the tolerance.
     EXPECT_LT((here[i].scores - there[i].scores).abs().max().item<double>(),
-              2 * adaptive.tolerance * largest);
+              2 * adaptive.integration.tolerance * largest);
     for (const LayerReport& layer : there[i].layers) EXPECT_TRUE(layer.converged);
   }
 }
@@ -233,6 +190,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"relu", with(Rule::kGaussLegendre, 2), 1, Activation::kRelu},
                       Case{"activation", scored(Score::kActivation)},
                       Case{"activation x value norm", scored(Score::kActivationNorm)},
+                      Case{"value norm", scored(Score::kValueNorm)},
                       Case{"gradient x activation", scored(Score::kGradientXActivation)},
                       Case{"ablation", scored(Score::kAblation)},
                       Case{"ablation of two masks", scored(Score::kAblation), 2}));
@@ -293,13 +251,13 @@ TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
   for (size_t i = 0; i < clozes.size(); ++i) {
     const double largest = truth[i].scores.abs().max().item<double>();
     const double error = (results[i].scores - truth[i].scores).abs().max().item<double>();
-    EXPECT_LT(error, adaptive.tolerance * largest);
+    EXPECT_LT(error, adaptive.integration.tolerance * largest);
     for (const LayerReport& layer : results[i].layers) {
       EXPECT_TRUE(layer.converged);
-      EXPECT_LE(layer.gap,
-                adaptive.tolerance * std::max(std::fabs(layer.delta), 1e-3 * results[i].p));
+      EXPECT_LE(layer.gap, adaptive.integration.tolerance *
+                               std::max(std::fabs(layer.delta), 1e-3 * results[i].p));
       EXPECT_GE(layer.nodes, 1);
-      EXPECT_LE(layer.nodes, adaptive.max_steps);
+      EXPECT_LE(layer.nodes, adaptive.integration.max_steps);
     }
   }
 }
@@ -312,8 +270,8 @@ TEST(Attribute, InterpolatedSumsAreThoseOfTheSteps) {
          {Rule::kRiemannLeft, Rule::kRiemannRight, Rule::kTrapezoid, Rule::kLinspace}) {
       AttributionOptions options = with(rule, 20);
       const std::vector<Attribution> steps = run(model, clozes, options);
-      options.interpolate = true;
-      options.tolerance = 1e-3;
+      options.integration.interpolate = true;
+      options.integration.tolerance = 1e-3;
       const std::vector<Attribution> sums = run(model, clozes, options);
       const std::vector<Attribution> exact = run(model, clozes, AttributionOptions());
       double far = 0;
@@ -337,7 +295,7 @@ TEST(Attribute, InterpolatedSumsAreThoseOfTheSteps) {
     }
   }
   AttributionOptions adaptive;
-  adaptive.interpolate = true;
+  adaptive.integration.interpolate = true;
   EXPECT_THROW(run(model, random_clozes(model.config(), 1, 7), adaptive), UsageError);
 }
 
@@ -345,8 +303,8 @@ TEST(Attribute, MaxStepsCapsAndSaysSo) {
   const Model model = random_model(small_config(Activation::kGelu, 6), 6);
   const std::vector<Cloze> clozes = random_clozes(model.config(), 6, 7);
   AttributionOptions options;
-  options.max_steps = 1;
-  options.tolerance = 1e-7;
+  options.integration.max_steps = 1;
+  options.integration.tolerance = 1e-7;
   bool some_open = false;
   for (const Attribution& result : run(model, clozes, options)) {
     for (const LayerReport& layer : result.layers) {

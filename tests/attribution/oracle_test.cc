@@ -49,8 +49,8 @@ AttributionOptions options_of(const OracleAttribution& run) {
   options.score = parse_score(run.score);
   options.target = target_of(run.target);
   if (options.score == Score::kIntegratedGradients) {
-    options.rule = parse_rule(run.rule);
-    options.steps = run.steps;
+    options.integration.rule = parse_rule(run.rule);
+    options.integration.steps = run.steps;
   }
   options.threads = 1;
   return options;
@@ -138,7 +138,7 @@ void check_default(const Oracle& oracle, const Model& model) {
       EXPECT_TRUE(got.layers[layer].converged);
       EXPECT_NEAR(got.layers[layer].delta, run.deltas[layer], 2e-5 * std::max(1.0, largest));
       EXPECT_LE((got.scores[l] - run.scores[l]).abs().max().item<double>(),
-                kEstimateSlack * options.tolerance * largest);
+                kEstimateSlack * options.integration.tolerance * largest);
     }
   }
 }

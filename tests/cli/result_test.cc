@@ -202,8 +202,8 @@ TEST(Attribute, StepsFixTheNodes) {
 }
 
 TEST(Attribute, ScoresThatAreNotIntegralsHaveNoRule) {
-  for (const char* score :
-       {"activation", "activation-norm", "gradient-x-activation", "relp", "ablation"}) {
+  for (const char* score : {"activation", "activation-norm", "value-norm", "gradient-x-activation",
+                            "relp", "ablation"}) {
     const json result = attribute({"--answer", "paris", "--score", score});
     EXPECT_EQ(result.at("score"), score);
     EXPECT_TRUE(result.at("rule").is_null());

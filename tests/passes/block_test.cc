@@ -194,7 +194,7 @@ TEST(Block, AnotherDeviceGivesTheSameForEveryKindOfLayer) {
       AttributionOptions options;
       options.target = Target::kLogProbability;
       options.score = score;
-      options.steps = 2;
+      options.integration.steps = 2;
       const auto other = attribute_all(make(kind, 6, testing::fake_device()), prompts, options);
       const auto own = attribute_all(make(kind, 6), prompts, options);
       for (size_t i = 0; i < prompts.size(); ++i) {
@@ -240,8 +240,8 @@ TEST(Block, PerturbedRunsOfEveryKindOfLayerAreThoseOfAutograd) {
     const Model model = make(kind, 8);
     AttributionOptions options;
     options.target = Target::kLogProbability;
-    options.rule = Rule::kGaussLegendre;
-    options.steps = 3;
+    options.integration.rule = Rule::kGaussLegendre;
+    options.integration.steps = 3;
     compare(model, options, 1e-3);
   }
 }
@@ -252,7 +252,7 @@ TEST(Block, TheDefaultRuleHoldsForEveryKindOfLayer) {
     const Model model = make(kind, 9);
     AttributionOptions options;
     options.target = Target::kLogProbability;
-    options.steps = 2;  // exact nodes, many cheap ones where other rows rest
+    options.integration.steps = 2;  // exact nodes, many cheap ones where other rows rest
     compare(model, options, 1e-3);
   }
 }

@@ -132,8 +132,8 @@ TEST_F(RealModels, GiveThePublishedNeurons) {
   how.choice.per_relation = 1;
   const FactSet set = read_facts(data / "pararel", how);
   LocateOptions options;
-  options.attribution.rule = Rule::kLinspace;
-  options.attribution.steps = 20;
+  options.attribution.integration.rule = Rule::kLinspace;
+  options.attribution.integration.steps = 20;
   options.selection = selection_preset("eleuther-pararel", Score::kIntegratedGradients);
   LocatedFile mine;
   mine.path = "located here";

@@ -24,7 +24,7 @@ Content whole_run(const Model& model) {
   PreparedRun prepared(std::move(facts), "device");
   RunOptions& options = prepared.options;
   // Nodes that are added until it is enough hang on rounding where it nearly is.
-  options.locate.attribution.steps = 4;
+  options.locate.attribution.integration.steps = 4;
   options.draws = 2;
   options.stability_facts = 1;
   options.update_facts = 1;

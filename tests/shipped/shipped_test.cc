@@ -90,8 +90,8 @@ TEST_F(Shipped, ParisIsTheCapitalOfFrance) {
 
 TEST_F(Shipped, TheDefaultRuleMeetsItsToleranceAndThePlainPath) {
   AttributionOptions many;
-  many.rule = Rule::kGaussLegendre;
-  many.steps = 24;
+  many.integration.rule = Rule::kGaussLegendre;
+  many.integration.steps = 24;
   for (size_t i = 0; i < facts_.size(); i += facts_.size() / 2) {
     const Cloze one = query(facts_[i].held_out.front(), facts_[i].object);
     const AttributionOptions standard;
@@ -99,12 +99,13 @@ TEST_F(Shipped, TheDefaultRuleMeetsItsToleranceAndThePlainPath) {
     const Attribution plain = attribute_naive(*model_, one, many);
     const double largest = plain.scores.abs().max().item<double>();
     EXPECT_LT((result.scores - plain.scores).abs().max().item<double>(),
-              standard.tolerance * largest)
+              standard.integration.tolerance * largest)
         << facts_[i].origin;
     for (size_t l = 0; l < result.layers.size(); ++l) {
       const LayerReport& layer = result.layers[l];
       EXPECT_TRUE(layer.converged) << facts_[i].origin << " layer " << l;
-      EXPECT_LT(layer.gap, standard.tolerance * std::max(std::fabs(layer.delta), 1e-3 * result.p));
+      EXPECT_LT(layer.gap,
+                standard.integration.tolerance * std::max(std::fabs(layer.delta), 1e-3 * result.p));
       // Both ends of the difference are rounded: F(a) and F(0).
       const double delta = plain.layers[l].delta;
       const double largest_f = std::max(std::fabs(plain.f), std::fabs(plain.f - delta));

@@ -4,58 +4,23 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "engram/attribution/score.h"
 #include "engram/model/model.h"
 #include "engram/model/target.h"
 #include "engram/text/cloze.h"
 
 namespace engram {
 
-/// How neurons are scored (METHOD section 2).
-enum class Score {
-  kIntegratedGradients,  ///< a_i * integral of dF/dz_i from the zero vector to a
-  kActivation,           ///< a_i, the paper's baseline
-  kActivationNorm,       ///< |a_i| times the norm of the neuron's value vector
-  kGradientXActivation,  ///< a_i * dF/dz_i at a: first-order ablation, attribution patching to zero
-  kRelevance,            ///< RelP (2508.21258): the same with the scales of the layer norms, the
-                         ///< attention patterns and a/u of the activations held fixed
-  kAblation,             ///< F(a) - F(a with neuron i alone set to zero), exact
-};
-
-/// Quadrature rules of integrated gradients.
-enum class Rule {
-  kControlVariate,
-  kGaussLegendre,
-  kGaussRadau,    ///< with a node at t = 1
-  kGaussLobatto,  ///< with nodes at t = 0 and t = 1
-  kRiemannLeft,   ///< t = k/m, k = 0..m-1: the paper's released code, m = 20
-  kRiemannRight,  ///< t = k/m, k = 1..m: the formula as printed
-  kTrapezoid,
-  kLinspace,  ///< t = k/(m-1), weight 1/m: EleutherAI's replication
-};
-
-std::string_view score_name(Score score);     ///< "ig", "activation", ...
-std::string_view rule_name(Rule rule);        ///< "control-variate", ...
 std::string_view target_name(Target target);  ///< "prob", "logprob", "logit-diff"
-Score parse_score(std::string_view name);     ///< throws UsageError
-Rule parse_rule(std::string_view name);       ///< throws UsageError
 
+/// How prompts are scored.
 struct AttributionOptions {
   Score score = Score::kIntegratedGradients;
-  Rule rule = Rule::kControlVariate;
   Target target = Target::kProbability;
-  std::optional<int64_t> steps;  ///< fixes n for every rule (1..10000); unset: adaptive rules
-                                 ///< adapt, the fixed ones (riemann-*, trapezoid, linspace) take 20
-  /// Of the fixed rules: their sum is taken from what the default rule interpolates, within the
-  /// tolerance of what a node at every step gives. Errors, nodes and convergence are then those of
-  /// the interpolation.
-  bool interpolate = false;
-  int64_t max_steps = 64;    ///< cap of all nodes of a (prompt, layer) for adaptive rules
-  double tolerance = 0.01;   ///< relative; METHOD "when to stop"
   int threads = 0;           ///< workers, one BLAS thread each; 0: one per core
   int64_t memory_bytes = 0;  ///< budget for buffers of all workers; 0: 256 MiB for each, and
                              ///< 4 GiB on a GPU, which has one
@@ -65,6 +30,7 @@ struct AttributionOptions {
   bool gap = true;           ///< scores other than integrated gradients: compute F(0) of every
                              ///< layer, too, which costs layers/2 forwards; without it delta and
                              ///< gap are NaN
+  IntegrationOptions integration;  ///< of the scores that take it
   /// Exact ablation only: so many more neurons of a prompt are done. Called from the workers.
   std::function<void(int64_t neurons)> on_ablated;
 };

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engram/attribution/attribution.h"
+#include "engram/attribution/score.h"
 #include "engram/neuron.h"
 
 namespace engram {

@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "base/random.h"
-#include "engram/attribution/attribution.h"
+#include "engram/attribution/scorer.h"
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
 #include "engram/run/experiment.h"
@@ -125,23 +125,13 @@ class SizesExperiment : public Experiment {
 
   static std::vector<TableRows> attribute_facts(const RunContext& run,
                                                 std::span<const int64_t> facts) {
-    std::vector<Cloze> prompts;
-    std::vector<size_t> begin = {0};
-    for (const int64_t id : facts) {
-      PreparedFact fact = run.facts.prepared(id);
-      std::ranges::move(fact.prompts, std::back_inserter(prompts));
-      begin.push_back(prompts.size());
-    }
-    std::vector<at::Tensor> scores(prompts.size());
-    attribute(run.model, prompts, run.options.locate.attribution,
-              [&](size_t i, Attribution&& one) { scores[i] = std::move(one.scores); });
+    std::vector<std::vector<Cloze>> bags;
+    for (const int64_t id : facts) bags.push_back(std::move(run.facts.prepared(id).prompts));
+    const std::vector<at::Tensor> scores =
+        Scorer(run.model, run.options.locate.attribution).bags(bags);
     std::vector<Ranked> rows;
     for (size_t f = 0; f < facts.size(); ++f) {
-      // Added up in the order of the prompts, whoever finished first.
-      at::Tensor mean = at::zeros_like(scores[begin[f]]);
-      for (size_t i = begin[f]; i < begin[f + 1]; ++i) mean += scores[i];
-      mean /= static_cast<double>(begin[f + 1] - begin[f]);
-      std::ranges::move(ranked(facts[f], mean), std::back_inserter(rows));
+      std::ranges::move(ranked(facts[f], scores[f]), std::back_inserter(rows));
     }
     return {to_rows(rows)};
   }

@@ -1,20 +1,14 @@
 #pragma once
 
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "engram/attribution/attribution.h"
 #include "passes/passes.h"
 
+// What all scores share.
 namespace engram {
-
-/// Integrated gradients of a chunk with options.rule; `bytes` bounds the buffers of one pass.
-std::vector<Attribution> integrate(Passes& passes, const Model& model, const Chunk& chunk,
-                                   const AttributionOptions& options, int64_t bytes);
-
-/// Activation, gradient x activation and exact ablation, of which `workers` share the neurons.
-std::vector<Attribution> score_directly(Passes& passes, const Model& model, const Chunk& chunk,
-                                        const AttributionOptions& options, int64_t bytes,
-                                        int workers);
 
 /// The rows of the chunk's activations, averaged over the masks: one Attribution per prompt with
 /// activations, p and f set, scores allocated.
