@@ -8,6 +8,7 @@
 #include "cli/convert.h"
 #include "cli/ranking.h"
 #include "cli/terminal.h"
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 #include "engram/report/markup.h"
 
@@ -247,7 +248,7 @@ std::string title_of(const PictureInput& input) {
   if (display_width(head) > kRoom) {
     size_t cut = head.size();
     while (cut > 0 && display_width(head.substr(cut)) < kRoom - 1) --cut;
-    while (cut < head.size() && (static_cast<unsigned char>(head[cut]) & 0xC0U) == 0x80U) ++cut;
+    while (character_start(head, cut) != cut) ++cut;
     head = "…" + head.substr(cut);
   }
   return escape(head) + answer + escape(shorten(after, kRoom));

@@ -7,36 +7,11 @@
 #include <cmath>
 #include <cstdio>
 
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 
 namespace engram::cli {
 namespace {
-
-/// The code point that starts at `at`, which moves past it; a byte that is no UTF-8 counts alone.
-char32_t next_code_point(std::string_view text, std::size_t& at) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(at);
-  const std::size_t length = first < 0x80   ? 1
-                             : first < 0xC2 ? 0
-                             : first < 0xE0 ? 2
-                             : first < 0xF0 ? 3
-                             : first < 0xF5 ? 4
-                                            : 0;
-  if (length == 0 || at + length > text.size()) {
-    ++at;
-    return 0xFFFD;
-  }
-  char32_t point = length == 1 ? first : first & (0x7FU >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(at + i) & 0xC0U) != 0x80U) {
-      ++at;
-      return 0xFFFD;
-    }
-    point = (point << 6U) | (byte(at + i) & 0x3FU);
-  }
-  at += length;
-  return point;
-}
 
 struct Range {
   char32_t first, last;
@@ -92,7 +67,11 @@ std::string print_number(const char* format, int precision, double value) {
 
 std::size_t display_width(std::string_view utf8) {
   std::size_t width = 0;
-  for (std::size_t at = 0; at < utf8.size();) width += code_point_width(next_code_point(utf8, at));
+  for (std::size_t at = 0; at < utf8.size();) {
+    const CodePoint point = code_point(utf8, at);
+    width += code_point_width(point.value);
+    at += point.length;
+  }
   return width;
 }
 
@@ -102,10 +81,10 @@ std::string shorten(std::string_view utf8, std::size_t width) {
   std::size_t used = 0;
   std::size_t at = 0;
   while (at < utf8.size()) {
-    std::size_t after = at;
-    used += code_point_width(next_code_point(utf8, after));
+    const CodePoint point = code_point(utf8, at);
+    used += code_point_width(point.value);
     if (used > width - 1) break;
-    at = after;
+    at += point.length;
   }
   return std::string(utf8.substr(0, at)) + "…";
 }
@@ -113,22 +92,21 @@ std::string shorten(std::string_view utf8, std::size_t width) {
 std::string printable(std::string_view utf8) {
   std::string out;
   for (std::size_t at = 0; at < utf8.size();) {
-    const std::size_t start = at;
-    const char32_t point = next_code_point(utf8, at);
-    if (point == '\n') {
+    const CodePoint point = code_point(utf8, at);
+    const char32_t c = point.value;
+    if (c == '\n') {
       out += "\\n";
-    } else if (point == '\t') {
+    } else if (c == '\t') {
       out += "\\t";
-    } else if (point < 0x20 || point == 0x7F || (point >= 0x80 && point < 0xA0) ||
-               (point == 0xFFFD && at - start == 1)) {
+    } else if (!point.valid || c < 0x20 || c == 0x7F || (c >= 0x80 && c < 0xA0)) {
       std::array<char, 8> code{};
-      std::snprintf(
-          code.data(), code.size(), "\\x%02x",
-          static_cast<unsigned>(point == 0xFFFD ? static_cast<unsigned char>(utf8[start]) : point));
+      std::snprintf(code.data(), code.size(), "\\x%02x",
+                    static_cast<unsigned>(point.valid ? c : static_cast<unsigned char>(utf8[at])));
       out += code.data();
     } else {
-      out += utf8.substr(start, at - start);
+      out += utf8.substr(at, point.length);
     }
+    at += point.length;
   }
   return out;
 }

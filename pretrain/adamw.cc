@@ -47,8 +47,8 @@ double AdamW::step(std::vector<std::vector<at::Tensor>>& gradients, int64_t step
                    Workers& workers) {
   if (!parameters_.front().is_cpu()) return step_generic(gradients, step, rate);
   std::vector<double> squares(stretches_.size());
-  workers.run(static_cast<int64_t>(stretches_.size()), [&](int64_t i) {
-    const Stretch& s = stretches_[static_cast<size_t>(i)];
+  workers.run(stretches_.size(), [&](size_t i, size_t /*worker*/) {
+    const Stretch& s = stretches_[i];
     float* sum = gradients[0][s.parameter].mutable_data_ptr<float>();
     double square = 0;
     for (size_t b = 1; b < gradients.size(); ++b) {
@@ -56,7 +56,7 @@ double AdamW::step(std::vector<std::vector<at::Tensor>>& gradients, int64_t step
       for (int64_t k = s.begin; k < s.end; ++k) sum[k] += more[k];
     }
     for (int64_t k = s.begin; k < s.end; ++k) square += double{sum[k]} * double{sum[k]};
-    squares[static_cast<size_t>(i)] = square;
+    squares[i] = square;
   });
   double square = 0;
   for (const double part : squares) square += part;
@@ -68,8 +68,8 @@ double AdamW::step(std::vector<std::vector<at::Tensor>>& gradients, int64_t step
   const float correct2 = static_cast<float>(all.correct2);
   const float alpha = static_cast<float>(all.alpha);
   const float epsilon = static_cast<float>(options_.epsilon);
-  workers.run(static_cast<int64_t>(stretches_.size()), [&](int64_t i) {
-    const Stretch& s = stretches_[static_cast<size_t>(i)];
+  workers.run(stretches_.size(), [&](size_t i, size_t /*worker*/) {
+    const Stretch& s = stretches_[i];
     const float keep = parameters_[s.parameter].dim() > 1 ? static_cast<float>(all.keep) : 1.0F;
     // The parameters are leaves of the graph; changing them here is what training is.
     float* w = static_cast<float*>(parameters_[s.parameter].data_ptr());

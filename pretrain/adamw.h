@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "pretrain/workers.h"
+#include "engram/base/workers.h"
 
 namespace engram::pretrain {
 

@@ -1,6 +1,7 @@
 #include "pretrain/evaluate.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -10,11 +11,12 @@
 #include <set>
 
 #include "engram/base/interrupt.h"
+#include "engram/base/machine.h"
+#include "engram/base/workers.h"
 #include "engram/error.h"
 #include "engram/text/prompt.h"
 #include "pretrain/corpus.h"
 #include "pretrain/random.h"
-#include "pretrain/workers.h"
 #include "src/base/json.h"
 
 namespace engram::pretrain {
@@ -48,11 +50,11 @@ void fill_blanks(const Model& model, std::vector<Blank>& blanks, int threads) {
     }
     batches.back().second = i + 1;
   }
-  Workers workers(threads);
-  workers.run(static_cast<int64_t>(batches.size()), [&](int64_t b) {
+  Workers workers(threads > 0 ? threads : usable_cores(), [] { at::set_num_threads(1); });
+  workers.run(batches.size(), [&](size_t b, size_t /*worker*/) {
     if (Interrupt::requested()) return;
     const c10::InferenceMode guard(true);
-    const auto [begin, end] = batches[static_cast<size_t>(b)];
+    const auto [begin, end] = batches[b];
     const int64_t rows = static_cast<int64_t>(end - begin);
     std::vector<int64_t> ids, positions, answers;
     for (size_t i = begin; i < end; ++i) {

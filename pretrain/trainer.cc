@@ -1,6 +1,7 @@
 #include "pretrain/trainer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <chrono>
@@ -11,12 +12,13 @@
 
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/machine.h"
+#include "engram/base/workers.h"
 #include "engram/error.h"
 #include "engram/model/device.h"
 #include "engram/model/tensor_table.h"
 #include "pretrain/adamw.h"
 #include "pretrain/random.h"
-#include "pretrain/workers.h"
 
 namespace engram::pretrain {
 namespace fs = std::filesystem;
@@ -246,7 +248,9 @@ int64_t train(const TrainOptions& options,
   const Model model(config, std::move(weights));
   AdamW optimiser(parameters, {options.beta1, options.beta2, options.epsilon, options.weight_decay,
                                options.clip});
-  Workers workers(device.is_cpu() ? options.threads : 1);  // a GPU is kept busy by one
+  const int threads = options.threads > 0 ? options.threads : usable_cores();
+  Workers workers(device.is_cpu() ? threads : 1,  // a GPU is kept busy by one
+                  [] { at::set_num_threads(1); });
 
   const fs::path checkpoint = options.out / "checkpoint.bin";
   int64_t step = 0;
@@ -287,8 +291,7 @@ int64_t train(const TrainOptions& options,
     }
     std::vector<std::vector<at::Tensor>> gradients(batches.size());
     std::vector<double> losses(batches.size());
-    workers.run(static_cast<int64_t>(batches.size()), [&](int64_t i) {
-      const size_t b = static_cast<size_t>(i);
+    workers.run(batches.size(), [&](size_t b, size_t /*worker*/) {
       std::tie(losses[b], gradients[b]) =
           gradients_of(model, batches[b], optimiser.parameters(), weight);
     });

@@ -10,6 +10,7 @@
 
 #include "engram/base/interrupt.h"
 #include "engram/base/lines.h"
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 #include "model/parallel.h"
 #include "passes/chunk.h"

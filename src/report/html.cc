@@ -1,7 +1,9 @@
 // The report as one page: everything inside, nothing fetched, no scripts.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
+#include "base/base64.h"
 #include "engram/report/markup.h"
 #include "engram/report/tables.h"
 #include "report/style.h"
@@ -9,23 +11,6 @@
 
 namespace engram {
 namespace {
-
-std::string base64(const std::string& bytes) {
-  constexpr const char* kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    uint32_t group = 0;
-    for (size_t i = 0; i < 3; ++i) {
-      group =
-          group << 8U | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0U);
-    }
-    for (size_t i = 0; i < 4; ++i) {
-      out += at + i > bytes.size() ? '=' : kDigits[group >> (18 - 6 * i) & 63U];
-    }
-  }
-  return out;
-}
 
 bool is_digit(const std::string& text, size_t at) {
   return at < text.size() && text[at] >= '0' && text[at] <= '9';
@@ -61,8 +46,8 @@ std::string paragraph(const std::string& css, const std::string& text) {
 
 std::string data_link(const std::string& id, const std::string& csv) {
   return "<p class=\"data\"><a download=\"" + escaped_markup(id) +
-         ".csv\" href=\"data:text/csv;charset=utf-8;base64," + base64(csv) +
-         "\">Data (CSV)</a></p>\n";
+         ".csv\" href=\"data:text/csv;charset=utf-8;base64," +
+         base64(std::as_bytes(std::span(csv))) + "\">Data (CSV)</a></p>\n";
 }
 
 /// Has a word that no column should be as wide as.

@@ -12,7 +12,6 @@ namespace engram {
 
 /// The fewest digits that give the same number back; "inf", "-inf".
 std::string shortest(double value);
-std::string base64(std::span<const std::byte> bytes);
 /// For messages: 0.1, "text", NULL, 12 bytes.
 std::string show_value(const Value& value);
 std::string show_key(const Row& row, std::size_t key);

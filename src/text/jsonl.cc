@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "engram/base/lines.h"
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 
 namespace engram {
@@ -241,11 +242,7 @@ std::string optional_text(const json& object, const char* key) {
 std::string in_quotes(std::string_view text) {
   constexpr size_t kLongest = 120;
   constexpr std::string_view kDigits = "0123456789ABCDEF";
-  size_t end = std::min(text.size(), kLongest);
-  const auto continues = [&](size_t at) {
-    return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U;
-  };
-  while (end > 0 && continues(end)) --end;
+  const size_t end = character_start(text, kLongest);
   std::string quoted = "\"";
   for (const char c : text.substr(0, end)) {
     const auto byte = static_cast<unsigned char>(c);
@@ -262,34 +259,6 @@ std::string in_quotes(std::string_view text) {
 
 bool is_blank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos;
-}
-
-size_t invalid_utf8(std::string_view text) {
-  const auto byte = [&](size_t at) {
-    return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U;
-  };
-  for (size_t at = 0; at < text.size();) {
-    const unsigned first = byte(at);
-    // Length by the first byte, and what the second may be: no overlong forms, no surrogates,
-    // nothing past U+10FFFF.
-    size_t length = 1;
-    unsigned low = 0x80;
-    unsigned high = 0xBF;
-    if (first >= 0x80) {
-      if (first < 0xC2 || first > 0xF4) return at;
-      length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-      if (first == 0xE0) low = 0xA0;
-      if (first == 0xED) high = 0x9F;
-      if (first == 0xF0) low = 0x90;
-      if (first == 0xF4) high = 0x8F;
-      if (byte(at + 1) < low || byte(at + 1) > high) return at;
-      for (size_t i = 2; i < length; ++i) {
-        if ((byte(at + i) & 0xC0U) != 0x80U) return at;
-      }
-    }
-    at += length;
-  }
-  return std::string_view::npos;
 }
 
 int64_t count_masks(std::string_view text) {

@@ -70,9 +70,6 @@ std::string in_quotes(std::string_view text);
 /// True when `text` has nothing but blanks.
 bool is_blank(std::string_view text);
 
-/// Byte from which `text` is not UTF-8 (RFC 3629); npos when all of it is.
-size_t invalid_utf8(std::string_view text);
-
 /// How many mask texts of any family ([MASK], <mask>) `text` holds.
 int64_t count_masks(std::string_view text);
 

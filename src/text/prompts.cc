@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engram/base/lines.h"
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 #include "text/jsonl.h"
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/base64.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
