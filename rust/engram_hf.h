@@ -75,6 +75,17 @@ void engram_hf_sha256_update(engram_hf_sha256* hash, const uint8_t* data, size_t
 char* engram_hf_sha256_hex(const engram_hf_sha256* hash);
 void engram_hf_sha256_free(engram_hf_sha256* hash);
 
+// The records of a CSV text (RFC 4180) with any delimiter, fed piece by piece. `read` takes *taken
+// bytes of `data` and returns 1 where a record is complete, 0 where it wants more (no bytes: the end
+// of the text), 2 at the end, 3 where a record is longer than `longest` bytes: then reading ends.
+// The fields stay until the next `read`; they need not be UTF-8.
+typedef struct engram_hf_table engram_hf_table;
+engram_hf_table* engram_hf_table_new(uint8_t delimiter, size_t longest);
+void engram_hf_table_free(engram_hf_table* table);
+int engram_hf_table_read(engram_hf_table* table, const uint8_t* data, size_t size, size_t* taken);
+size_t engram_hf_table_fields(const engram_hf_table* table);
+const uint8_t* engram_hf_table_field(const engram_hf_table* table, size_t index, size_t* size);
+
 // A Parquet file, written row group by row group. Column types: 0 a 64-bit integer, 1 a double, 2 a
 // text, 3 bytes; a required one is never null. `write` takes the file's bytes in their order and
 // returns false when it cannot. The same rows in the same groups give the same bytes.

@@ -11,6 +11,7 @@ mod hash;
 mod parquet;
 mod plot;
 mod product;
+mod table;
 mod train;
 
 pub struct Handle {

@@ -8,8 +8,11 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engram/base/lines.h"
 #include "engram/error.h"
+#include "text/fact_formats.h"
 #include "text/jsonl.h"
+#include "text/table_reader.h"
 
 namespace engram {
 namespace {
@@ -55,7 +58,9 @@ void refuse_half(const json& object, const std::string& where) {
                    ", or a checkout of ParaRel or of the paper's code");
 }
 
-Fact fact_of(const json& object) {
+}  // namespace
+
+std::vector<Fact> read_own_fact(const json& object) {
   Fact fact;
   fact.relation = text_field(object, "relation");
   fact.subject = text_field(object, "subject");
@@ -78,35 +83,129 @@ Fact fact_of(const json& object) {
                       " in both \"prompts\" and \"held_out\", expected it in one of them"};
     }
   }
-  return fact;
+  if (object.contains("neighbours")) fact.neighbours = prompts_field(object, "neighbours");
+  if (object.contains("new_object")) fact.new_object = text_field(object, "new_object");
+  return {std::move(fact)};
 }
+
+namespace {
 
 /// Takes the facts of one source, each once.
 class Collector {
  public:
   Collector(std::string source, ProblemSink& sink, FactSet& set)
       : source_(std::move(source)), sink_(sink), set_(set) {}
-  void operator()(const json& object, int64_t line) {
-    refuse_half(object, source_ + ":" + std::to_string(line));
-    Fact fact = fact_of(object);
-    fact.origin = source_ + ":" + std::to_string(line);
-    const auto [first, added] =
-        seen_.try_emplace(fact_key(fact.relation, fact.subject, fact.object), line);
-    if (added) {
+  /// What a JSON record holds.
+  void operator()(const json& record, int64_t line) {
+    refuse_half(record, where(line));
+    const FactFormat* format = fact_format_of(record);
+    // A record of no kind is told what ours has.
+    for (Fact& fact : format != nullptr ? format->read(record) : read_own_fact(record)) {
+      add(std::move(fact), line, /*more_prompts=*/false);
+    }
+  }
+
+  /// A fact of `line`. One that comes again is left out, or with `more_prompts` brings its prompts.
+  void add(Fact fact, int64_t line, bool more_prompts) {
+    fact.origin = where(line);
+    const auto [first, fresh] =
+        seen_.try_emplace(fact_key(fact.relation, fact.subject, fact.object), set_.facts.size());
+    if (fresh) {
       set_.facts.push_back(std::move(fact));
-    } else {
+      return;
+    }
+    Fact& stands = set_.facts[first->second];
+    if (!more_prompts) {
       sink_.skipped(source_, line,
-                    "got the fact of line " + std::to_string(first->second) +
+                    "got the fact of line " + stands.origin.substr(stands.origin.rfind(':') + 1) +
                         " again, expected each fact once; the first is used");
+      return;
+    }
+    for (const auto& list : {&Fact::prompts, &Fact::held_out}) {
+      for (std::string& prompt : fact.*list) {
+        if (std::ranges::find(stands.prompts, prompt) != stands.prompts.end() ||
+            std::ranges::find(stands.held_out, prompt) != stands.held_out.end()) {
+          sink_.skipped(source_, line,
+                        "got the prompt " + in_quotes(prompt) +
+                            " again, expected each prompt of a fact once");
+          continue;
+        }
+        (stands.*list).push_back(std::move(prompt));
+      }
     }
   }
 
  private:
+  [[nodiscard]] std::string where(int64_t line) const {
+    return source_ + ":" + std::to_string(line);
+  }
+
   std::string source_;
   ProblemSink& sink_;
   FactSet& set_;
-  std::unordered_map<std::string, int64_t> seen_;
+  std::unordered_map<std::string, size_t> seen_;  ///< places in set_.facts
 };
+
+/// CSV or TSV: a header, then a prompt a record; those of a fact are its bag.
+void read_table(LineReader& text, char delimiter, const std::string& source, ProblemSink& sink,
+                FactSet& set) {
+  Collector collector(source, sink, set);
+  TableReader table(text, delimiter, kLongestLine);
+  std::vector<std::string> fields;
+  std::optional<FactColumns> columns;
+  for (;;) {
+    try {
+      if (!table.next(fields)) break;
+      if (!columns) {
+        columns.emplace(fields);
+        continue;
+      }
+      collector.add(columns->read(fields), table.line(), /*more_prompts=*/true);
+    } catch (const LineError& error) {
+      if (!columns) {
+        throw InputError(source + ":" + std::to_string(table.line()) + ": " + error.message);
+      }
+      sink.malformed(source, table.line(), error.message);
+      if (fields.empty()) break;  // too long a record: what follows cannot be told apart
+    }
+  }
+  // A bag that only tests has nothing to locate by.
+  std::erase_if(set.facts, [&](const Fact& fact) {
+    if (!fact.prompts.empty()) return false;
+    const size_t colon = fact.origin.rfind(':');
+    sink.skipped(source, std::stoll(fact.origin.substr(colon + 1)),
+                 "got held-out prompts only, expected at least one prompt that locates");
+    return true;
+  });
+}
+
+/// Facts of one text, whatever it is.
+void read_text(LineReader& text, const std::string& source, ProblemSink& sink, FactSet& set) {
+  skip_byte_order_mark(text);
+  if (const char delimiter = table_delimiter(text.rest()); delimiter != 0) {
+    read_table(text, delimiter, source, sink, set);
+    return;
+  }
+  // So many bad lines and not one fact: some other kind of file, of whatever size.
+  constexpr size_t kHopeless = 100'000;
+  Collector collector(source, sink, set);
+  read_json_objects(text, source, sink, std::ref(collector),
+                    [&] { return set.facts.empty() && set.problems.size() >= kHopeless; });
+}
+
+/// The .json files of a folder that holds no other folder (as ParaRel's does), by name.
+std::vector<std::filesystem::path> json_files(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.is_directory(error)) return {};
+    std::filesystem::path name = entry.path().filename();
+    if (name.extension() != ".json") name.replace_extension();  // packed: .json.xz
+    if (name.extension() == ".json") files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
 
 /// Facts of one relation together, relations in the order of their first fact.
 void group_by_relation(std::vector<Fact>& facts) {
@@ -118,7 +217,7 @@ void group_by_relation(std::vector<Fact>& facts) {
 [[noreturn]] void refuse_empty(const std::string& source, const FactSet& set) {
   std::string message = source + ": no usable fact; ";
   if (set.problems.empty()) {
-    message += "got no line, expected JSON Lines with relation, subject, object and prompts";
+    message += "got no line, expected facts in one of the formats of docs/formats.md";
   } else {
     const size_t count = set.problems.size();
     message += std::to_string(count) + (count == 1 ? " bad line: " : " bad lines, the first: ") +
@@ -178,14 +277,17 @@ FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& opti
   check(options);
   FactSet set;
   ProblemSink sink(set.problems, options.strict);
-  if (const auto place = pararel_place(path)) {
+  const std::vector<std::filesystem::path> folder = json_files(path);
+  if (!folder.empty()) {
+    for (const std::filesystem::path& file : folder) {
+      LineReader text(file, kLongestLine);
+      read_text(text, file.string(), sink, set);
+    }
+  } else if (const auto place = pararel_place(path)) {
     read_pararel(*place, options, sink, set);
   } else {
-    // So many bad lines and not one fact: some other kind of file, of whatever size.
-    constexpr size_t kHopeless = 100'000;
-    Collector collector(path.string(), sink, set);
-    read_json_lines(path, sink, std::ref(collector),
-                    [&] { return set.facts.empty() && set.problems.size() >= kHopeless; });
+    LineReader text(path, kLongestLine);
+    read_text(text, path.string(), sink, set);
   }
   finish(set, path.string(), options);
   return set;
@@ -196,13 +298,14 @@ FactSet parse_facts(std::string_view text, const std::string& source,
   check(options);
   FactSet set;
   ProblemSink sink(set.problems, options.strict);
-  Collector collector(source, sink, set);
-  parse_json_lines(text, source, sink, std::ref(collector));
+  LineReader lines = LineReader::of_text(text, kLongestLine);
+  read_text(lines, source, sink, set);
   finish(set, source, options);
   return set;
 }
 
 std::vector<std::filesystem::path> fact_places(const std::filesystem::path& path) {
+  if (std::vector<std::filesystem::path> folder = json_files(path); !folder.empty()) return folder;
   const std::optional<PararelPlace> place = pararel_place(path);
   if (!place) return {path};
   return {place->facts, place->patterns};
@@ -230,6 +333,8 @@ std::string fact_to_json(const Fact& fact) {
   object["object"] = fact.object;
   object["prompts"] = fact.prompts;
   if (!fact.held_out.empty()) object["held_out"] = fact.held_out;
+  if (!fact.new_object.empty()) object["new_object"] = fact.new_object;
+  if (!fact.neighbours.empty()) object["neighbours"] = fact.neighbours;
   try {
     return object.dump();
   } catch (const json::exception&) {

@@ -79,8 +79,10 @@ class ObjectReader {
       : lines_(lines), source_(source), sink_(sink), use_(use), stop_(stop) {}
 
   void read() {
-    if (lines_.rest().starts_with("\xEF\xBB\xBF")) lines_.take(3);  // byte order mark
-    if (next_byte() == '[') read_array();
+    skip_byte_order_mark(lines_);
+    const char first = next_byte();
+    if (first == '[') read_array();
+    if (first == '{' && is_spread()) read_spread();
     read_lines();
   }
 
@@ -97,6 +99,49 @@ class ObjectReader {
   void pass(std::string_view text) {
     number_ += std::ranges::count(text, '\n');
     lines_.take(text.size());
+  }
+
+  /// An object over many lines: nothing but its brace stands on the first.
+  bool is_spread() {
+    const std::string_view rest = lines_.rest();
+    const size_t next = rest.find_first_not_of(" \t\r", 1);
+    return next != std::string_view::npos && rest[next] == '\n';
+  }
+  void read_spread() {
+    const int64_t first = number_;
+    int64_t depth = 0;
+    bool quoted = false;
+    bool escaped = false;
+    element_.clear();
+    for (std::string_view rest = lines_.rest(); !rest.empty(); rest = lines_.rest()) {
+      size_t at = 0;
+      for (; at < rest.size(); ++at) {
+        const char c = rest[at];
+        if (quoted) {
+          quoted = escaped || c != '"';
+          escaped = !escaped && c == '\\';
+          continue;
+        }
+        if (c == '"') quoted = true;
+        if (c == '{' || c == '[') ++depth;
+        if (c == '}' || c == ']') --depth;
+        if (depth == 0) break;
+      }
+      const bool ended = at < rest.size();
+      const size_t taken = at + (ended ? 1 : 0);
+      if (element_.size() + taken > kLongestObject) {
+        throw InputError(where(first) + ": got an object of more than " +
+                         std::to_string(kLongestObject) + " bytes, expected at most so many");
+      }
+      element_ += rest.substr(0, taken);
+      pass(rest.substr(0, taken));
+      if (ended) {
+        length_ = 0;  // the limit of a line does not hold here
+        return use(element_, length_, first);
+      }
+    }
+    throw InputError(where(number_) + ": got the end of the file inside the object of line " +
+                     std::to_string(first) + ", expected its }");
   }
 
   void read_lines() {
@@ -200,17 +245,19 @@ class ObjectReader {
 
 }  // namespace
 
+void skip_byte_order_mark(LineReader& text) {
+  if (text.rest().starts_with("\xEF\xBB\xBF")) text.take(3);
+}
+
+void read_json_objects(LineReader& text, const std::string& source, ProblemSink& sink,
+                       const UseObject& use, const std::function<bool()>& stop) {
+  ObjectReader(text, source, sink, use, stop).read();
+}
+
 void read_json_lines(const std::filesystem::path& path, ProblemSink& sink, const UseObject& use,
                      const std::function<bool()>& stop) {
   LineReader lines(path, kLongestLine);
-  const std::string source = path.string();
-  ObjectReader(lines, source, sink, use, stop).read();
-}
-
-void parse_json_lines(std::string_view text, const std::string& source, ProblemSink& sink,
-                      const UseObject& use) {
-  LineReader lines = LineReader::of_text(text, kLongestLine);
-  ObjectReader(lines, source, sink, use, {}).read();
+  read_json_objects(lines, path.string(), sink, use, stop);
 }
 
 std::string text_value(const json& value, const std::string& what) {

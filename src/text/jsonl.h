@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engram/base/lines.h"
 #include "engram/text/facts.h"
 #include "text/pararel_folders.h"
 
@@ -17,6 +18,8 @@ namespace engram {
 
 /// Longest line that is read, in bytes: far above any bag of prompts.
 inline constexpr size_t kLongestLine = 1 << 20;
+/// Largest object over many lines: a relation with thousands of samples.
+inline constexpr size_t kLongestObject = 16 << 20;
 
 /// Why one line cannot be used. Thrown inside the readers only; a ProblemSink turns it into a
 /// FactProblem or an InputError.
@@ -46,15 +49,19 @@ using UseObject = std::function<void(const nlohmann::json&, int64_t)>;
 nlohmann::json parse_object(std::string_view line);
 
 /// Calls `use` with every line's object, or with the objects of one JSON array, whose line is the
-/// one where they begin; blank lines are passed over. Lines that are no object, and
+/// one where they begin, or with one object that is spread over many lines; blank lines are passed
+/// over. Lines that are no object, and
 /// LineErrors that `use` throws, go to `sink`. Holds one line at a time. Ends early when `stop`
 /// says so (asked after every bad line). Throws FileError, Interrupted, and what the sink throws.
 void read_json_lines(const std::filesystem::path& path, ProblemSink& sink, const UseObject& use,
                      const std::function<bool()>& stop = {});
 
-/// The same for a text; `source` stands for the file's name.
-void parse_json_lines(std::string_view text, const std::string& source, ProblemSink& sink,
-                      const UseObject& use);
+/// The same for a text that is open already; `source` is named in messages.
+void read_json_objects(LineReader& text, const std::string& source, ProblemSink& sink,
+                       const UseObject& use, const std::function<bool()>& stop = {});
+
+/// Passes over the mark that some editors put before UTF-8.
+void skip_byte_order_mark(LineReader& text);
 
 /// The text at `key`, with something else than blanks in it. Throws LineError.
 std::string text_field(const nlohmann::json& object, const char* key);

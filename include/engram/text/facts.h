@@ -19,6 +19,9 @@ struct Fact {
   std::vector<std::string> held_out;  ///< those that only test
   std::string origin;                 ///< "FILE:LINE", for messages
   std::string uuid = {};              ///< the source's own name of the fact, where it has one
+  std::string new_object = {};        ///< what an edit should make of the object, where given
+  /// Prompts about other subjects that have the same object: what an edit should leave alone.
+  std::vector<std::string> neighbours = {};
 };
 
 /// A line that could not be used.
@@ -65,7 +68,9 @@ struct FactSet {
   std::vector<std::string> unsplit_relations;
 };
 
-/// Reads a file of facts (docs/formats.md), one a line or in one JSON array, packed or not; or
+/// Reads a file of facts (docs/formats.md), packed or not: our own, CounterFact's, EasyEdit's or
+/// known facts, one a line or in one JSON array; a relation of LRE, or a folder of them; CSV or TSV
+/// with named columns. What it is its content tells. Or
 /// ParaRel: its folder with facts/ and patterns/, a checkout of it or of the paper's code, a folder
 /// in one of these, or one relation's file, which finds its other half. Lines of any length are
 /// read one at a time; one above 1 MiB is malformed. Repeated facts and ParaRel relations without
