@@ -9,7 +9,8 @@ namespace engram::cli {
 
 void add_facts_option(CLI::App& command, std::string& facts) {
   add_path(command, "--facts", facts,
-           "Fact set: a JSON Lines file; ParaRel's folder or checkout, or one of its files. "
+           "Fact set: our own JSON Lines; ParaRel's folder or checkout, or one of its files; "
+           "CounterFact, LRE, known facts, EasyEdit, CSV or TSV (docs/formats.md). "
            "Required.")
       ->type_name("FILE|DIR")
       ->required();
