@@ -78,7 +78,7 @@ lint:
 fuzz:
 	@$(PYTHON) tools/setup.py build fuzz
 	$(STEP) 'configure (fuzz)' tools/quietly.sh build/configure.log cmake --preset fuzz
-	$(STEP) 'build (fuzz)' cmake --build build/fuzz -j $(JOBS)
+	$(STEP) 'build (fuzz)' cmake --build build/fuzz --target fuzz_targets -j $(JOBS)
 	$(STEP) 'fuzz' tools/fuzz.sh
 
 page: build

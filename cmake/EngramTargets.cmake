@@ -28,6 +28,10 @@ endfunction()
 
 # Kernels have flags of their own, those without an exponential may reorder sums; they never include
 # torch, so the precompiled header would only get in the way.
+if(ENGRAM_FUZZ)
+  # clang says of each loop that it does not vectorise, as it cannot where a sanitizer counts.
+  list(APPEND ENGRAM_KERNEL_FLAGS -Wno-pass-failed)
+endif()
 function(_engram_kernel_flags)
   foreach(file IN LISTS ARGN)
     if(file MATCHES "/kernels_(cpu|attention)\\.cc$")

@@ -1,24 +1,29 @@
 #!/bin/sh
-# Runs every fuzz target for FUZZ_SECONDS (60) on a copy of its corpus; a crasher stays in
-# build/fuzz/ and belongs into the tests.
+# Runs every fuzz target for FUZZ_SECONDS (60) on a copy of its corpus, as many at a time as there
+# are cores; a crasher stays in build/fuzz/ and belongs into the tests.
 set -u
 cd "$(dirname "$0")/.."
-seconds=${FUZZ_SECONDS:-60}
-failed=0
-for target in build/fuzz/bin/fuzz_*; do
-  [ -x "$target" ] || continue
+export FUZZ_SECONDS="${FUZZ_SECONDS:-60}"
+one() {
+  target=$1
   name=${target##*/fuzz_}
   work=build/fuzz/work/$name
   mkdir -p "$work"
   seeds=fuzz/corpus/$name
   [ -d "$seeds" ] || seeds=
-  echo "fuzz: $name for $seconds s"
-  "$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
-    -artifact_prefix="build/fuzz/$name-" "$work" $seeds > "build/fuzz/$name.log" 2>&1 || {
-    failed=1
+  status=0
+  "$target" -max_total_time="$FUZZ_SECONDS" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+    -artifact_prefix="build/fuzz/$name-" "$work" $seeds > "build/fuzz/$name.log" 2>&1 || status=1
+  if [ "$status" -ne 0 ]; then
     echo "fuzz: $name FAILED:"
     tail -40 "build/fuzz/$name.log"
-  }
-  grep -E 'stat::number_of_executed_units|stat::average_exec_per_sec' "build/fuzz/$name.log"
-done
-exit "$failed"
+  else
+    echo "fuzz: $name for $FUZZ_SECONDS s: $(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$name.log") inputs"
+  fi
+  return "$status"
+}
+if [ $# -gt 0 ]; then
+  one "$1"
+  exit
+fi
+ls build/fuzz/bin/fuzz_* | xargs -P "$(nproc)" -n 1 "$0"

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Checks our C++ code: format, layers, a few rules of the house, clang-tidy; cargo's own for Rust.
 
-    lint.py [--fix] [--no-tidy] [--minutes N] [FILE...]
+    lint.py [--fix] [--no-tidy] [--minutes N] [--record] [FILE...]
 
 --fix formats and stops. --minutes N ends clang-tidy after N minutes and says what was not reached;
-files changed last in git come first, and files that passed before unchanged are not looked at again.
+files changed last in git come first. A file that passed before is looked at again only when it, one
+of our headers that it includes, or .clang-tidy has changed: tools/tidy_passed.txt says what passed,
+and --record writes there what passes now. So CI looks at all that a change touches.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ["include", "src", "cli", "pretrain", "bench", "tests", "fuzz"]
 TIDY = ROOT / "build" / "tidy"
+RECORD = ROOT / "tools" / "tidy_passed.txt"
 
 
 def our_files():
@@ -126,11 +129,45 @@ def tidy_files(chosen):
     return sorted(units, key=lambda unit: (order.get(relative(unit), -1), relative(unit)))
 
 
-def tidy_key(unit, common):
-    return hashlib.sha256(common + unit.read_bytes() + relative(unit).encode()).hexdigest()
+class TidyKeys:
+    """What a file's result hangs on: its text, that of our headers that it includes, the rules."""
+
+    def __init__(self):
+        self.included = {}
+        self.rules = (ROOT / ".clang-tidy").read_bytes() + \
+            (ROOT / "tools" / "requirements-lint.txt").read_bytes()
+
+    def headers(self, path):
+        """Of ours that `path` includes itself."""
+        if path not in self.included:
+            found = []
+            for name in re.findall(r'^\s*#include "([^"]+)"', path.read_text(), re.MULTILINE):
+                places = [path.parent / name, *(ROOT / f / name for f in ("", "include", "src", "tests", "rust"))]
+                found += [place.resolve() for place in places if place.exists()][:1]
+            self.included[path] = found
+        return self.included[path]
+
+    def key(self, unit):
+        seen, waiting = set(), [unit]
+        while waiting:
+            path = waiting.pop()
+            if path not in seen:
+                seen.add(path)
+                waiting += self.headers(path)
+        hashed = hashlib.sha256(self.rules)
+        for path in sorted(seen):
+            hashed.update(relative(path).encode() + b"\0" + path.read_bytes())
+        return hashed.hexdigest()[:32]
 
 
-def check_tidy(chosen, minutes):
+def read_record():
+    """The keys of what passed."""
+    if not RECORD.exists():
+        return set()
+    return {line.split()[0] for line in RECORD.read_text().splitlines() if line.strip()}
+
+
+def check_tidy(chosen, minutes, record):
     """Problems found by clang-tidy; prints what was not reached in time."""
     tool = pinned("clang-tidy")
     result = subprocess.run(["cmake", "--preset", "tidy"], cwd=ROOT, stdout=subprocess.PIPE,
@@ -140,15 +177,14 @@ def check_tidy(chosen, minutes):
     units = tidy_files(chosen)
     passed = TIDY / "passed"
     passed.mkdir(exist_ok=True)
-    common = (ROOT / ".clang-tidy").read_bytes()
-    for path in our_files():
-        if path.suffix == ".h":
-            common += path.read_bytes()
+    keys = TidyKeys()
+    key_of = {unit: keys.key(unit) for unit in units}
+    recorded = read_record()
     deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
 
     def one(unit):
-        mark = passed / tidy_key(unit, common)
-        if mark.exists():
+        mark = passed / key_of[unit]
+        if mark.exists() or key_of[unit] in recorded:
             return "same", ""
         if time.monotonic() > deadline:
             return "late", ""
@@ -169,6 +205,11 @@ def check_tidy(chosen, minutes):
                 problems.append(f"{relative(unit)}: clang-tidy\n{text}")
             if kind == "late":
                 print(f"lint: clang-tidy did not reach {relative(unit)} in {minutes} minutes")
+    if record:
+        good = {key for key in key_of.values() if key in recorded or (passed / key).exists()}
+        RECORD.write_text("".join(f"{key_of[unit]} {relative(unit)}\n" for unit in sorted(tidy_files(None))
+                                  if key_of.setdefault(unit, keys.key(unit)) in good | recorded))
+        print(f"lint: {RECORD.name} is written")
     print(f"lint: clang-tidy: {len(units)} files, {counts['good']} passed, {counts['same']} passed "
           f"before, {counts['bad']} with problems, {counts['late']} not reached")
     return problems
@@ -204,6 +245,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fix", action="store_true", help="format in place and stop")
     parser.add_argument("--no-tidy", action="store_true", help="without clang-tidy")
+    parser.add_argument("--record", action="store_true", help="write what passes to tools/tidy_passed.txt")
     parser.add_argument("--minutes", type=float, default=0, help="budget of clang-tidy")
     parser.add_argument("files", nargs="*", type=Path, help="only these")
     options = parser.parse_args()
@@ -221,7 +263,7 @@ def main():
             problems += check_rust()
         print(f"lint: format and rules: {len(files)} files, {len(problems)} problems", flush=True)
         if not options.no_tidy:
-            problems += check_tidy(options.files and files, options.minutes)
+            problems += check_tidy(options.files and files, options.minutes, options.record)
     for problem in problems:
         print(problem)
     print(f"lint: {len(problems)} problems")
