@@ -3,7 +3,7 @@
 namespace engram {
 
 #define ENGRAM_EXPERIMENT(name)                  \
-  namespace name {                               \
+  namespace experiments::name {                  \
   std::unique_ptr<Experiment> make_experiment(); \
   }
 #include "experiments/list.inc"
@@ -11,7 +11,7 @@ namespace engram {
 
 std::vector<std::unique_ptr<Experiment>> make_room_experiments() {
   std::vector<std::unique_ptr<Experiment>> all;
-#define ENGRAM_EXPERIMENT(name) all.push_back(name::make_experiment());
+#define ENGRAM_EXPERIMENT(name) all.push_back(experiments::name::make_experiment());
 #include "experiments/list.inc"
 #undef ENGRAM_EXPERIMENT
   return all;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string_view>
 
@@ -303,9 +304,7 @@ RunReport compute(RunStore& run, const ReportOptions& options) {
   report.sections.push_back(effects_section(input, "zero"));
   report.sections.push_back(effects_section(input, "double"));
   report.sections.push_back(update_section(input));
-  report.sections.push_back(erase_section(input));
-  report.sections.push_back(texts_section(input));
-  for (ReportSection& section : room_sections(input)) report.sections.push_back(std::move(section));
+  std::ranges::move(experiment_sections(input), std::back_inserter(report.sections));
   report.verdict = verdict(verdict_input(report));
   ReportSection summary = summary_section(report);
   Chart forest = forest_chart(report);

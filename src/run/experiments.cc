@@ -1,3 +1,4 @@
+#include "engram/error.h"
 #include "engram/run/experiment.h"
 #include "run/rooms.h"
 
@@ -9,12 +10,15 @@ std::vector<std::unique_ptr<Experiment>> make_experiments() {
   all.push_back(make_stability_experiment());
   all.push_back(make_effects_experiment());
   all.push_back(make_update_experiment());
-  all.push_back(make_erase_experiment());
-  all.push_back(make_texts_experiment());
-  all.push_back(make_examples_experiment());
-  all.push_back(make_unions_experiment());
   for (auto& experiment : make_room_experiments()) all.push_back(std::move(experiment));
   return all;
+}
+
+std::unique_ptr<Experiment> make_experiment(std::string_view name) {
+  for (auto& experiment : make_experiments()) {
+    if (experiment->name() == name) return std::move(experiment);
+  }
+  throw UsageError("there is no experiment \"" + std::string(name) + "\"");
 }
 
 }  // namespace engram

@@ -2,6 +2,7 @@
 
 #include "engram/error.h"
 #include "store/experiment_tables.h"
+#include "store/run_rows.h"
 
 namespace engram {
 namespace {
@@ -26,32 +27,11 @@ std::vector<Table> make_tables() {
        {"rows", kInt, "that it wrote, in all tables"},
        {"sha256", kText, "of those rows, so that runs can be compared unit by unit"}});
 
-  add("model", 1, "the model's sizes",
-      {{"name", kText, "layers, d_ff (neurons of a layer), d_model, vocabulary"},
-       {"value", kInt, ""}});
-
-  // Facts.
-  add("relation", 1, "relations with a fact that can be used",
-      {{"relation", kText, "as the fact set names it"},
-       {"facts", kInt, "that can be used"},
-       {"prompts", kInt, "that locate"},
-       {"held_out", kInt, "prompts that only test"}});
-  add("fact", 1, "facts that can be used",
-      {{"fact", kInt, "place in the fact set, from 0"},
-       {"relation", kText, "as the fact set names it", "relation"},
-       {"subject", kText, ""},
-       {"object", kText, "the answer"},
-       {"answer_tokens", kInt, "tokens of the answer"},
-       {"copies", kInt, "1: the subject holds the object, left out of all effects"}});
-  add("prompt", 3, "their prompts",
-      {{"fact", kInt, "", "fact"},
-       {"held_out", kInt, "1: only tests"},
-       {"prompt", kInt, "place in the fact's list, from 0"},
-       {"text", kText, "written with [MASK]"}});
-  add("problem", 1, "facts and lines that cannot be used",
-      {{"problem", kInt, "from 0"},
-       {"line", kInt, "of the fact set's file; 0: the file as a whole"},
-       {"message", kText, "got and expected"}});
+  tables.push_back(table_of<ModelRow>());
+  tables.push_back(table_of<RelationRow>());
+  tables.push_back(table_of<FactRow>());
+  tables.push_back(table_of<PromptRow>());
+  tables.push_back(table_of<ProblemRow>());
 
   // Locating. `method` names how scores were made: "ig", "activation", "ig-riemann-left".
   add("attribution", 3, "one prompt's attribution",
@@ -223,102 +203,7 @@ std::vector<Table> make_tables() {
        {"target_log_p_before", kReal, "log P of o'; NULL: not asked"},
        {"target_log_p_after", kReal, ""}});
 
-  // Erasing a relation.
-  add("erase", 6, "erasing value vectors: sums over the prompts of a scope",
-      {{"relation", kText, "that is to go", "relation"},
-       {"source", kText,
-        "relation (its own most frequent neurons), random-layer, random-activation, "
-        "random-gradient (matched with those); others (a union of other relations' neurons), "
-        "random-others (matched with it by layer)"},
-       {"draw", kInt, "of random sets, from 0"},
-       {"mode", kText, "zero, unk, mean"},
-       {"neurons", kInt, "how many; 0: the relation has none"},
-       {"scope", kText,
-        "own, held-out, other-relations, text; \"own known\", \"own never\", \"held-out known\", "
-        "\"held-out never\": of facts that the model knows, and that it never gives"},
-       {"prompts", kInt, ""},
-       {"log_p_before", kReal, ""},
-       {"log_p_after", kReal, ""},
-       {"p_before", kReal, ""},
-       {"p_after", kReal, ""},
-       {"top_before", kInt, ""},
-       {"top_after", kInt, ""},
-       {"log_rank_before", kReal, ""},
-       {"log_rank_after", kReal, ""},
-       {"log_odds_before", kReal, "of the answer: log P - log(1 - P)"},
-       {"log_odds_after", kReal, ""}});
-  add("lens", 5, "the answer after every layer, read through the LM head, before and after erasing",
-      {{"relation", kText, "", "relation"},
-       {"mode", kText, "none (before), zero, unk, mean"},
-       {"neurons", kInt, "erased"},
-       {"held_out", kInt, "1: prompts that only test"},
-       {"layer", kInt, "0: after the embedding, l: after layer l - 1"},
-       {"prompts", kInt, ""},
-       {"log_p", kReal, "summed"},
-       {"log_rank", kReal, "summed"},
-       {"top", kInt, "prompts"}});
-
-  // Activating texts.
-  add("text_activation", 5,
-      "activation of neuron sets at the mask of texts, sums over texts; of facts with neurons",
-      {{"fact", kInt, "", "fact"},
-       {"source", kText, "ig, activation, random-layer (matched with ig)"},
-       {"kind", kText, "both (head and tail), head, tail, random"},
-       {"mask", kText,
-        "released (as the paper's code: both: the object; else a random word), name (of the "
-        "answer's type), word (both: a random word), object (tail: the object)"},
-       {"draw", kInt, "of random sets, from 0"},
-       {"texts", kInt, ""},
-       {"sum", kReal, "of the mean activation of the set's neurons"}});
-  add("text_odds", 5,
-      "sums over the texts of text_activation that ask for the object, for the regression of the "
-      "activation on the object's log-odds at the mask",
-      {{"fact", kInt, "", "fact"},
-       {"source", kText, "as in text_activation"},
-       {"kind", kText, ""},
-       {"mask", kText, ""},
-       {"draw", kInt, ""},
-       {"texts", kInt, "with as many masks as the object has tokens"},
-       {"log_odds", kReal, "sum"},
-       {"activation", kReal, "sum of the mean over the set's neurons"},
-       {"log_odds_squared", kReal, "sum"},
-       {"product", kReal, "sum of log-odds times activation"}});
-  add("text_count", 3, "what became of the texts of facts that have texts of both and of head",
-      {{"fact", kInt, "", "fact"},
-       {"kind", kText, "as in text_activation"},
-       {"mask", kText, ""},
-       {"texts", kInt, "used"},
-       {"too_long", kInt, "longer than the model takes"},
-       {"unfit", kInt, "no such word to mask, or not what the kind promises"}});
-  add("text_problem", 2, "lines of the texts' files that cannot be used",
-      {{"relation", kText, "that the file is named by", "relation"},
-       {"line", kInt, "of the file"},
-       {"message", kText, "got and expected"}});
-  add("text_candidate", 5,
-      "the same for every stretch of the corpus; text_example is chosen from it",
-      {{"part", kInt, "stretch of lines, from 0"},
-       {"layer", kInt, ""},
-       {"neuron", kInt, ""},
-       {"lowest", kInt, "0: the most active ones, 1: the least active ones"},
-       {"place", kInt, "from 0, the extreme one first"},
-       {"activation", kReal, "the extreme one over the text's tokens"},
-       {"text", kText, ""},
-       {"tokens", kText, "JSON: [[token, activation], ...], four decimals"}});
-  add("text_example", 5, "texts on which a relation's frequent neuron is most and least active",
-      {{"relation", kText, "", "relation"},
-       {"layer", kInt, ""},
-       {"neuron", kInt, ""},
-       {"lowest", kInt, "0: the most active ones, 1: the least active ones"},
-       {"place", kInt, "from 0, the extreme one first"},
-       {"activation", kReal, "the extreme one over the text's tokens"},
-       {"text", kText, ""},
-       {"tokens", kText, "JSON: [[token, activation], ...], four decimals"}});
-  add("text_perplexity", 1, "pseudo-perplexity of ordinary text, unedited",
-      {{"position", kInt, "from 0"},
-       {"log_p", kReal, "of the masked token"},
-       {"top", kInt, "1: it is the top one"}});
-
-  for (Table& table : experiment_tables()) tables.push_back(std::move(table));
+  for (Table& table : experiment_tables().tables) tables.push_back(std::move(table));
 
   add("session", 1, "the processes that worked on this file",
       {{"session", kInt, "from 1"},
@@ -342,7 +227,7 @@ std::vector<Table> make_tables() {
 }
 
 std::vector<View> make_views() {
-  return {
+  std::vector<View> views = {
       {"table_neurons",
        "neurons per fact, by relation and source",
        "SELECT s.source, s.relation, s.facts, s.share, s.mean AS neurons_per_fact, s.within, "
@@ -409,39 +294,9 @@ std::vector<View> make_views() {
         {"success_rate", kReal, "of those: the top answer is o' now"},
         {"perplexity_before", kReal, "exp of the mean -log P of the right answer"},
         {"perplexity_after", kReal, ""}}},
-      {"table_erase",
-       "erasing relations",
-       "SELECT relation, source, mode, neurons, scope, count(*) AS draws, "
-       "exp(-sum(log_p_before) / sum(prompts)) AS perplexity_before, "
-       "exp(-sum(log_p_after) / sum(prompts)) AS perplexity_after, "
-       "1.0 * sum(top_before) / sum(prompts) AS accuracy_before, "
-       "1.0 * sum(top_after) / sum(prompts) AS accuracy_after "
-       "FROM erase GROUP BY relation, source, mode, neurons, scope "
-       "ORDER BY relation, source, mode, neurons, scope",
-       {{"relation", kText, "that is to go"},
-        {"source", kText, "as in erase"},
-        {"mode", kText, "zero, unk, mean"},
-        {"neurons", kInt, "erased"},
-        {"scope", kText, "as in erase"},
-        {"draws", kInt, ""},
-        {"perplexity_before", kReal, "exp of the mean -log P of the answer"},
-        {"perplexity_after", kReal, ""},
-        {"accuracy_before", kReal, "share of prompts whose answer is the top one"},
-        {"accuracy_after", kReal, ""}}},
-      {"table_texts",
-       "mean activation on texts: over a fact's texts, then over facts",
-       "SELECT source, kind, mask, count(*) AS facts, sum(texts) AS texts, "
-       "avg(activation) AS activation FROM "
-       "(SELECT source, kind, mask, max(texts) AS texts, sum(sum) / sum(texts) AS activation "
-       "FROM text_activation GROUP BY source, kind, mask, fact) "
-       "GROUP BY source, kind, mask ORDER BY source, kind, mask",
-       {{"source", kText, "as in text_activation"},
-        {"kind", kText, "both, head, tail, random"},
-        {"mask", kText, "released, name, word, object"},
-        {"facts", kInt, ""},
-        {"texts", kInt, ""},
-        {"activation", kReal, "of the sets' neurons"}}},
   };
+  for (View& view : experiment_tables().views) views.push_back(std::move(view));
+  return views;
 }
 
 }  // namespace

@@ -153,6 +153,8 @@ class Experiment {
 
 /// All of them, in the order in which they run.
 std::vector<std::unique_ptr<Experiment>> make_experiments();
+/// The one of them with this name. Throws UsageError where there is none.
+std::unique_ptr<Experiment> make_experiment(std::string_view name);
 
 // Each in a file of its own, src/run/<name>.cc.
 std::unique_ptr<Experiment> make_locate_experiment();     ///< both scores, selection
@@ -161,11 +163,5 @@ std::unique_ptr<Experiment> make_effects_experiment();    ///< suppress and ampl
 /// The same for one operation, under the name "effects scale:0.5"; not among make_experiments().
 std::unique_ptr<Experiment> make_effects_experiment(const Manipulation& manipulation);
 std::unique_ptr<Experiment> make_update_experiment();  ///< o -> o'
-std::unique_ptr<Experiment> make_erase_experiment();   ///< a relation, and the audit
-std::unique_ptr<Experiment> make_unions_experiment();  ///< other relations' neurons: across
-std::unique_ptr<Experiment> make_texts_experiment();   ///< activating texts
-/// Texts on which the relations' most frequent neurons are most and least active: across, since
-/// one pass over the corpus serves all of them. In texts.cc.
-std::unique_ptr<Experiment> make_examples_experiment();
 
 }  // namespace engram

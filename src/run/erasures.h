@@ -9,6 +9,7 @@
 
 #include "engram/evaluation/answers.h"
 #include "engram/evaluation/effects.h"
+#include "experiments/erase/rows.h"
 #include "run/scopes.h"
 
 namespace engram {
@@ -21,6 +22,13 @@ struct ErasePrompts {
   uint64_t held_out = 0;
   uint64_t other = 0;
   uint64_t text = 0;
+};
+
+/// Answers of some prompts added up.
+struct AnswerSums {
+  double log_p = 0, p = 0, log_rank = 0, log_odds = 0;
+  int64_t top = 0;
+  void add(const Answered& answered);
 };
 
 /// An erasure that is measured.
@@ -45,8 +53,7 @@ class EraseMeasurement {
   EraseMeasurement(const RunContext& run, std::string_view relation, RunText& text,
                    const ErasePrompts& prompts);
   void add(Erasure erasure) { erasures_.push_back(std::move(erasure)); }
-  /// Rows of table `erase`.
-  TableRows rows();
+  std::vector<experiments::erase::EraseRow> rows();
   /// The prompts of a scope.
   [[nodiscard]] std::vector<Cloze> clozes(EraseScope scope) const;
 

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <set>
 
+#include "engram/sources.h"
+#include "experiments/erase/rows.h"
 #include "report/published.h"
 #include "report/sections.h"
 
-namespace engram {
+namespace engram::experiments::erase {
 namespace {
 
 constexpr double kStandard = 20;  // neurons of the paper's erasure
@@ -17,8 +19,9 @@ constexpr std::array<const char*, 4> kErasureScopes = {"own prompts", "held-out 
 constexpr std::array<const char*, 3> kModes = {"zero", "unk", "mean"};
 constexpr std::array<const char*, 3> kModeTitles = {"zero", "[UNK] embedding",
                                                     "mean of the layer's values"};
-constexpr std::array<const char*, 3> kRandom = {"random-layer", "random-activation",
-                                                "random-gradient"};
+constexpr std::array<const char*, 3> kRandom = {sources::kRandomLayer.data(),
+                                                sources::kRandomActivation.data(),
+                                                sources::kRandomGradient.data()};
 constexpr std::array<const char*, 3> kRandomTitles = {
     "random: same layer", "random: + activation, value", "random: + gradient"};
 
@@ -58,32 +61,22 @@ using Erasures = std::map<std::pair<std::string, std::string>, ByRelation>;
 
 Erasures read_erasures(const ReportInput& input) {
   Erasures erasures;
-  const Table& table = run_table("erase");
-  const auto column = [&](const char* name) { return table.column(name); };
-  const size_t relation = column("relation"), source = column("source"), mode = column("mode"),
-               neurons = column("neurons"), scope = column("scope"), prompts = column("prompts"),
-               log_p = column("log_p_before"), log_p_after = column("log_p_after"),
-               p = column("p_before"), p_after = column("p_after"), top = column("top_before"),
-               top_after = column("top_after"), rank = column("log_rank_before"),
-               rank_after = column("log_rank_after"), odds = column("log_odds_before"),
-               odds_after = column("log_odds_after");
-  for_rows(input.run, "erase", {}, [&](const Cells& row) {
-    const double n = row.real(prompts);
+  read_rows<EraseRow>(input.run, {}, [&](const EraseRow& row) {
+    const auto n = static_cast<double>(row.prompts);
     if (!(n > 0)) return;
-    Means& means =
-        erasures[{std::string(row.text(source)), std::string(row.text(mode))}]
-                [std::string(row.text(relation))][row.real(neurons)][std::string(row.text(scope))];
+    const auto neurons = static_cast<double>(row.neurons);
+    Means& means = erasures[{row.source, row.mode}][row.relation][neurons][row.scope];
     means.draws += 1;
-    means.neurons = row.real(neurons);
-    means.log_ppl -= row.real(log_p) / n;
-    means.log_factor += (row.real(log_p) - row.real(log_p_after)) / n;
-    means.p += row.real(p) / n;
-    means.p_after += row.real(p_after) / n;
-    means.top += row.real(top) / n;
-    means.top_after += row.real(top_after) / n;
-    means.log_rank += row.real(rank) / n;
-    means.log_rank_after += row.real(rank_after) / n;
-    means.log_odds += (row.real(odds_after) - row.real(odds)) / n;
+    means.neurons = neurons;
+    means.log_ppl -= row.log_p_before / n;
+    means.log_factor += (row.log_p_before - row.log_p_after) / n;
+    means.p += row.p_before / n;
+    means.p_after += row.p_after / n;
+    means.top += static_cast<double>(row.top_before) / n;
+    means.top_after += static_cast<double>(row.top_after) / n;
+    means.log_rank += row.log_rank_before / n;
+    means.log_rank_after += row.log_rank_after / n;
+    means.log_odds += (row.log_odds_after - row.log_odds_before) / n;
   });
   return erasures;
 }
@@ -336,7 +329,7 @@ std::vector<double> sizes_of(const Erasures& erasures, const std::string& source
 
 constexpr std::array<std::pair<const char*, const char*>, 4> kSwept = {
     std::pair{"relation", "the relation's neurons"},
-    {"random-layer", "random: same layers"},
+    {sources::kRandomLayer.data(), "random: same layers"},
     {"others", "other relations' neurons"},
     {"random-others", "random: layers of the others'"}};
 
@@ -464,19 +457,13 @@ struct Lens {
 
 Lens read_lens(const ReportInput& input) {
   Lens lens;
-  const Table& table = run_table("lens");
-  const auto column = [&](const char* name) { return table.column(name); };
-  const size_t relation = column("relation"), mode = column("mode"), held_out = column("held_out"),
-               layer = column("layer"), prompts = column("prompts"), log_p = column("log_p"),
-               log_rank = column("log_rank"), top = column("top");
-  for_rows(input.run, "lens", {}, [&](const Cells& row) {
-    const double n = row.real(prompts);
+  read_rows<LensRow>(input.run, {}, [&](const LensRow& row) {
+    const auto n = static_cast<double>(row.prompts);
     if (!(n > 0)) return;
-    auto& layers = lens.modes[std::string(row.text(mode))][row.integer(held_out) != 0 ? 1 : 0];
-    const auto l = static_cast<size_t>(row.integer(layer));
+    auto& layers = lens.modes[row.mode][row.held_out ? 1 : 0];
+    const auto l = static_cast<size_t>(row.layer);
     if (layers.size() <= l) layers.resize(l + 1);
-    layers[l][std::string(row.text(relation))] = {row.real(log_rank) / n, row.real(log_p) / n,
-                                                  row.real(top) / n};
+    layers[l][row.relation] = {row.log_rank / n, row.log_p / n, static_cast<double>(row.top) / n};
   });
   return lens;
 }
@@ -563,7 +550,7 @@ void add_lens(const ReportInput& input, ReportSection& section) {
 
 }  // namespace
 
-ReportSection erase_section(const ReportInput& input) {
+std::vector<ReportSection> sections(const ReportInput& input) {
   ReportSection section{"erase",
                         "Erasing relations",
                         "The value vectors of a relation's most frequent neurons are replaced.",
@@ -573,7 +560,7 @@ ReportSection erase_section(const ReportInput& input) {
   if (erasures.empty()) {
     section.blocks.emplace_back(
         skipped_table(input, "erase", "erase", "Erasing a relation by its 20 neurons"));
-    return section;
+    return {std::move(section)};
   }
   section.blocks.emplace_back(modes_table(input, erasures));
   section.blocks.emplace_back(controls_table(input, erasures));
@@ -585,7 +572,7 @@ ReportSection erase_section(const ReportInput& input) {
   section.blocks.emplace_back(audit_table(input, erasures));
   add_lens(input, section);
   section.blocks.emplace_back(relation_erasures_table(input, erasures));
-  return section;
+  return {std::move(section)};
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::erase

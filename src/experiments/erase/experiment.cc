@@ -1,6 +1,4 @@
 // Erasing a relation (METHOD section 5), and the audit: is it gone?
-#include "run/erase.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,55 +10,27 @@
 #include "engram/edit/values.h"
 #include "engram/evaluation/lens.h"
 #include "engram/neurons/matched.h"
+#include "engram/sources.h"
 #include "engram/statistics/neuron_sets.h"
+#include "experiments/erase/rows.h"
+#include "run/erasures.h"
 #include "run/parts.h"
 #include "run/seeds.h"
 #include "run/sets.h"
-#include "run/values.h"
 
-namespace engram {
+namespace engram::experiments::erase {
 namespace {
 
-constexpr std::array<const char*, kEraseScopes> kScopeNames = {"own", "held-out", "other-relations",
-                                                               "text"};
 constexpr std::array<size_t, 4> kSizes = {5, 10, 20, 40};
 constexpr size_t kStandard = 20;  // neurons of the paper's erasure
 constexpr ErasePrompts kPrompts = {120, 120, 150, 60};
-constexpr int64_t kMostText = 300;      // positions that a relation sees, however few there are
 constexpr int64_t kErasureDraws = 5;    // random sets of each size and strength
 constexpr uint64_t kLensPrompts = 100;  // own ones, and as many held-out ones
-
-/// Sums over the prompts of a scope.
-struct EraseSums {
-  int64_t prompts = 0;
-  struct State {
-    double log_p = 0, p = 0, log_rank = 0, log_odds = 0;
-    int64_t top = 0;
-    void add(const Answered& answered) {
-      log_p += answered.log_p;
-      p += answered.p;
-      log_rank += std::log(static_cast<double>(answered.rank));
-      log_odds += answered.log_odds;
-      if (answered.top()) ++top;
-    }
-  } before, after;
-};
-
-/// A seeded sample of places, in their order.
-std::vector<PromptPlace> sample(const std::vector<PromptPlace>& all, uint64_t count,
-                                uint64_t seed) {
-  Random random(seed);
-  std::vector<uint64_t> chosen = random.sample(all.size(), count);
-  std::ranges::sort(chosen);
-  std::vector<PromptPlace> places;
-  for (const uint64_t i : chosen) places.push_back(all[i]);
-  return places;
-}
 
 /// The relation's neurons, the most frequent first.
 std::vector<NeuronId> frequent_neurons(const RunContext& run, std::string_view relation) {
   std::vector<NeuronId> ids;
-  for (const NeuronFacts& one : neuron_frequencies(stored_relation(run, "ig", relation))) {
+  for (const NeuronFacts& one : neuron_frequencies(stored_relation(run, sources::kIg, relation))) {
     ids.push_back(one.id);
   }
   return ids;
@@ -164,7 +134,7 @@ class ErasePart {
         measurement_(run, relation, text, kPrompts) {}
 
   std::vector<TableRows> rows(std::span<const ErasePiece> pieces) {
-    TableRows lens{"lens", {}};
+    std::vector<LensRow> lens;
     for (const ErasePiece& piece : pieces) {
       if (piece.lens) {
         add_lens(piece, lens);
@@ -172,7 +142,7 @@ class ErasePart {
         add_erasure(piece);
       }
     }
-    return {measurement_.rows(), std::move(lens)};
+    return {to_rows(measurement_.rows()), to_rows(std::move(lens))};
   }
 
  private:
@@ -235,7 +205,7 @@ class ErasePart {
     return *profile_;
   }
 
-  void add_lens(const ErasePiece& piece, TableRows& out) const {
+  void add_lens(const ErasePiece& piece, std::vector<LensRow>& out) const {
     std::vector<Cloze> clozes = measurement_.clozes(piece.scope);
     if (clozes.size() > kLensPrompts) clozes.resize(kLensPrompts);
     const bool held_out = piece.scope == kEraseHeldOut;
@@ -252,15 +222,22 @@ class ErasePart {
 
   static void add_lens_rows(const RunContext& run, const Model& model, std::string_view relation,
                             const char* mode, int64_t neurons, bool held_out,
-                            std::span<const Cloze> clozes, TableRows& out) {
-    std::vector<EraseSums::State> layers(static_cast<size_t>(model.config().layers) + 1);
+                            std::span<const Cloze> clozes, std::vector<LensRow>& out) {
+    std::vector<AnswerSums> layers(static_cast<size_t>(model.config().layers) + 1);
     for (const std::vector<Answered>& answers : answers_by_layer(model, clozes, run.measure)) {
       for (size_t l = 0; l < layers.size(); ++l) layers[l].add(answers[l]);
     }
     for (size_t l = 0; l < layers.size(); ++l) {
-      out.rows.push_back({std::string(relation), std::string(mode), neurons, flag(held_out),
-                          static_cast<int64_t>(l), static_cast<int64_t>(clozes.size()),
-                          real(layers[l].log_p), real(layers[l].log_rank), layers[l].top});
+      LensRow& row = out.emplace_back();
+      row.relation = relation;
+      row.mode = mode;
+      row.neurons = neurons;
+      row.held_out = held_out;
+      row.layer = static_cast<int64_t>(l);
+      row.prompts = static_cast<int64_t>(clozes.size());
+      row.log_p = layers[l].log_p;
+      row.log_rank = layers[l].log_rank;
+      row.top = layers[l].top;
     }
   }
 
@@ -298,139 +275,8 @@ class EraseExperiment : public Experiment {
   RunText text_;
 };
 
-/// Positions of the text that a relation sees, of `positions`: together the relations see all of
-/// them, where they are not too few for that.
-int64_t text_share(const RunContext& run, int64_t positions, uint64_t least) {
-  if (positions == 0) return 0;
-  const auto relations = static_cast<int64_t>(run.facts.relations().size());
-  return std::clamp((positions + relations - 1) / relations, static_cast<int64_t>(least),
-                    std::max(static_cast<int64_t>(least), kMostText));
-}
-
 }  // namespace
 
-ErasePrompts erase_prompts(const RunContext& run, std::string_view relation, ErasePrompts most) {
-  ErasePrompts all;
-  for (const int64_t id : facts_for_effects(run, relation, true)) {
-    all.own += run.facts.fact(id).prompts.size();
-    all.held_out += run.facts.fact(id).held_out.size();
-  }
-  all.other = facts_for_effects(run, relation, false).size();
-  const int64_t positions = run.options.corpus.empty() ? 0 : run.options.text_positions;
-  const auto text =
-      most.text == 0 ? 0 : static_cast<uint64_t>(text_share(run, positions, most.text));
-  return {std::min(all.own, most.own), std::min(all.held_out, most.held_out),
-          std::min(all.other, most.other), text};
-}
+std::unique_ptr<Experiment> make_experiment() { return std::make_unique<EraseExperiment>(); }
 
-double erase_flops(const RunContext& run, const ErasePrompts& prompts, EraseScope scope) {
-  const std::array<uint64_t, kEraseScopes> count = {prompts.own, prompts.held_out, prompts.other,
-                                                    prompts.text};
-  const PromptSize size = scope == kEraseText ? text_size(run) : run.facts.mean_size();
-  return static_cast<double>(count[scope]) * changed_run_flops(run, size);
-}
-
-EraseMeasurement::EraseMeasurement(const RunContext& run, std::string_view relation, RunText& text,
-                                   const ErasePrompts& prompts)
-    : run_(run), relation_(relation), clozes_(run) {
-  std::vector<PromptPlace> own;
-  std::vector<PromptPlace> held_out;
-  for (const int64_t id : facts_for_effects(run, relation, true)) {
-    std::ranges::copy(prompts_of(run, id, false), std::back_inserter(own));
-    std::ranges::copy(prompts_of(run, id, true), std::back_inserter(held_out));
-  }
-  std::vector<PromptPlace> other;
-  for (const int64_t id : facts_for_effects(run, relation, false)) {
-    other.push_back(side_prompt(run, id));
-  }
-  std::map<int64_t, FactGroup> groups;
-  const auto add = [&](EraseScope scope, const std::vector<PromptPlace>& all, uint64_t count) {
-    const uint64_t seed =
-        choice_seed(run.options.seed, std::string("erase prompts ") + kScopeNames[scope], relation);
-    for (const PromptPlace& place : sample(all, count, seed)) {
-      scopes_[scope].push_back(clozes_.add(place));
-      if (scope == kEraseOther) continue;
-      const auto [group, fresh] = groups.try_emplace(place.fact);
-      if (fresh) group->second = stored_group(run.store, place.fact);
-      groups_[scope].push_back(group->second);
-    }
-  };
-  add(kEraseOwn, own, prompts.own);
-  add(kEraseHeldOut, held_out, prompts.held_out);
-  add(kEraseOther, other, prompts.other);
-  if (prompts.text == 0) return;
-  const auto& relations = run.facts.relations();
-  const int64_t share =
-      text_share(run, static_cast<int64_t>(text.positions(run).size()), prompts.text);
-  const int64_t turn = std::ranges::find(relations, relation) - relations.begin();
-  for (const size_t i : text.turn(run, turn, share)) {
-    scopes_[kEraseText].push_back(clozes_.add(text.positions(run)[i]));
-  }
-}
-
-std::vector<Cloze> EraseMeasurement::clozes(EraseScope scope) const {
-  std::vector<Cloze> found;
-  for (const uint32_t i : scopes_[scope]) found.push_back(clozes_.clozes()[i]);
-  return found;
-}
-
-TableRows EraseMeasurement::rows() {
-  std::vector<OutputEdit> edits;
-  std::vector<EditTrial> trials;
-  struct Place {
-    size_t erasure, scope;
-    FactGroup group;
-  };
-  std::vector<Place> places;  // of the trials
-  std::vector<Cloze> clozes;  // those that are looked at
-  std::vector<uint32_t> place(clozes_.clozes().size(), kNoIndex);
-  for (size_t e = 0; e < erasures_.size(); ++e) {
-    edits.push_back(std::move(erasures_[e].edit));
-    for (size_t scope = 0; scope < kEraseScopes; ++scope) {
-      if (!erasures_[e].scopes.test(scope)) continue;
-      for (size_t i = 0; i < scopes_[scope].size(); ++i) {
-        const uint32_t cloze = scopes_[scope][i];
-        if (place[cloze] == kNoIndex) {
-          place[cloze] = static_cast<uint32_t>(clozes.size());
-          clozes.push_back(clozes_.clozes()[cloze]);
-        }
-        trials.push_back({place[cloze], static_cast<uint32_t>(e), kNoIndex});
-        places.push_back({e, scope, groups_[scope].empty() ? FactGroup::kAll : groups_[scope][i]});
-      }
-    }
-  }
-  const EditMeasured measured = measure_edits(run_.model, clozes, edits, {}, trials, run_.measure);
-  // By scope, and within a scope by group, of which kAll holds every prompt.
-  std::vector<std::array<std::array<EraseSums, kFactGroups>, kEraseScopes>> sums(erasures_.size());
-  for (size_t t = 0; t < trials.size(); ++t) {
-    auto& of_scope = sums[places[t].erasure][places[t].scope];
-    const auto add = [&](EraseSums& one) {
-      ++one.prompts;
-      one.before.add(measured.before[trials[t].cloze]);
-      one.after.add(measured.after[t]);
-    };
-    add(of_scope[static_cast<size_t>(FactGroup::kAll)]);
-    if (places[t].group != FactGroup::kAll) add(of_scope[static_cast<size_t>(places[t].group)]);
-  }
-  TableRows out{"erase", {}};
-  for (size_t e = 0; e < erasures_.size(); ++e) {
-    const Erasure& erasure = erasures_[e];
-    for (size_t at = 0; at < kEraseScopes * kFactGroups; ++at) {
-      const auto group = static_cast<FactGroup>(at % kFactGroups);
-      const EraseSums& one = sums[e][at / kFactGroups][at % kFactGroups];
-      if (one.prompts == 0) continue;
-      std::string scope = kScopeNames[at / kFactGroups];
-      if (group != FactGroup::kAll) scope += std::string(" ") + group_name(group);
-      out.rows.push_back(
-          {relation_, erasure.source, erasure.draw, erasure.mode, erasure.neurons, std::move(scope),
-           one.prompts, real(one.before.log_p), real(one.after.log_p), real(one.before.p),
-           real(one.after.p), one.before.top, one.after.top, real(one.before.log_rank),
-           real(one.after.log_rank), real(one.before.log_odds), real(one.after.log_odds)});
-    }
-  }
-  return out;
-}
-
-std::unique_ptr<Experiment> make_erase_experiment() { return std::make_unique<EraseExperiment>(); }
-
-}  // namespace engram
+}  // namespace engram::experiments::erase

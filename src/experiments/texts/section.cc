@@ -2,18 +2,18 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <map>
 #include <tuple>
 
-#include "base/json.h"
-#include "engram/error.h"
+#include "engram/sources.h"
+#include "experiments/texts/rows.h"
 #include "report/sections.h"
 
-namespace engram {
+namespace engram::experiments::texts {
 namespace {
 
-constexpr std::array<const char*, 3> kSources = {"ig", "activation", "random-layer"};
+constexpr std::array<std::string_view, 3> kSources = {sources::kIg, sources::kActivation,
+                                                      sources::kRandomLayer};
 constexpr std::array<const char*, 3> kSourceTitles = {"knowledge neurons", "activation baseline",
                                                       "random: same layer"};
 
@@ -45,17 +45,12 @@ using Activations =
 
 Activations read_activations(const ReportInput& input) {
   Activations all;
-  const Table& table = run_table("text_activation");
-  const size_t fact = table.column("fact"), source = table.column("source"),
-               kind = table.column("kind"), mask = table.column("mask"),
-               texts = table.column("texts"), sum = table.column("sum");
-  for_rows(input.run, "text_activation", {}, [&](const Cells& row) {
-    const auto* found = std::ranges::find(kSources, row.text(source));
+  read_rows<TextActivationRow>(input.run, {}, [&](const TextActivationRow& row) {
+    const auto* found = std::ranges::find(kSources, row.source);
     if (found == kSources.end()) return;
-    OfFact& of = all[{std::string(row.text(kind)), std::string(row.text(mask))}][row.integer(fact)]
-                    [static_cast<size_t>(found - kSources.begin())];
-    of.sum += row.real(sum);
-    of.texts += row.real(texts);
+    OfFact& of = all[{row.kind, row.mask}][row.fact][static_cast<size_t>(found - kSources.begin())];
+    of.sum += row.sum;
+    of.texts += static_cast<double>(row.texts);
     of.draws += 1;
   });
   return all;
@@ -216,26 +211,18 @@ using Odds =
 Odds read_odds(const ReportInput& input) {
   Odds all;
   std::map<std::tuple<std::string, std::string, int64_t>, double> draws;
-  const Table& table = run_table("text_odds");
-  const size_t fact = table.column("fact"), source = table.column("source"),
-               kind = table.column("kind"), mask = table.column("mask"),
-               texts = table.column("texts"), x = table.column("log_odds"),
-               y = table.column("activation"), xx = table.column("log_odds_squared"),
-               xy = table.column("product");
-  for_rows(input.run, "text_odds", {}, [&](const Cells& row) {
-    const auto* found = std::ranges::find(kSources, row.text(source));
+  read_rows<TextOddsRow>(input.run, {}, [&](const TextOddsRow& row) {
+    const auto* found = std::ranges::find(kSources, row.source);
     if (found == kSources.end()) return;
     const auto s = static_cast<size_t>(found - kSources.begin());
-    const std::pair<std::string, std::string> place{row.text(kind), row.text(mask)};
-    OfTexts& of = all[place][row.integer(fact)][s];
-    double& before =
-        draws[{place.first + " " + place.second, std::string(row.text(source)), row.integer(fact)}];
+    OfTexts& of = all[{row.kind, row.mask}][row.fact][s];
+    double& before = draws[{row.kind + " " + row.mask, row.source, row.fact}];
     const auto average = [&](double& mean, double value) { mean += (value - mean) / (before + 1); };
-    average(of.texts, row.real(texts));
-    average(of.x, row.real(x));
-    average(of.y, row.real(y));
-    average(of.xx, row.real(xx));
-    average(of.xy, row.real(xy));
+    average(of.texts, static_cast<double>(row.texts));
+    average(of.x, row.log_odds);
+    average(of.y, row.activation);
+    average(of.xx, row.log_odds_squared);
+    average(of.xy, row.product);
     before += 1;
   });
   return all;
@@ -340,71 +327,9 @@ Chart activation_chart(const ReportTable& table) {
   return chart;
 }
 
-/// The most frequent neuron of each relation, at most so many different ones.
-std::vector<std::tuple<std::string, int64_t, int64_t>> shown_neurons(const ReportInput& input) {
-  constexpr size_t kNeurons = 6;
-  const Table& table = run_table("relation_neuron");
-  const size_t relation = table.column("relation"), place = table.column("place"),
-               layer = table.column("layer"), neuron = table.column("neuron");
-  std::vector<std::tuple<std::string, int64_t, int64_t>> shown;
-  std::set<std::pair<int64_t, int64_t>> seen;
-  for_rows(input.run, "relation_neuron", {{"source", std::string("ig")}}, [&](const Cells& row) {
-    if (row.integer(place) != 0 || shown.size() == kNeurons) return;
-    if (!seen.emplace(row.integer(layer), row.integer(neuron)).second) return;
-    shown.emplace_back(row.text(relation), row.integer(layer), row.integer(neuron));
-  });
-  return shown;
-}
-
-/// The tokens of a row of `text_example`.
-std::vector<std::pair<std::string, double>> parse_tokens(std::string_view json) {
-  std::vector<std::pair<std::string, double>> tokens;
-  try {
-    const auto parsed = parse_json(json, "the run's table text_example");
-    for (const auto& entry : parsed) {
-      tokens.emplace_back(entry.at(0).get<std::string>(), entry.at(1).get<double>());
-    }
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(std::string("the run's table text_example has tokens that are no list of "
-                                 "[token, activation]: ") +
-                     error.what());
-  }
-  return tokens;
-}
-
-ReportExamples examples(const ReportInput& input) {
-  constexpr int64_t kShown = 3;  // of each end
-  ReportExamples out;
-  out.id = "examples";
-  out.title = "Texts that activate a neuron most and least";
-  out.meaning =
-      "The most frequent knowledge neurons of some relations over the lines of a corpus, "
-      "whatever they are about; the shade of a token is its activation relative to the "
-      "largest one shown for the neuron. All that were kept are in the run's table "
-      "text_example.";
-  const Table& table = run_table("text_example");
-  const size_t lowest = table.column("lowest"), place = table.column("place"),
-               activation = table.column("activation"), tokens = table.column("tokens");
-  for (const auto& [relation, layer, neuron] : shown_neurons(input)) {
-    for_rows(input.run, "text_example",
-             {{"relation", relation}, {"layer", layer}, {"neuron", neuron}},
-             [&, relation = relation, layer = layer, neuron = neuron](const Cells& row) {
-               if (row.integer(place) >= kShown) return;
-               MarkedText one;
-               one.neuron = relation + ": layer " + std::to_string(layer) + ", neuron " +
-                            std::to_string(neuron);
-               one.lowest = row.integer(lowest) != 0;
-               one.activation = row.real(activation);
-               one.tokens = parse_tokens(row.text(tokens));
-               out.examples.push_back(std::move(one));
-             });
-  }
-  return out;
-}
-
 }  // namespace
 
-ReportSection texts_section(const ReportInput& input) {
+std::vector<ReportSection> sections(const ReportInput& input) {
   ReportSection section{
       "texts",
       "Texts that activate",
@@ -423,13 +348,7 @@ ReportSection texts_section(const ReportInput& input) {
     section.blocks.emplace_back(contrast_table(input, all));
     section.blocks.emplace_back(regression_table(input));
   }
-  ReportExamples found = examples(input);
-  if (found.examples.empty()) {
-    section.blocks.emplace_back(skipped_table(input, "examples", "examples", found.title));
-  } else {
-    section.blocks.emplace_back(std::move(found));
-  }
-  return section;
+  return {std::move(section)};
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::texts

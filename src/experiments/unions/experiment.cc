@@ -8,14 +8,18 @@
 
 #include "engram/edit/values.h"
 #include "engram/neurons/matched.h"
-#include "run/erase.h"
+#include "engram/sources.h"
+#include "experiments/locate/rows.h"
+#include "experiments/unions/rows.h"
+#include "run/erasures.h"
 #include "run/parts.h"
 #include "run/seeds.h"
 #include "run/sets.h"
-#include "run/values.h"
 
-namespace engram {
+namespace engram::experiments::unions {
 namespace {
+
+using locate::RelationNeuronRow;
 
 constexpr std::array<size_t, 5> kUnionSizes = {20, 40, 80, 160, SIZE_MAX};  // the last one: all
 constexpr ErasePrompts kUnionPrompts = {100, 100, 100, 0};
@@ -25,12 +29,10 @@ using RelationSets = std::map<std::string, std::vector<NeuronId>>;
 
 /// The most frequent neurons of every relation.
 RelationSets all_sets(const RunContext& run) {
-  const Table& table = run_table("relation_neuron");
   RelationSets sets;
-  for (const Row& row : run.store.read("relation_neuron", {{"source", std::string("ig")}})) {
-    sets[text_of(row[table.column("relation")])].push_back(
-        {static_cast<int32_t>(integer_of(row[table.column("layer")])),
-         static_cast<int32_t>(integer_of(row[table.column("neuron")]))});
+  for (const auto& row :
+       read_all<RelationNeuronRow>(run.store, {is(&RelationNeuronRow::source, sources::kIg)})) {
+    sets[row.relation].push_back(neuron_of(row));
   }
   return sets;
 }
@@ -137,7 +139,7 @@ class UnionsExperiment : public Experiment {
   std::vector<TableRows> run(const RunContext& run, std::string_view, int64_t part) override {
     const UnionParts parts(run);
     const std::span<const UnionPiece> pieces = parts.pieces(part);
-    if (pieces.empty()) return {text_rows(run, parts.text(part))};
+    if (pieces.empty()) return {to_rows(text_rows(run, parts.text(part)))};
     const std::string& relation = relation_of(run, pieces);
     const RelationSets sets = all_sets(run);
     const std::vector<NeuronId> others = union_of_others(run, sets, relation);
@@ -152,7 +154,7 @@ class UnionsExperiment : public Experiment {
         add(run, relation, std::span(others).first(cut), piece, sampler, measurement);
       }
     }
-    return {measurement.rows()};
+    return {to_rows(measurement.rows())};
   }
 
  private:
@@ -179,15 +181,15 @@ class UnionsExperiment : public Experiment {
   }
 
   /// Positions of the ordinary text without any edit; there may be fewer than were asked for.
-  TableRows text_rows(const RunContext& run, PartRange range) {
+  std::vector<TextPerplexityRow> text_rows(const RunContext& run, PartRange range) {
     const std::vector<Cloze>& all = text_.positions(run);
     const size_t begin = std::min(range.begin, all.size());
     const auto some = std::span(all).subspan(begin, std::min(range.end, all.size()) - begin);
     const EditMeasured measured = measure_edits(run.model, some, {}, {}, {}, run.measure);
-    TableRows out{"text_perplexity", {}};
+    std::vector<TextPerplexityRow> out;
     for (size_t i = 0; i < measured.before.size(); ++i) {
-      out.rows.push_back({static_cast<int64_t>(begin + i), real(measured.before[i].log_p),
-                          flag(measured.before[i].top())});
+      out.push_back(
+          {static_cast<int64_t>(begin + i), measured.before[i].log_p, measured.before[i].top()});
     }
     return out;
   }
@@ -197,8 +199,6 @@ class UnionsExperiment : public Experiment {
 
 }  // namespace
 
-std::unique_ptr<Experiment> make_unions_experiment() {
-  return std::make_unique<UnionsExperiment>();
-}
+std::unique_ptr<Experiment> make_experiment() { return std::make_unique<UnionsExperiment>(); }
 
-}  // namespace engram
+}  // namespace engram::experiments::unions
