@@ -78,7 +78,7 @@ def room_file(name):
         return name
     file = Path(name).name
     part = ("run" if file.startswith("experiment") else
-            "report" if file.startswith("section") else "store")
+            "store" if file.startswith(("rows.", "tables.")) else "report")
     return f"src/{part}/{file}"
 
 

@@ -130,10 +130,10 @@ void add_updates(const ReportInput& input, std::vector<Figure>& figures) {
     double change, success, within, across;
   };
   for (const Paper& paper :
-       {Paper{"knowledge", "knowledge neurons", published::kChange, published::kSuccess,
+       {Paper{variant::kKnowledge, "knowledge neurons", published::kChange, published::kSuccess,
               published::kRiseWithin, published::kRiseAcross},
-        Paper{"random", "random neurons", published::kRandomChange, published::kRandomSuccess, NAN,
-              NAN}}) {
+        Paper{variant::kRandom, "random neurons", published::kRandomChange,
+              published::kRandomSuccess, NAN, NAN}}) {
     const auto found = edits.find(paper.variant);
     if (found == edits.end()) continue;
     const std::string title = std::string(", ") + paper.title;
@@ -145,8 +145,8 @@ void add_updates(const ReportInput& input, std::vector<Figure>& figures) {
       figures.push_back({std::string("update: rise of perplexity, ") + name + title,
                          rates(input, found->second, scope, right_before).rise, of_paper});
     };
-    rise("same relation", kSame, paper.within);
-    rise("other relations", kOther, paper.across);
+    rise("same relation", kSameRelation, paper.within);
+    rise("other relations", kOtherRelations, paper.across);
   }
 }
 

@@ -301,9 +301,6 @@ RunReport compute(RunStore& run, const ReportOptions& options) {
   report.sections.push_back(run_section(input));
   report.sections.push_back(attribution_section(input));
   report.sections.push_back(neurons_section(input));
-  report.sections.push_back(effects_section(input, "zero"));
-  report.sections.push_back(effects_section(input, "double"));
-  report.sections.push_back(update_section(input));
   std::ranges::move(experiment_sections(input), std::back_inserter(report.sections));
   report.verdict = verdict(verdict_input(report));
   ReportSection summary = summary_section(report);

@@ -8,8 +8,6 @@ std::vector<std::unique_ptr<Experiment>> make_experiments() {
   std::vector<std::unique_ptr<Experiment>> all;
   all.push_back(make_locate_experiment());
   all.push_back(make_stability_experiment());
-  all.push_back(make_effects_experiment());
-  all.push_back(make_update_experiment());
   for (auto& experiment : make_room_experiments()) all.push_back(std::move(experiment));
   return all;
 }

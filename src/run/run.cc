@@ -9,6 +9,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/base/sha256.h"
 #include "engram/error.h"
+#include "experiments/effects/experiment.h"
 #include "store/run_rows.h"
 
 namespace engram {
@@ -92,7 +93,7 @@ class Runner {
     std::vector<std::unique_ptr<Experiment>> experiments = make_experiments();
     std::vector<std::string> only = scope.only;
     if (scope.manipulation) {
-      experiments.push_back(make_effects_experiment(*scope.manipulation));
+      experiments.push_back(experiments::effects::make_experiment(*scope.manipulation));
       only.emplace_back(experiments.back()->name());
     }
     const std::set<std::string_view> names = wanted(experiments, only);

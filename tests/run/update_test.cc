@@ -4,13 +4,18 @@
 #include <algorithm>
 
 #include "engram/edit/values.h"
+#include "experiments/update/experiment.h"
 #include "run/prepared_run.h"
 #include "run/scopes.h"
-#include "run/update.h"
 
 namespace engram {
 namespace {
 
+using experiments::update::sample_updates;
+using experiments::update::update_subject;
+using experiments::update::update_variants;
+using experiments::update::UpdateSubject;
+using experiments::update::UpdateVariant;
 using testing::expect_close;
 using testing::first_facts;
 using testing::NamedRow;

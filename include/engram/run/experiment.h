@@ -159,9 +159,5 @@ std::unique_ptr<Experiment> make_experiment(std::string_view name);
 // Each in a file of its own, src/run/<name>.cc.
 std::unique_ptr<Experiment> make_locate_experiment();     ///< both scores, selection
 std::unique_ptr<Experiment> make_stability_experiment();  ///< halves of the prompts, another rule
-std::unique_ptr<Experiment> make_effects_experiment();    ///< suppress and amplify
-/// The same for one operation, under the name "effects scale:0.5"; not among make_experiments().
-std::unique_ptr<Experiment> make_effects_experiment(const Manipulation& manipulation);
-std::unique_ptr<Experiment> make_update_experiment();  ///< o -> o'
 
 }  // namespace engram

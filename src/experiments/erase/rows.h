@@ -40,10 +40,10 @@ struct EraseRow {
         Field{"draw", &EraseRow::draw, "of random sets, from 0"},
         Field{"mode", &EraseRow::mode, "zero, unk, mean"},
         Field{"neurons", &EraseRow::neurons, "how many; 0: the relation has none"},
-        Field{"scope", &EraseRow::scope,
-              "own, held-out, other-relations, text; \"own known\", \"own never\", \"held-out "
-              "known\", "
-              "\"held-out never\": of facts that the model knows, and that it never gives"},
+        Field{
+            "scope", &EraseRow::scope,
+            "own, held-out, other-relations, text; \"own known\", \"own never\", \"held-out "
+            "known\", \"held-out never\": of facts that the model knows, and that it never gives"},
         Field{"prompts", &EraseRow::prompts, ""},
         Field{"log_p_before", &EraseRow::log_p_before, ""},
         Field{"log_p_after", &EraseRow::log_p_after, ""},

@@ -5,10 +5,10 @@
 
 #include "engram/error.h"
 #include "engram/text/prompt.h"
+#include "experiments/update/experiment.h"
 #include "run/seeds.h"
-#include "run/update.h"
 
-namespace engram {
+namespace engram::experiments::update {
 namespace {
 
 constexpr int64_t kTuningFacts = 3;  // per relation, for the sweep alone
@@ -165,4 +165,4 @@ UpdateSample sample_updates(const RunContext& run, std::string_view relation) {
   return sample;
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::update

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <map>
 
-#include "report/edits.h"
+#include "experiments/update/section_sweep.h"
 
-namespace engram {
+namespace engram::experiments::update {
 namespace {
 
 ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong) {
@@ -118,7 +118,7 @@ ReportTable update_difference_table(const ReportInput& input, const Edits& edits
        {"success rate", CellFormat::kSignedPercent},
        {"p", CellFormat::kNumber},
        {"p (Holm)", CellFormat::kNumber}});
-  const auto knowledge = edits.find("knowledge");
+  const auto knowledge = edits.find(variant::kKnowledge);
   if (knowledge == edits.end()) {
     table.skipped = "there are no edits of knowledge neurons";
     return table;
@@ -217,7 +217,7 @@ ReportTable prior_table(const ReportInput& input, const Edits& edits) {
        {"prompts with o before", CellFormat::kCount},
        {"change rate", CellFormat::kPercent},
        {"success rate", CellFormat::kPercent}});
-  const auto found = edits.find("knowledge");
+  const auto found = edits.find(variant::kKnowledge);
   if (found == edits.end()) {
     table.skipped = "there are no edits of knowledge neurons";
     return table;
@@ -271,7 +271,7 @@ Chart rates_chart(const ReportInput& input, const Edits& edits) {
 
 }  // namespace
 
-ReportSection update_section(const ReportInput& input) {
+std::vector<ReportSection> sections(const ReportInput& input) {
   ReportSection section{
       "update",
       "Updating facts",
@@ -282,7 +282,7 @@ ReportSection update_section(const ReportInput& input) {
   const Edits edits = read_edits(input);
   if (edits.empty()) {
     section.blocks.emplace_back(skipped_table(input, "update", "update", "Does an update work?"));
-    return section;
+    return {std::move(section)};
   }
   section.blocks.emplace_back(rates_table(input, edits, false));
   Chart chart = rates_chart(input, edits);
@@ -293,7 +293,7 @@ ReportSection update_section(const ReportInput& input) {
   section.blocks.emplace_back(rates_table(input, edits, true));
   section.blocks.emplace_back(update_difference_table(input, edits, true));
   add_update_sweep(input, edits, section);
-  return section;
+  return {std::move(section)};
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::update

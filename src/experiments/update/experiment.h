@@ -15,7 +15,7 @@
 #include "engram/evaluation/answers.h"
 #include "run/scopes.h"
 
-namespace engram {
+namespace engram::experiments::update {
 
 /// The facts of a relation that are edited, with a seeded o' each.
 struct UpdateSample {
@@ -87,8 +87,15 @@ struct UpdateVariant {
   bool aside = true;    ///< measured on other facts' prompts and the text too
 };
 
+/// Rows of the edits of some facts of a relation; `turn` is the first reported one's place among
+/// all edited facts of the run.
+std::vector<TableRows> update_rows(const RunContext& run, std::string_view relation,
+                                   const UpdateSample& sample, int64_t turn, RunText& text);
+/// Text positions that an edit sees at most.
+constexpr int64_t kMostTextPerEdit = 40;
+
 /// What is edited of each of `subjects`, all of one relation: subject after subject.
 std::vector<UpdateVariant> update_variants(const RunContext& run, std::string_view relation,
                                            const std::vector<UpdateSubject>& subjects);
 
-}  // namespace engram
+}  // namespace engram::experiments::update

@@ -8,13 +8,15 @@
 
 #include "engram/edit/values.h"
 #include "engram/neurons/matched.h"
+#include "engram/sources.h"
 #include "engram/statistics/neuron_sets.h"
+#include "experiments/locate/rows.h"
+#include "experiments/update/experiment.h"
+#include "experiments/update/rows.h"
 #include "run/seeds.h"
 #include "run/sets.h"
-#include "run/update.h"
-#include "run/values.h"
 
-namespace engram {
+namespace engram::experiments::update {
 namespace {
 
 constexpr int64_t kAllNeurons = 0;
@@ -31,8 +33,8 @@ struct UpdateSetting {
   int64_t neurons = kAllNeurons;
   [[nodiscard]] std::string name() const {
     const auto number = [](double x) { return std::to_string(static_cast<int64_t>(x)); };
-    return "sweep/l1=" + number(lambda1) + ",l2=" + number(lambda2) +
-           ",n=" + (neurons == kAllNeurons ? "all" : std::to_string(neurons));
+    return variant::kSweep + ("l1=" + number(lambda1) + ",l2=" + number(lambda2) +
+                              ",n=" + (neurons == kAllNeurons ? "all" : std::to_string(neurons)));
   }
 };
 
@@ -50,13 +52,12 @@ constexpr std::array<UpdateSetting, 10> kUpdateSweep = {{{1, 8, kAllNeurons},
 
 /// A fact's neurons, those that pass the most prompts first, then those of the higher score.
 std::vector<NeuronId> by_weight(RunStore& store, int64_t fact) {
-  const Table& table = run_table("neuron");
   std::vector<CountedNeuron> found;
-  for (const Row& row : store.read("neuron", {{"source", std::string("ig")}, {"fact", fact}})) {
-    found.push_back({{static_cast<int32_t>(integer_of(row[table.column("layer")])),
-                      static_cast<int32_t>(integer_of(row[table.column("neuron")]))},
-                     static_cast<int32_t>(integer_of(row[table.column("prompts")])),
-                     static_cast<float>(real_of(row[table.column("score")]))});
+  for (const auto& row : read_all<locate::NeuronRow>(
+           store,
+           {is(&locate::NeuronRow::source, sources::kIg), is(&locate::NeuronRow::fact, fact)})) {
+    found.push_back(
+        {neuron_of(row), static_cast<int32_t>(row.prompts), static_cast<float>(row.score)});
   }
   std::ranges::stable_sort(found, [](const CountedNeuron& a, const CountedNeuron& b) {
     return std::pair(a.prompts, a.score) > std::pair(b.prompts, b.score);
@@ -88,8 +89,8 @@ class VariantMaker {
       : run_(run),
         subjects_(subjects),
         ids_(run.facts.of(relation)),
-        located_(stored_relation(run, "ig", relation)),
-        active_(stored_relation(run, "activation", relation)),
+        located_(stored_relation(run, sources::kIg, relation)),
+        active_(stored_relation(run, sources::kActivation, relation)),
         never_(located_of_run(run)),
         sampler_(run.model, never_) {}
 
@@ -105,15 +106,15 @@ class VariantMaker {
       }
       if (run_.options.as_published) {
         const std::vector<NeuronId> kept = editable_neurons(located_, f, 0.1, 2, true);
-        add("knowledge", kept);
-        add("random", random_as(kept));
+        add(variant::kKnowledge, kept);
+        add(variant::kRandom, random_as(kept));
         continue;
       }
-      add("knowledge", mine);
-      add("knowledge-unfiltered", located_[f].neurons);
-      add("knowledge-released", editable_neurons(located_, f, 0.1, 2, true));
-      add("activation", editable_neurons(active_, f));
-      add("activation-unfiltered", active_[f].neurons);
+      add(variant::kKnowledge, mine);
+      add(variant::kKnowledgeUnfiltered, located_[f].neurons);
+      add(variant::kKnowledgeReleased, editable_neurons(located_, f, 0.1, 2, true));
+      add(variant::kActivation, editable_neurons(active_, f));
+      add(variant::kActivationUnfiltered, active_[f].neurons);
       add_random(mine);
       add_other_facts(f, mine);
     }
@@ -187,21 +188,21 @@ class VariantMaker {
 
   /// The controls that stand in for the neurons `mine` in the same layers.
   void add_random(const std::vector<NeuronId>& mine) {
-    add("random", random_as(mine));
+    add(variant::kRandom, random_as(mine));
     const std::map<int32_t, std::vector<NeuronId>> pools = activated_pools(mine);
     Random random(choice_seed(run_.options.seed, "update random activated", fact()));
     std::vector<NeuronId> activated;
     for (const auto& [layer, pool] : pools) {
       std::ranges::copy(draw(pool, count_in(mine, layer), random), std::back_inserter(activated));
     }
-    add("random-activated", activated);
+    add(variant::kRandomActivated, activated);
     for (int64_t d = 0; d < kEqualWriteDraws; ++d) add_equal_write(mine, pools, d);
     OutputEdit constant;
     if (!mine.empty()) {
       const auto sums = mean_write(update(mine), activations_);
       constant.constants.assign(sums.begin(), sums.end());
     }
-    push("output", mine.size(), std::move(constant));
+    push(variant::kOutput, mine.size(), std::move(constant));
   }
 
   static int64_t count_in(const std::vector<NeuronId>& neurons, int32_t layer) {
@@ -241,7 +242,7 @@ class VariantMaker {
   /// `mine` write. A draw that writes next to nothing, or the other way, is drawn again.
   void add_equal_write(const std::vector<NeuronId>& mine,
                        const std::map<int32_t, std::vector<NeuronId>>& pools, int64_t number) {
-    const std::string name = "random-equal-write/" + std::to_string(number);
+    const std::string name = variant::kRandomEqualWrite + ("/" + std::to_string(number));
     const LayerSums wanted = sums(mine);
     Random random(choice_seed(run_.options.seed, "update " + name, fact()));
     std::vector<NeuronId> chosen;
@@ -298,8 +299,9 @@ class VariantMaker {
       }
       if (++redraws == kMostRedraws) break;
     }
-    add("other-fact", first);
-    add_scaled("other-fact-equal-write", scaled, [&](NeuronId) { return *by; }).redraws = redraws;
+    add(variant::kOtherFact, first);
+    add_scaled(variant::kOtherFactEqualWrite, scaled, [&](NeuronId) { return *by; }).redraws =
+        redraws;
   }
 
   /// Places of ids_, in seeded order.
@@ -374,4 +376,4 @@ std::vector<UpdateVariant> update_variants(const RunContext& run, std::string_vi
   return VariantMaker(run, relation, subjects).make();
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::update

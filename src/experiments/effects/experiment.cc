@@ -1,16 +1,19 @@
+#include "experiments/effects/experiment.h"
+
 #include <algorithm>
 #include <cmath>
 #include <tuple>
 
 #include "engram/evaluation/effects.h"
 #include "engram/run/experiment.h"
+#include "engram/sources.h"
 #include "evaluation/effects_sums.h"
+#include "experiments/effects/sums.h"
 #include "run/parts.h"
 #include "run/seeds.h"
 #include "run/sets.h"
-#include "run/values.h"
 
-namespace engram {
+namespace engram::experiments::effects {
 namespace {
 
 // Facts that can show side effects, per part: each manipulated fact takes its own sample of them.
@@ -58,10 +61,11 @@ class EffectsExperiment : public FactExperiment {
     ids.insert(ids.end(), witnesses.begin(), witnesses.end());
     EffectContext context;
     context.located = located_of_run(run);
-    context.sets = relation_sets(run, "ig", relation);
+    context.sets = relation_sets(run, sources::kIg, relation);
     context.text = corpus(run);
-    const std::vector<EffectFact> located = prepare(run, manipulated, witnesses, "ig");
-    const std::vector<EffectFact> active = prepare(run, manipulated, witnesses, "activation");
+    const std::vector<EffectFact> located = prepare(run, manipulated, witnesses, sources::kIg);
+    const std::vector<EffectFact> active =
+        prepare(run, manipulated, witnesses, sources::kActivation);
     // The baseline is compared with the located neurons; random sets match those alone.
     std::vector<EffectTreatment> treatments;
     for (const Manipulation& manipulation : manipulations_) {
@@ -71,23 +75,24 @@ class EffectsExperiment : public FactExperiment {
     const std::vector<EffectSums> sums =
         measure_effect_sums(run.model, treatments, options, context);
 
-    TableRows effects{"effect", {}};
-    TableRows sets{"effect_set", {}};
-    TableRows draws{"effect_draw", {}};
-    TableRows prompts{"effect_prompt", {}};
+    std::vector<EffectSumsRow> effects;
+    std::vector<EffectSetRow> sets;
+    std::vector<EffectDrawRow> draws;
+    std::vector<EffectPromptRow> prompts;
     for (size_t t = 0; t < treatments.size(); ++t) {
       const EffectTreatment& treatment = treatments[t];
       const bool of_located = treatment.facts.data() == located.data();
       const std::string name = manipulation_name(treatment.manipulation);
+      const std::string_view source = of_located ? sources::kIg : sources::kActivation;
       for (size_t f = 0; f < manipulated.size(); ++f) {
-        add_fact_rows(name, of_located ? "ig" : "activation", ids, f, treatment.facts[f],
-                      sums[t].facts[f], effects);
+        add_fact_rows(name, source, ids, f, treatment.facts[f], sums[t].facts[f], effects);
         if (of_located) add_set_rows(name, manipulated[f], sums[t].match[f], sets);
       }
       if (of_located) add_draw_rows(name, relation, part, sums[t], treatment.draws, draws);
-      add_prompt_rows(name, of_located ? "ig" : "activation", ids, sums[t].report.prompts, prompts);
+      add_prompt_rows(name, source, ids, sums[t].report.prompts, prompts);
     }
-    return {std::move(effects), std::move(sets), std::move(draws), std::move(prompts)};
+    return {to_rows(std::move(effects)), to_rows(std::move(sets)), to_rows(std::move(draws)),
+            to_rows(std::move(prompts))};
   }
 
  protected:
@@ -180,7 +185,8 @@ class EffectsExperiment : public FactExperiment {
 
   static void add_fact_rows(const std::string& operation, std::string_view source,
                             const std::vector<int64_t>& ids, size_t place, const EffectFact& fact,
-                            const std::array<Sums, kScopes>& sums, TableRows& out) {
+                            const std::array<Sums, kScopes>& sums,
+                            std::vector<EffectSumsRow>& out) {
     for (const Scope scope : kStored) {
       const Sums& one = sums[static_cast<size_t>(scope)];
       if (one.prompts == 0) continue;
@@ -188,73 +194,66 @@ class EffectsExperiment : public FactExperiment {
         return scope == Scope::kText ? number : ids[static_cast<size_t>(number)];
       };
       for (size_t s = 0; s < kSources; ++s) {
-        const Sums::Change& change = one.change[s];
-        if (change.prompts == 0) continue;
-        out.rows.push_back({operation,
-                            std::string(s == 0 ? source : std::string_view(source_name(s))),
-                            ids[place],
-                            std::string(scope_name(scope)),
-                            static_cast<int64_t>(fact.neurons.size()),
-                            static_cast<int64_t>(one.prompts),
-                            real(one.log_odds),
-                            real(one.p),
-                            real(one.log_p),
-                            real(one.top),
-                            real(one.log_rank),
-                            static_cast<int64_t>(one.known),
-                            real(one.known_p),
-                            real(change.log_odds),
-                            real(change.p),
-                            real(change.log_p),
-                            real(change.top),
-                            real(change.log_rank),
-                            real(change.known_p),
-                            is_near(scope) ? Value() : Value(pair_bytes(one.pairs, s, witness))});
+        if (one.change[s].prompts == 0) continue;
+        EffectSumsRow& row = out.emplace_back(sums_row(one, s));
+        row.operation = operation;
+        row.source = s == 0 ? source : source_name(s);
+        row.fact = ids[place];
+        row.scope = scope_name(scope);
+        row.neurons = static_cast<int64_t>(fact.neurons.size());
+        if (!is_near(scope)) row.pairs = pair_bytes(one.pairs, s, witness);
       }
     }
   }
 
   static void add_prompt_rows(const std::string& operation, std::string_view source,
                               const std::vector<int64_t>& ids, std::vector<PromptEffect> found,
-                              TableRows& out) {
+                              std::vector<EffectPromptRow>& out) {
     std::ranges::sort(found, {}, [](const PromptEffect& one) {
       return std::tuple(one.fact, one.held_out, one.prompt);
     });
     for (const PromptEffect& one : found) {
-      const double log_rank = std::log(one.before.rank);
       for (size_t s = 0; s < kSources; ++s) {
         const ShownAnswer& after = one.after[s];
         if (std::isnan(after.log_odds)) continue;
-        out.rows.push_back(
-            {operation, std::string(s == 0 ? source : std::string_view(source_name(s))),
-             ids[one.fact], flag(one.held_out), count(static_cast<int64_t>(one.prompt)),
-             real(one.before.log_odds), real(one.before.p), real(one.before.top), real(log_rank),
-             real(after.log_odds - one.before.log_odds), real(after.p - one.before.p),
-             real(after.top - one.before.top), real(std::log(after.rank) - log_rank)});
+        EffectPromptRow& row = out.emplace_back();
+        row.operation = operation;
+        row.source = s == 0 ? source : source_name(s);
+        row.fact = ids[one.fact];
+        row.held_out = one.held_out;
+        row.prompt = static_cast<int64_t>(one.prompt);
+        row.log_odds = one.before.log_odds;
+        row.p = one.before.p;
+        row.top = one.before.top;
+        row.log_rank = std::log(one.before.rank);
+        row.change_log_odds = after.log_odds - one.before.log_odds;
+        row.change_p = after.p - one.before.p;
+        row.change_top = after.top - one.before.top;
+        row.change_log_rank = std::log(after.rank) - row.log_rank;
       }
     }
   }
 
   static void add_set_rows(const std::string& operation, int64_t fact,
-                           const std::array<SetMatch, kControls>& match, TableRows& out) {
+                           const std::array<SetMatch, kControls>& match,
+                           std::vector<EffectSetRow>& out) {
     for (size_t c = 0; c < kControls; ++c) {
-      const SetMatch& one = match[c];
-      out.rows.push_back({operation, std::string(source_name(c + 1)), fact,
-                          static_cast<int64_t>(one.sets), real(one.neurons), real(one.overlap),
-                          static_cast<int64_t>(one.missing), real(one.difference[0]),
-                          real(one.difference[1]), real(one.difference[2])});
+      EffectSetRow& row = out.emplace_back(match_row(match[c]));
+      row.operation = operation;
+      row.source = source_name(c + 1);
+      row.fact = fact;
     }
   }
 
   static void add_draw_rows(const std::string& operation, std::string_view relation, int64_t part,
-                            const EffectSums& sums, int64_t draws, TableRows& out) {
+                            const EffectSums& sums, int64_t draws,
+                            std::vector<EffectDrawRow>& out) {
     for (size_t scope = 0; scope < sums.draws.size(); ++scope) {
       for (size_t s = 0; s < kRandomSources; ++s) {
         for (int64_t d = 0; d < draws; ++d) {
-          out.rows.push_back({operation, std::string(source_name(kRandomLayer + s)),
-                              std::string(relation), part,
-                              std::string(scope_name(static_cast<Scope>(scope))), d,
-                              real(sums.draws[scope][s][0][static_cast<size_t>(d)])});
+          out.push_back({operation, source_name(kRandomLayer + s), std::string(relation), part,
+                         scope_name(static_cast<Scope>(scope)), d,
+                         sums.draws[scope][s][0][static_cast<size_t>(d)]});
         }
       }
     }
@@ -270,14 +269,14 @@ class EffectsExperiment : public FactExperiment {
 
 }  // namespace
 
-std::unique_ptr<Experiment> make_effects_experiment() {
+std::unique_ptr<Experiment> make_experiment() {
   return std::make_unique<EffectsExperiment>(
       "effects", std::vector<Manipulation>{{Operation::kZero}, {Operation::kDouble}});
 }
 
-std::unique_ptr<Experiment> make_effects_experiment(const Manipulation& manipulation) {
+std::unique_ptr<Experiment> make_experiment(const Manipulation& manipulation) {
   return std::make_unique<EffectsExperiment>("effects " + manipulation_name(manipulation),
                                              std::vector<Manipulation>{manipulation});
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::effects

@@ -1,42 +1,20 @@
-// Fact updates o -> o' (METHOD section 5). Sampled facts of every relation are edited one at a
-// time, in several variants that differ in what is edited, and every edit is measured on the same
-// prompts.
+// Sampled facts of a relation are edited one at a time, in several variants that differ in what is
+// edited, and every edit is measured on the same prompts.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <map>
-#include <optional>
 #include <utility>
 
-#include "engram/evaluation/answers.h"
-#include "engram/run/experiment.h"
-#include "run/parts.h"
-#include "run/scopes.h"
+#include "experiments/update/experiment.h"
+#include "experiments/update/rows.h"
 #include "run/seeds.h"
-#include "run/sets.h"
-#include "run/update.h"
-#include "run/values.h"
 
-namespace engram {
+namespace engram::experiments::update {
 namespace {
 
 constexpr int64_t kFewestPerEdit = 20;  // text positions that an edit sees
-constexpr int64_t kMostPerEdit = 40;
-constexpr size_t kReportedVariants = 16;  // of a fact that is reported, about: what a part takes
-constexpr size_t kPublishedVariants = 2;
-constexpr size_t kSweepVariants = 10;
-
-enum EditScope : size_t {
-  kOwn,
-  kHeldOut,
-  kSameRelation,
-  kOtherRelations,
-  kText,
-  kOneOwn,
-  kEditScopes
-};
-constexpr std::array<const char*, kEditScopes> kEditScopeNames = {
-    "own", "held-out", "same-relation", "other-relations", "text", "one-own"};
 
 /// Sums over the prompts of a scope.
 struct ScopeSums {
@@ -74,7 +52,6 @@ class UpdatePart {
   UpdatePart(const RunContext& run, std::string_view relation, RunText& text)
       : run_(run), relation_(relation), text_(text), clozes_(run) {}
 
-  /// `turn` is the first reported fact's place among all edited facts of the run.
   std::vector<TableRows> rows(const UpdateSample& sample, int64_t turn) {
     for (const auto& [id, target] : sample.reported) {
       subjects_.push_back(update_subject(run_, id, target));
@@ -88,7 +65,7 @@ class UpdatePart {
     variants_ = update_variants(run_, relation_, subjects_);
     plan();
     measured_ = measure_edits(run_.model, clozes_.clozes(), edits_, others_, trials_, run_.measure);
-    return {edit_rows(), effect_rows()};
+    return {to_rows(edit_rows()), to_rows(effect_rows())};
   }
 
  private:
@@ -224,14 +201,15 @@ class UpdatePart {
     const auto positions = static_cast<int64_t>(text.size());
     const int64_t edits = std::max<int64_t>(
         1, static_cast<int64_t>(run_.facts.relations().size()) * run_.options.update_facts);
-    const int64_t share = std::clamp((positions + edits - 1) / edits, kFewestPerEdit, kMostPerEdit);
+    const int64_t share =
+        std::clamp((positions + edits - 1) / edits, kFewestPerEdit, kMostTextPerEdit);
     for (const size_t i : text_.turn(run_, one.turn, share)) {
       if (text[i] == kNoIndex) text[i] = clozes_.add(text_.positions(run_)[i]);
       jobs.emplace_back(kText, EditTrial{text[i], kNoIndex, kNoIndex});
     }
   }
 
-  TableRows edit_rows() {
+  std::vector<EditRow> edit_rows() {
     for (size_t s = 0; s < subjects_.size(); ++s) {
       const auto [begin, number] = base_[s];
       UpdateSubject& one = subjects_[s];
@@ -242,19 +220,28 @@ class UpdatePart {
             std::log(static_cast<double>(target.rank)) / static_cast<double>(number);
       }
     }
-    TableRows out{"edit", {}};
+    std::vector<EditRow> rows;
     for (const UpdateVariant& variant : variants_) {
       const UpdateSubject& one = subjects_[variant.subject];
-      out.rows.push_back({one.id, variant.name, one.old, one.target, real(one.target_p),
-                          real(std::exp(one.target_log_rank)), flag(one.right),
-                          count(variant.neurons), real(variant.lambda1), real(variant.lambda2),
-                          variant.neurons == 0 ? Value() : real(variant.written),
-                          count(variant.redraws)});
+      EditRow& row = rows.emplace_back();
+      row.fact = one.id;
+      row.variant = variant.name;
+      row.old = one.old;
+      row.target = one.target;
+      row.target_p = one.target_p;
+      row.target_rank = std::exp(one.target_log_rank);
+      row.right = one.right;
+      row.neurons = variant.neurons;
+      row.lambda1 = variant.lambda1;
+      row.lambda2 = variant.lambda2;
+      row.written =
+          variant.neurons == 0 ? std::numeric_limits<double>::quiet_NaN() : variant.written;
+      row.redraws = variant.redraws;
     }
-    return out;
+    return rows;
   }
 
-  TableRows effect_rows() const {
+  std::vector<EditEffectRow> effect_rows() const {
     std::vector<std::array<ScopeSums, kEditScopes>> sums(variants_.size() + 1);
     for (size_t t = 0; t < trials_.size(); ++t) {
       const auto [variant, scope] = places_[t];
@@ -262,22 +249,31 @@ class UpdatePart {
       sums[variant][scope].add(measured_.before[trials_[t].cloze], measured_.after[t],
                                measured_.other_before[t], measured_.other_after[t]);
     }
-    TableRows out{"edit_effect", {}};
+    std::vector<EditEffectRow> rows;
     for (size_t v = 0; v < variants_.size(); ++v) {
       for (size_t scope = 0; scope < kEditScopes; ++scope) {
         const ScopeSums& one = sums[v][scope];
         if (one.prompts == 0) continue;
-        const auto asked = [&](double value) { return one.has_other ? real(value) : Value(); };
-        const auto counted = [&](int64_t value) { return one.has_other ? Value(value) : Value(); };
-        out.rows.push_back({subjects_[variants_[v].subject].id, variants_[v].name,
-                            std::string(kEditScopeNames[scope]), count(one.prompts),
-                            count(one.right), count(one.changed), counted(one.success),
-                            counted(one.wrong_success), counted(one.wrong_target_before),
-                            real(one.log_p_before), real(one.log_p_after), asked(one.other_before),
-                            asked(one.other_after)});
+        EditEffectRow& row = rows.emplace_back();
+        row.fact = subjects_[variants_[v].subject].id;
+        row.variant = variants_[v].name;
+        row.scope = kEditScopeNames[scope];
+        row.prompts = one.prompts;
+        row.right = one.right;
+        row.changed = one.changed;
+        row.log_p_before = one.log_p_before;
+        row.log_p_after = one.log_p_after;
+        row.target_log_p_before = std::numeric_limits<double>::quiet_NaN();
+        row.target_log_p_after = row.target_log_p_before;
+        if (!one.has_other) continue;
+        row.success = one.success;
+        row.wrong_success = one.wrong_success;
+        row.wrong_target_before = one.wrong_target_before;
+        row.target_log_p_before = one.other_before;
+        row.target_log_p_after = one.other_after;
       }
     }
-    return out;
+    return rows;
   }
 
   const RunContext& run_;
@@ -295,93 +291,11 @@ class UpdatePart {
   EditMeasured measured_;
 };
 
-class UpdateExperiment : public Experiment {
- public:
-  [[nodiscard]] std::string_view name() const override { return "update"; }
-  [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
-  [[nodiscard]] int version() const override { return 1; }
-  [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
-    return not_all_located(run);
-  }
-  [[nodiscard]] int64_t parts(const RunContext& run, std::string_view relation) const override {
-    return static_cast<int64_t>(cut(run, sampled(run, relation)).size());
-  }
-  [[nodiscard]] int64_t facts(const RunContext& run, std::string_view relation,
-                              int64_t part) const override {
-    const UpdateSample sample = part_sample(run, relation, part).first;
-    return static_cast<int64_t>(sample.reported.size() + sample.tuning.size());
-  }
-  std::vector<TableRows> run(const RunContext& run, std::string_view relation,
-                             int64_t part) override {
-    const auto& relations = run.facts.relations();
-    const int64_t before = (std::ranges::find(relations, relation) - relations.begin()) *
-                           std::max<int64_t>(0, run.options.update_facts);
-    const auto [sample, first] = part_sample(run, relation, part);
-    return UpdatePart(run, relation, text_).rows(sample, before + static_cast<int64_t>(first));
-  }
-
- private:
-  /// What the edits of one fact take: a run with each on the fact's prompts and on others.
-  static double cost(const RunContext& run, int64_t id, bool tuning) {
-    const RunOptions& options = run.options;
-    const Fact& fact = run.facts.fact(id);
-    const auto own = static_cast<double>(fact.prompts.size() + fact.held_out.size());
-    const auto others =
-        static_cast<double>(options.same_relation + (tuning ? 0 : options.other_relations));
-    const auto text = static_cast<double>(tuning || options.corpus.empty() ? 0 : kMostPerEdit);
-    const double one = own * changed_run_flops(run, run.facts.size(id)) +
-                       others * changed_run_flops(run, run.facts.mean_size()) +
-                       text * changed_run_flops(run, text_size(run));
-    const size_t reported = options.as_published ? kPublishedVariants : kReportedVariants;
-    return one * static_cast<double>(tuning ? kSweepVariants : reported);
-  }
-
-  /// Parts of a sample: its reported facts, behind them those of the sweep.
-  static std::vector<PartRange> cut(const RunContext& run, const UpdateSample& sample) {
-    std::vector<double> costs;
-    for (const auto& [id, target] : sample.reported) costs.push_back(cost(run, id, false));
-    for (const auto& [id, target] : sample.tuning) costs.push_back(cost(run, id, true));
-    return cut_parts(costs, kPartFacts, run.part_flops);
-  }
-
-  /// The part's share of the sample, and the place of its first fact in it.
-  std::pair<UpdateSample, size_t> part_sample(const RunContext& run, std::string_view relation,
-                                              int64_t part) const {
-    const UpdateSample& sample = sampled(run, relation);
-    const PartRange range = cut(run, sample).at(static_cast<size_t>(part));
-    UpdateSample mine;
-    const size_t reported = sample.reported.size();
-    for (size_t i = range.begin; i < range.end; ++i) {
-      if (i < reported) {
-        mine.reported.push_back(sample.reported[i]);
-      } else {
-        mine.tuning.push_back(sample.tuning[i - reported]);
-      }
-    }
-    return {std::move(mine), range.begin};
-  }
-
-  /// The sample of the relation at work, which takes a while to draw.
-  const UpdateSample& sampled(const RunContext& run, std::string_view relation) const {
-    if (sampled_.facts != &run.facts || sampled_.relation != relation) {
-      sampled_ = {&run.facts, std::string(relation), sample_updates(run, relation)};
-    }
-    return sampled_.sample;
-  }
-
-  struct Sampled {
-    const RunFacts* facts = nullptr;
-    std::string relation;
-    UpdateSample sample;
-  };
-  mutable Sampled sampled_;
-  RunText text_;
-};
-
 }  // namespace
 
-std::unique_ptr<Experiment> make_update_experiment() {
-  return std::make_unique<UpdateExperiment>();
+std::vector<TableRows> update_rows(const RunContext& run, std::string_view relation,
+                                   const UpdateSample& sample, int64_t turn, RunText& text) {
+  return UpdatePart(run, relation, text).rows(sample, turn);
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::update

@@ -1,4 +1,6 @@
 // The sweep over lambda1, lambda2 and the number of neurons.
+#include "experiments/update/section_sweep.h"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -6,10 +8,9 @@
 #include <optional>
 #include <tuple>
 
-#include "report/edits.h"
 #include "report/text.h"
 
-namespace engram {
+namespace engram::experiments::update {
 namespace {
 
 /// A setting, out of the variant's name "sweep/l1=1,l2=8,n=all".
@@ -53,7 +54,7 @@ std::vector<Swept> read_sweep(const ReportInput& input, const Edits& edits) {
     if (!setting) continue;
     sweep.push_back({*setting, rates(input, list, kOwn, right_before),
                      rates(input, list, kHeldOut, right_before),
-                     rates(input, list, kSame, right_before)});
+                     rates(input, list, kSameRelation, right_before)});
   }
   const auto count = [](const std::string& neurons) {
     return neurons == "all" ? 1e9 : std::strtod(neurons.c_str(), nullptr);
@@ -161,4 +162,4 @@ void add_update_sweep(const ReportInput& input, const Edits& edits, ReportSectio
   }
 }
 
-}  // namespace engram
+}  // namespace engram::experiments::update

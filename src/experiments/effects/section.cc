@@ -10,7 +10,7 @@
 #include "report/sections.h"
 #include "statistics/effect_sums.h"
 
-namespace engram {
+namespace engram::experiments::effects {
 namespace {
 
 constexpr std::array<const char*, kEffectKinds> kKindTitles = {
@@ -441,9 +441,8 @@ void add_relations(const ReportInput& input, const EffectRows& rows, const Words
   section.blocks.emplace_back(std::move(table));
 }
 
-}  // namespace
-
-ReportSection effects_section(const ReportInput& input, const std::string& operation) {
+/// Suppressing, or amplifying.
+ReportSection section_of(const ReportInput& input, const std::string& operation) {
   const Words words = words_of(operation);
   ReportSection section{words.id,
                         words.title,
@@ -468,4 +467,12 @@ ReportSection effects_section(const ReportInput& input, const std::string& opera
   return section;
 }
 
-}  // namespace engram
+}  // namespace
+
+std::vector<ReportSection> sections(const ReportInput& input) {
+  std::vector<ReportSection> both;
+  for (const char* operation : {"zero", "double"}) both.push_back(section_of(input, operation));
+  return both;
+}
+
+}  // namespace engram::experiments::effects
