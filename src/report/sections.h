@@ -47,8 +47,6 @@ std::optional<ReportCell> find_cell(const RunReport& report, const std::string& 
 /// Of runs with --as-published.
 ReportSection published_section(const ReportInput& input);
 ReportSection run_section(const ReportInput& input);
-ReportSection attribution_section(const ReportInput& input);
-ReportSection neurons_section(const ReportInput& input);
 /// Those of the experiments in src/experiments, in the order of its list; one with the id of an
 /// earlier one has its blocks joined to it. Defined there.
 std::vector<ReportSection> experiment_sections(const ReportInput& input);

@@ -56,16 +56,26 @@ constexpr ColumnType column_type() {
   }
 }
 
+/// Adds a field's value to a row. In place: a temporary Value of bytes looks uninitialised to
+/// GCC 12.
 template <typename T>
-Value to_value(T value) {
+void append(Row& row, T value) {
   if constexpr (IsOptional<T>::value) {
-    return value ? to_value(*std::move(value)) : Value();
+    if (value) {
+      append(row, *std::move(value));
+    } else {
+      row.emplace_back();
+    }
   } else if constexpr (std::is_same_v<T, double>) {
-    return std::isnan(value) ? Value() : Value(value);
+    if (std::isnan(value)) {
+      row.emplace_back();
+    } else {
+      row.emplace_back(value);
+    }
   } else if constexpr (std::is_same_v<T, bool>) {
-    return static_cast<int64_t>(value ? 1 : 0);
+    row.emplace_back(static_cast<int64_t>(value ? 1 : 0));
   } else {
-    return value;
+    row.emplace_back(std::move(value));
   }
 }
 
@@ -113,7 +123,7 @@ TableRows to_rows(std::vector<R> structs) {
     std::apply(
         [&](const auto&... field) {
           row.reserve(sizeof...(field));
-          (row.push_back(to_value(std::move(one.*field.member))), ...);
+          (append(row, std::move(one.*field.member)), ...);
         },
         R::fields());
   }
@@ -152,10 +162,9 @@ const char* column_name(T R::*member) {
 }
 
 /// Conditions of a read: `{is(&NeuronRow::fact, 3), ...}`.
-template <typename R, typename T>
-  requires(!std::is_same_v<T, std::string>)
-Where::value_type is(T R::*member, const std::type_identity_t<T>& value) {
-  return {column_name(member), to_value(value)};
+template <typename R>
+Where::value_type is(int64_t R::*member, int64_t value) {
+  return {column_name(member), value};
 }
 template <typename R>
 Where::value_type is(std::string R::*member, std::string_view value) {

@@ -151,13 +151,9 @@ class Experiment {
                                      int64_t part) = 0;
 };
 
-/// All of them, in the order in which they run.
+/// All of them, in the order in which they run: that of src/experiments/list.inc.
 std::vector<std::unique_ptr<Experiment>> make_experiments();
 /// The one of them with this name. Throws UsageError where there is none.
 std::unique_ptr<Experiment> make_experiment(std::string_view name);
-
-// Each in a file of its own, src/run/<name>.cc.
-std::unique_ptr<Experiment> make_locate_experiment();     ///< both scores, selection
-std::unique_ptr<Experiment> make_stability_experiment();  ///< halves of the prompts, another rule
 
 }  // namespace engram

@@ -158,7 +158,7 @@ class ErasePart {
   }
 
   void add_erasure(const ErasePiece& piece) {
-    std::string source = "relation";
+    std::string source = kRelation;
     std::span<const NeuronId> set = std::span(neurons_).first(cut(piece.size));
     // How many are erased is said as of the matched set, so that the two can be joined.
     const auto size = static_cast<int64_t>(set.size());

@@ -9,6 +9,11 @@
 // A relation's neurons erased, and whether it is gone.
 namespace engram::experiments::erase {
 
+/// What is erased, as the column `source` names it, beside random sets (engram/sources.h).
+constexpr const char* kRelation = "relation";           ///< the relation's own neurons
+constexpr const char* kOthers = "others";               ///< a union of other relations' neurons
+constexpr const char* kRandomOthers = "random-others";  ///< as many random ones
+
 struct EraseRow {
   static constexpr const char* kTable = "erase";
   static constexpr const char* kMeaning = "erasing value vectors: sums over the prompts of a scope";

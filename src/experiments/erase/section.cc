@@ -1,19 +1,17 @@
 // Erasing relations: what goes, what else goes, and whether it is gone.
+#include "experiments/erase/section.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <set>
 
 #include "engram/sources.h"
-#include "experiments/erase/rows.h"
 #include "report/published.h"
-#include "report/sections.h"
 
 namespace engram::experiments::erase {
 namespace {
 
-constexpr double kStandard = 20;  // neurons of the paper's erasure
-constexpr std::array<const char*, 4> kScopes = {"own", "held-out", "other-relations", "text"};
+constexpr std::array<const char*, 4> kErasedScopes = {"own", "held-out", "other-relations", "text"};
 constexpr std::array<const char*, 4> kErasureScopes = {"own prompts", "held-out prompts",
                                                        "facts of other relations", "ordinary text"};
 constexpr std::array<const char*, 3> kModes = {"zero", "unk", "mean"};
@@ -24,165 +22,6 @@ constexpr std::array<const char*, 3> kRandom = {sources::kRandomLayer.data(),
                                                 sources::kRandomGradient.data()};
 constexpr std::array<const char*, 3> kRandomTitles = {
     "random: same layer", "random: + activation, value", "random: + gradient"};
-
-/// Means over the prompts of one relation and scope; of several draws their mean.
-struct Means {
-  double draws = 0;
-  double neurons = 0;
-  double log_ppl = 0, log_factor = 0;  ///< before; after minus before
-  double p = 0, p_after = 0;
-  double top = 0, top_after = 0;
-  double log_rank = 0, log_rank_after = 0;
-  double log_odds = 0;  ///< after minus before
-
-  [[nodiscard]] std::array<double, 9> values() const {
-    std::array<double, 9> all = {log_ppl,  log_factor,     p,       p_after, top, top_after,
-                                 log_rank, log_rank_after, log_odds};
-    for (double& value : all) value /= draws;
-    return all;
-  }
-};
-enum : size_t {
-  kLogPpl,
-  kLogFactor,
-  kP,
-  kPAfter,
-  kTop,
-  kTopAfter,
-  kLogRank,
-  kLogRankAfter,
-  kLogOdds
-};
-
-/// [source, mode] -> relation -> number of neurons -> scope.
-using BySize = std::map<double, std::map<std::string, Means>>;
-using ByRelation = std::map<std::string, BySize>;
-using Erasures = std::map<std::pair<std::string, std::string>, ByRelation>;
-
-Erasures read_erasures(const ReportInput& input) {
-  Erasures erasures;
-  read_rows<EraseRow>(input.run, {}, [&](const EraseRow& row) {
-    const auto n = static_cast<double>(row.prompts);
-    if (!(n > 0)) return;
-    const auto neurons = static_cast<double>(row.neurons);
-    Means& means = erasures[{row.source, row.mode}][row.relation][neurons][row.scope];
-    means.draws += 1;
-    means.neurons = neurons;
-    means.log_ppl -= row.log_p_before / n;
-    means.log_factor += (row.log_p_before - row.log_p_after) / n;
-    means.p += row.p_before / n;
-    means.p_after += row.p_after / n;
-    means.top += static_cast<double>(row.top_before) / n;
-    means.top_after += static_cast<double>(row.top_after) / n;
-    means.log_rank += row.log_rank_before / n;
-    means.log_rank_after += row.log_rank_after / n;
-    means.log_odds += (row.log_odds_after - row.log_odds_before) / n;
-  });
-  return erasures;
-}
-
-/// What is erased and where it is looked at.
-struct SelectedErasure {
-  std::string source, mode;
-  double neurons = kStandard;  ///< at most; a relation with fewer gives all that it has
-  std::string scope;
-};
-
-/// The relation's largest set of at most so many neurons, nullptr: none in this scope.
-const Means* find(const Erasures& erasures, const SelectedErasure& what,
-                  const std::string& relation) {
-  const auto by_relation = erasures.find({what.source, what.mode});
-  if (by_relation == erasures.end()) return nullptr;
-  const auto sizes = by_relation->second.find(relation);
-  if (sizes == by_relation->second.end()) return nullptr;
-  const Means* found = nullptr;
-  for (const auto& [size, scopes] : sizes->second) {
-    if (size > what.neurons) break;
-    const auto scope = scopes.find(what.scope);
-    if (scope != scopes.end()) found = &scope->second;
-  }
-  return found;
-}
-
-/// Means over relations without weights, with intervals over relations.
-struct Erased {
-  double relations = 0;
-  double neurons = 0;              ///< mean
-  Interval before, after, factor;  ///< perplexity; geometric means
-  Interval p, p_after, p_change;
-  Interval top, top_after, top_change;
-  Interval rank, rank_after;  ///< geometric means
-  Interval beyond;            ///< factor over that of the control
-  Interval odds_change;       ///< of the answer's log-odds
-  Interval odds_beyond;       ///< minus that of the control
-};
-
-/// `control` may be nullptr; only relations that have both are compared.
-Erased measure(const ReportInput& input, const Erasures& erasures, const SelectedErasure& what,
-               const SelectedErasure* control = nullptr) {
-  Erased erased;
-  constexpr size_t kWidth = 9;
-  // Then relations, and of those with a control: how many, and both factors and log-odds.
-  enum : size_t { kCount = kWidth, kPairs, kPaired, kControl, kPairedOdds, kControlOdds, kAll };
-  FactSums sums(input.facts, kAll);
-  for (const std::string& relation : input.facts.relations()) {
-    const Means* means = find(erasures, what, relation);
-    if (means == nullptr) continue;
-    erased.relations += 1;
-    erased.neurons += means->neurons;
-    const std::span<double> of = sums.of_relation(relation);
-    of[kCount] += 1;
-    const std::array<double, kWidth> values = means->values();
-    for (size_t i = 0; i < kWidth; ++i) of[i] += values[i];
-    const Means* other = control != nullptr ? find(erasures, *control, relation) : nullptr;
-    if (other == nullptr) continue;
-    of[kPairs] += 1;
-    of[kPaired] += values[kLogFactor];
-    of[kControl] += other->values()[kLogFactor];
-    of[kPairedOdds] += values[kLogOdds];
-    of[kControlOdds] += other->values()[kLogOdds];
-  }
-  erased.neurons = ratio(erased.neurons, erased.relations);
-  const std::vector<Interval> found = bootstrap(
-      sums.sums(), 14,
-      [](std::span<const std::vector<double>> drawn, std::span<double> out) {
-        const std::vector<double> total = total_of(drawn);
-        std::vector<double> mean = total;
-        for (double& value : mean) value /= total[kCount];
-        const std::array<double, 14> all = {
-            std::exp(mean[kLogPpl]),
-            std::exp(mean[kLogPpl] + mean[kLogFactor]),
-            std::exp(mean[kLogFactor]),
-            mean[kP],
-            mean[kPAfter],
-            mean[kPAfter] - mean[kP],
-            mean[kTop],
-            mean[kTopAfter],
-            mean[kTopAfter] - mean[kTop],
-            std::exp(mean[kLogRank]),
-            std::exp(mean[kLogRankAfter]),
-            std::exp(ratio(total[kPaired] - total[kControl], total[kPairs])),
-            mean[kLogOdds],
-            ratio(total[kPairedOdds] - total[kControlOdds], total[kPairs])};
-        std::ranges::copy(all, out.begin());
-      },
-      input.options.bootstrap);
-  erased.before = found[0];
-  erased.after = found[1];
-  erased.factor = found[2];
-  erased.p = found[3];
-  erased.p_after = found[4];
-  erased.p_change = found[5];
-  erased.top = found[6];
-  erased.top_after = found[7];
-  erased.top_change = found[8];
-  erased.rank = found[9];
-  erased.rank_after = found[10];
-  erased.beyond = found[11];
-  erased.odds_change = found[12];
-  erased.odds_beyond = found[13];
-  return erased;
-}
 
 constexpr const char* kPerplexityDefined =
     "Perplexity: exp of the mean -log P of the answer over prompts, for ordinary text "
@@ -208,8 +47,9 @@ ReportTable modes_table(const ReportInput& input, const Erasures& erasures) {
        {"change of accuracy", CellFormat::kSignedPercent},
        {std::string(published::kAcl) + " (zero): factor", CellFormat::kText, true}});
   for (size_t m = 0; m < kModes.size(); ++m) {
-    for (size_t s = 0; s < kScopes.size(); ++s) {
-      const Erased of = measure(input, erasures, {"relation", kModes[m], kStandard, kScopes[s]});
+    for (size_t s = 0; s < kErasedScopes.size(); ++s) {
+      const Erased of =
+          measure(input, erasures, {kRelation, kModes[m], kStandard, kErasedScopes[s]});
       if (of.relations == 0) continue;
       std::string paper;
       if (m == 0 && s == 0) paper = published::kEraseInside;
@@ -243,8 +83,8 @@ ReportTable controls_table(const ReportInput& input, const Erasures& erasures) {
        {"change of log-odds", CellFormat::kSigned},
        {"relation's neurons beyond this, log-odds", CellFormat::kSigned},
        {"change of accuracy", CellFormat::kSignedPercent}});
-  for (size_t s = 0; s < kScopes.size(); ++s) {
-    const SelectedErasure own{"relation", "zero", kStandard, kScopes[s]};
+  for (size_t s = 0; s < kErasedScopes.size(); ++s) {
+    const SelectedErasure own{kRelation, "zero", kStandard, kErasedScopes[s]};
     const Erased of = measure(input, erasures, own);
     if (of.relations == 0) continue;
     table.rows.push_back({text_cell("the relation's neurons"), text_cell(kErasureScopes[s]),
@@ -252,7 +92,7 @@ ReportTable controls_table(const ReportInput& input, const Erasures& erasures) {
                           interval_cell(of.odds_change), number_cell(NAN),
                           interval_cell(of.top_change)});
     for (size_t k = 0; k < kRandom.size(); ++k) {
-      const SelectedErasure control{kRandom[k], "zero", kStandard, kScopes[s]};
+      const SelectedErasure control{kRandom[k], "zero", kStandard, kErasedScopes[s]};
       const Erased random = measure(input, erasures, control);
       if (random.relations == 0) continue;
       const Erased both = measure(input, erasures, own, &control);
@@ -296,8 +136,9 @@ ReportTable audit_table(const ReportInput& input, const Erasures& erasures) {
       const size_t s = at / kEraseGroups.size();
       const auto& [group, ending] = kEraseGroups[at % kEraseGroups.size()];
       if (input.options.known_only && std::string_view(group) != "known") continue;
-      const Erased of = measure(
-          input, erasures, {"relation", kModes[m], kStandard, std::string(kScopes[s]) + ending});
+      const Erased of =
+          measure(input, erasures,
+                  {kRelation, kModes[m], kStandard, std::string(kErasedScopes[s]) + ending});
       if (of.relations == 0) continue;
       table.rows.push_back(
           {text_cell(kModeTitles[m]), text_cell(kErasureScopes[s]), text_cell(group),
@@ -328,10 +169,10 @@ std::vector<double> sizes_of(const Erasures& erasures, const std::string& source
 }
 
 constexpr std::array<std::pair<const char*, const char*>, 4> kSwept = {
-    std::pair{"relation", "the relation's neurons"},
+    std::pair{kRelation, "the relation's neurons"},
     {sources::kRandomLayer.data(), "random: same layers"},
-    {"others", "other relations' neurons"},
-    {"random-others", "random: layers of the others'"}};
+    {kOthers, "other relations' neurons"},
+    {kRandomOthers, "random: layers of the others'"}};
 
 ReportTable sweep_table(const ReportInput& input, const Erasures& erasures) {
   ReportTable table =
@@ -355,7 +196,7 @@ ReportTable sweep_table(const ReportInput& input, const Erasures& erasures) {
     for (const double size : sizes_of(erasures, source)) {
       std::vector<ReportCell> row = {text_cell(title), number_cell(size)};
       for (size_t s = 0; s < 3; ++s) {
-        const Erased of = measure(input, erasures, {source, "zero", size, kScopes[s]});
+        const Erased of = measure(input, erasures, {source, "zero", size, kErasedScopes[s]});
         if (s == 0) {
           row.push_back(number_cell(of.neurons));
           row.push_back(number_cell(of.relations));
@@ -366,7 +207,7 @@ ReportTable sweep_table(const ReportInput& input, const Erasures& erasures) {
       table.rows.push_back(std::move(row));
     }
   }
-  if (!erasures.contains({"others", "zero"})) {
+  if (!erasures.contains({kOthers, "zero"})) {
     table.notes.push_back("Unions of other relations' neurons are skipped: " +
                           missing_reason(input, "unions"));
   }
@@ -376,7 +217,7 @@ ReportTable sweep_table(const ReportInput& input, const Erasures& erasures) {
 
 Chart sweep_chart(const ReportInput& input, const Erasures& erasures, size_t scope) {
   Chart chart;
-  chart.id = std::string("erase-") + kScopes[scope] + "-chart";
+  chart.id = std::string("erase-") + kErasedScopes[scope] + "-chart";
   chart.title = std::string("Erasing n neurons: ") + kErasureScopes[scope];
   chart.meaning =
       "Perplexity of the answer, after over before; 1 is no change. Both axes are "
@@ -387,7 +228,7 @@ Chart sweep_chart(const ReportInput& input, const Erasures& erasures, size_t sco
   for (const auto& [source, title] : kSwept) {
     ChartSeries series{title, {}};
     for (const double size : sizes_of(erasures, source)) {
-      const Erased of = measure(input, erasures, {source, "zero", size, kScopes[scope]});
+      const Erased of = measure(input, erasures, {source, "zero", size, kErasedScopes[scope]});
       if (of.relations > 0 && of.neurons > 0) series.points.push_back({of.neurons, 0, of.factor});
     }
     if (!series.points.empty()) chart.series.push_back(std::move(series));
@@ -415,7 +256,8 @@ ReportTable relation_erasures_table(const ReportInput& input, const Erasures& er
   table.columns.push_back(
       {std::string(published::kAcl) + " (zero): after", CellFormat::kNumber, true});
   for (const std::string& relation : input.facts.relations()) {
-    const Means* first = find(erasures, {"relation", kModes[0], kStandard, kScopes[0]}, relation);
+    const Means* first =
+        find(erasures, {kRelation, kModes[0], kStandard, kErasedScopes[0]}, relation);
     if (first == nullptr) continue;
     std::vector<ReportCell> row = {text_cell(relation), number_cell(first->neurons),
                                    number_cell(std::exp(first->values()[kLogPpl]))};
@@ -425,14 +267,16 @@ ReportTable relation_erasures_table(const ReportInput& input, const Erasures& er
       return std::exp(values[kLogPpl] + values[kLogFactor]);
     };
     for (const char* mode : kModes) {
-      const Means* inside = find(erasures, {"relation", mode, kStandard, kScopes[0]}, relation);
-      const Means* outside = find(erasures, {"relation", mode, kStandard, kScopes[2]}, relation);
+      const Means* inside =
+          find(erasures, {kRelation, mode, kStandard, kErasedScopes[0]}, relation);
+      const Means* outside =
+          find(erasures, {kRelation, mode, kStandard, kErasedScopes[2]}, relation);
       row.push_back(number_cell(after(inside)));
       row.push_back(
           number_cell(outside == nullptr ? NAN : std::exp(outside->values()[kLogFactor])));
     }
-    row.push_back(
-        number_cell(after(find(erasures, {kRandom[0], "zero", kStandard, kScopes[0]}, relation))));
+    row.push_back(number_cell(
+        after(find(erasures, {kRandom[0], "zero", kStandard, kErasedScopes[0]}, relation))));
     const bool p19 = relation == "P19";
     const bool p106 = relation == "P106";
     row.push_back(
@@ -443,109 +287,6 @@ ReportTable relation_erasures_table(const ReportInput& input, const Erasures& er
   }
   if (table.rows.empty()) table.skipped = "no relation has neurons";
   return table;
-}
-
-// --- the lens ------------------------------------------------------------------------------------
-
-/// [mode][held_out][layer]: sums by relation of the means over prompts.
-struct Lens {
-  struct Place {
-    double rank = 0, p = 0, top = 0;
-  };
-  std::map<std::string, std::array<std::vector<std::map<std::string, Place>>, 2>> modes;
-};
-
-Lens read_lens(const ReportInput& input) {
-  Lens lens;
-  read_rows<LensRow>(input.run, {}, [&](const LensRow& row) {
-    const auto n = static_cast<double>(row.prompts);
-    if (!(n > 0)) return;
-    auto& layers = lens.modes[row.mode][row.held_out ? 1 : 0];
-    const auto l = static_cast<size_t>(row.layer);
-    if (layers.size() <= l) layers.resize(l + 1);
-    layers[l][row.relation] = {row.log_rank / n, row.log_p / n, static_cast<double>(row.top) / n};
-  });
-  return lens;
-}
-
-/// Geometric mean of the rank, and accuracy, over relations.
-std::array<Interval, 2> lens_means(const ReportInput& input,
-                                   const std::map<std::string, Lens::Place>& relations) {
-  FactSums sums(input.facts, 3);
-  for (const auto& [relation, place] : relations) {
-    const std::span<double> of = sums.of_relation(relation);
-    of[0] += 1;
-    of[1] += place.rank;
-    of[2] += place.top;
-  }
-  const std::vector<Interval> found = bootstrap(
-      sums.sums(), 2,
-      [](std::span<const std::vector<double>> drawn, std::span<double> out) {
-        const std::vector<double> total = total_of(drawn);
-        out[0] = std::exp(total[1] / total[0]);
-        out[1] = total[2] / total[0];
-      },
-      input.options.bootstrap);
-  return {found[0], found[1]};
-}
-
-void add_lens(const ReportInput& input, ReportSection& section) {
-  const Lens lens = read_lens(input);
-  ReportTable table = make_table(
-      "erase-lens", "The answer after every layer",
-      "If the answer comes up in the middle layers and only the last ones push it down, the "
-      "knowledge is still there.",
-      "Logit lens: the hidden state at the mask after each layer read through the LM head. Layer 0 "
-      "is the embedding. Geometric mean of the answer's rank, and accuracy; means over relations.",
-      {{"prompts", CellFormat::kText}, {"layers passed", CellFormat::kCount}});
-  if (lens.modes.empty()) {
-    table.skipped = missing_reason(input, "erase");
-    section.blocks.emplace_back(std::move(table));
-    return;
-  }
-  Chart chart;
-  chart.id = "erase-lens-chart";
-  chart.title = "Rank of the answer after every layer, held-out prompts";
-  chart.meaning = "Lower is nearer to the top. Before erasing, and after it by mode.";
-  chart.kind = ChartKind::kLines;
-  chart.x = {"layers passed", false, false};
-  chart.y = {"rank of the answer (geometric mean)", true, false};
-  std::vector<std::pair<std::string, std::string>> modes;
-  for (const auto& [mode, title] :
-       {std::pair{"none", "before erasing"}, std::pair{"zero", "zero"},
-        std::pair{"unk", "[UNK] embedding"}, std::pair{"mean", "mean"}}) {
-    if (lens.modes.contains(mode)) modes.emplace_back(mode, title);
-  }
-  size_t layers = 0;
-  for (const auto& [mode, title] : modes) {
-    table.columns.push_back({title + ": rank", CellFormat::kNumber});
-    table.columns.push_back({title + ": accuracy", CellFormat::kPercent});
-    for (const auto& of : lens.modes.at(mode)) layers = std::max(layers, of.size());
-    chart.series.push_back({title, {}});
-  }
-  for (const size_t held_out : {size_t{0}, size_t{1}}) {
-    for (size_t l = 0; l < layers; ++l) {
-      std::vector<ReportCell> row = {text_cell(held_out == 1 ? "held-out" : "own"),
-                                     number_cell(static_cast<double>(l))};
-      bool any = false;
-      for (size_t m = 0; m < modes.size(); ++m) {
-        const auto& of = lens.modes.at(modes[m].first)[held_out];
-        std::array<Interval, 2> means = {ReportCell{}.number, ReportCell{}.number};
-        if (l < of.size() && !of[l].empty()) {
-          means = lens_means(input, of[l]);
-          any = true;
-        }
-        row.push_back(interval_cell(means[0]));
-        row.push_back(interval_cell(means[1]));
-        if (held_out == 1) {
-          chart.series[m].points.push_back({static_cast<double>(l), 0, means[0]});
-        }
-      }
-      if (any) table.rows.push_back(std::move(row));
-    }
-  }
-  section.blocks.emplace_back(std::move(chart));
-  section.blocks.emplace_back(std::move(table));
 }
 
 }  // namespace

@@ -174,10 +174,11 @@ class UnionsExperiment : public Experiment {
     }
     std::bitset<kEraseScopes> scopes;
     scopes.set(piece.scope);
-    measurement.add(
-        {piece.draw ? "random-others" : "others", static_cast<int64_t>(piece.draw.value_or(0)),
-         erase_mode_name(EraseMode::kZero), static_cast<int64_t>(neurons.size()),
-         output_edit(run.model, erase_values(run.model, set, EraseMode::kZero, {})), scopes});
+    measurement.add({piece.draw ? erase::kRandomOthers : erase::kOthers,
+                     static_cast<int64_t>(piece.draw.value_or(0)),
+                     erase_mode_name(EraseMode::kZero), static_cast<int64_t>(neurons.size()),
+                     output_edit(run.model, erase_values(run.model, set, EraseMode::kZero, {})),
+                     scopes});
   }
 
   /// Positions of the ordinary text without any edit; there may be fewer than were asked for.

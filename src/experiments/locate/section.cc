@@ -1,19 +1,19 @@
-// Statistics of knowledge neurons: how many, what they share, where they are, how stable they are.
+// Statistics of knowledge neurons: how many, what they share, where they are.
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <functional>
+#include <map>
 #include <set>
 
+#include "engram/sources.h"
+#include "experiments/locate/rows.h"
+#include "experiments/locate/section_attribution.h"
 #include "report/neuron_sets.h"
 #include "report/published.h"
 #include "report/sections.h"
 
-namespace engram {
+namespace engram::experiments::locate {
 namespace {
-
-constexpr const char* kHubsDefined =
-    "Hubs are the ten neurons in the most facts, and every neuron in at least 10 % of all facts.";
 
 /// A family, what is left of it without hubs, and the measures of both.
 struct MeasuredSet {
@@ -24,9 +24,9 @@ struct MeasuredSet {
 };
 
 std::string family_name(const std::string& source) {
-  if (source == "ig") return "knowledge neurons";
-  if (source == "activation") return "activation baseline";
-  if (source == "random") return "random, equal size and layers";
+  if (source == sources::kIg) return "knowledge neurons";
+  if (source == sources::kActivation) return "activation baseline";
+  if (source == kRandomSource) return "random, equal size and layers";
   return source;
 }
 
@@ -94,8 +94,8 @@ ReportTable counts_table(const std::vector<MeasuredSet>& sets) {
           NAN}};
   for (const Row& row : rows) {
     for (const MeasuredSet& set : sets) {
-      const bool located = set.family.source == "ig";
-      const bool baseline = set.family.source == "activation";
+      const bool located = set.family.source == sources::kIg;
+      const bool baseline = set.family.source == sources::kActivation;
       table.rows.push_back({text_cell(row.name), text_cell(set.name),
                             interval_cell(row.get(set.all)), interval_cell(row.get(set.no_hubs)),
                             number_cell(located ? row.paper[0] : (baseline ? row.paper[1] : NAN)),
@@ -173,7 +173,7 @@ Chart layers_chart(const std::vector<MeasuredSet>& sets, size_t layers) {
   chart.y = {"share of the sets' neurons (%)", false, true};
   for (size_t l = 0; l < layers; ++l) chart.categories.push_back(std::to_string(l));
   for (const MeasuredSet& set : sets) {
-    if (set.family.source == "random") continue;
+    if (set.family.source == kRandomSource) continue;
     for (const bool all : {true, false}) {
       ChartSeries series{set.name + (all ? "" : ", without hubs"), {}};
       for (size_t l = 0; l < layers; ++l) {
@@ -205,7 +205,7 @@ Chart sizes_chart(const std::vector<MeasuredSet>& sets) {
     chart.categories.push_back(std::to_string(n) + (n == kMost ? "+" : ""));
   }
   for (const MeasuredSet& set : sets) {
-    if (set.family.source == "random") continue;
+    if (set.family.source == kRandomSource) continue;
     std::vector<double> counts(largest + 1, 0.0);
     for (const FactNeurons& fact : set.family.facts) {
       counts[std::min(fact.neurons.size(), kMost)] += 1;
@@ -233,7 +233,7 @@ ReportTable hubs_table(const std::vector<MeasuredSet>& sets) {
                   {"share of all facts", CellFormat::kPercent},
                   {"relations", CellFormat::kCount}});
   for (const MeasuredSet& set : sets) {
-    if (set.family.source == "random") continue;
+    if (set.family.source == kRandomSource) continue;
     std::map<NeuronId, std::set<std::string_view>> relations;
     for (const FactNeurons& fact : set.family.facts) {
       for (const NeuronId id : fact.neurons) relations[id].insert(fact.relation);
@@ -258,28 +258,7 @@ ReportTable hubs_table(const std::vector<MeasuredSet>& sets) {
   return table;
 }
 
-/// What the table `selection` says of one relation and source.
-struct SelectedNeurons {
-  double facts = 0, share = NAN, passes = 0, mean = NAN, too_few = 0, negative = 0;
-  bool within = true;
-};
-
-std::map<std::string, SelectedNeurons> read_selection(const ReportInput& input,
-                                                      const std::string& source) {
-  const Table& table = run_table("selection");
-  std::map<std::string, SelectedNeurons> found;
-  for_rows(input.run, "selection", {{"source", source}}, [&](const Cells& row) {
-    found.emplace(
-        row.text(table.column("relation")),
-        SelectedNeurons{row.real(table.column("facts")), row.real(table.column("share")),
-                        row.real(table.column("passes")), row.real(table.column("mean")),
-                        row.real(table.column("too_few")), row.real(table.column("negative")),
-                        row.integer(table.column("within")) != 0});
-  });
-  return found;
-}
-
-ReportTable relation_neurons_table(const ReportInput& input, const std::vector<MeasuredSet>& sets) {
+ReportTable relations_table(const ReportInput& input, const std::vector<MeasuredSet>& sets) {
   ReportTable table = make_table(
       "relations", "Knowledge neurons by relation",
       "How the sets of each relation were chosen, and what its facts share.",
@@ -294,28 +273,32 @@ ReportTable relation_neurons_table(const ReportInput& input, const std::vector<M
        {"passes", CellFormat::kCount},
        {"in range", CellFormat::kText}});
   for (const MeasuredSet& set : sets) {
-    if (set.family.source == "random") continue;
-    const std::string name = set.family.source == "ig" ? "" : "baseline: ";
+    if (set.family.source == kRandomSource) continue;
+    const std::string name = set.family.source == sources::kIg ? "" : "baseline: ";
     for (const char* of : {"", ", no hubs"}) {
       table.columns.push_back({name + "per fact" + of, CellFormat::kNumber});
       table.columns.push_back({name + "shared within" + of, CellFormat::kNumber});
     }
   }
-  const std::map<std::string, SelectedNeurons> selected = read_selection(input, "ig");
+  std::map<std::string, SelectionRow> selected;
+  for (SelectionRow& row :
+       read_all<SelectionRow>(input.run, {is(&SelectionRow::source, sources::kIg)})) {
+    selected.emplace(row.relation, std::move(row));
+  }
   for (size_t r = 0; r < input.facts.relations().size(); ++r) {
     const std::string& relation = input.facts.relations()[r];
     const auto of = selected.find(relation);
     if (of == selected.end()) continue;
-    const SelectedNeurons& s = of->second;
+    const SelectionRow& s = of->second;
     std::vector<ReportCell> row = {text_cell(relation),
-                                   number_cell(s.facts),
-                                   number_cell(s.too_few),
-                                   number_cell(s.negative),
+                                   number_cell(static_cast<double>(s.facts)),
+                                   number_cell(static_cast<double>(s.too_few)),
+                                   number_cell(static_cast<double>(s.negative)),
                                    number_cell(s.share),
-                                   number_cell(s.passes),
+                                   number_cell(static_cast<double>(s.passes)),
                                    text_cell(s.within ? "yes" : "no")};
     for (const MeasuredSet& set : sets) {
-      if (set.family.source == "random") continue;
+      if (set.family.source == kRandomSource) continue;
       for (const bool all : {true, false}) {
         const SetFamily& family = all ? set.family : set.rest;
         double neurons = 0;
@@ -334,119 +317,6 @@ ReportTable relation_neurons_table(const ReportInput& input, const std::vector<M
   return table;
 }
 
-// --- stability -----------------------------------------------------------------------------------
-
-/// Both halves of a fact's prompts must hold at least this many: with fewer there is no refinement.
-constexpr int64_t kHalf = 3;
-
-struct Agreement {
-  double facts = 0, both_empty = 0, same = 0;
-  Interval jaccard;
-  Interval no_hubs;
-};
-
-/// `eligible` facts that have both; `hubs` are those of the run's own sets.
-Agreement agreement(const ReportInput& input, const SetFamily& a, const SetFamily& b,
-                    const std::vector<NeuronFacts>& hubs,
-                    const std::function<bool(int64_t)>& eligible) {
-  Agreement found;
-  FactSums sums(input.facts, 4);  // facts and Jaccard, the same without hubs
-  const SetFamily a_rest = without(a, hubs);
-  const SetFamily b_rest = without(b, hubs);
-  std::map<int64_t, size_t> of_b;
-  for (size_t f = 0; f < b.ids.size(); ++f) of_b.emplace(b.ids[f], f);
-  for (size_t f = 0; f < a.ids.size(); ++f) {
-    const auto other = of_b.find(a.ids[f]);
-    if (other == of_b.end() || !eligible(a.ids[f])) continue;
-    const double all = jaccard(a.facts[f].neurons, b.facts[other->second].neurons);
-    const double rest = jaccard(a_rest.facts[f].neurons, b_rest.facts[other->second].neurons);
-    const std::span<double> of = sums.of(a.ids[f]);
-    if (std::isnan(all)) {
-      found.both_empty += 1;
-    } else {
-      of[0] += 1;
-      of[1] += all;
-      found.facts += 1;
-      found.same += all == 1 ? 1 : 0;
-    }
-    if (!std::isnan(rest)) {
-      of[2] += 1;
-      of[3] += rest;
-    }
-  }
-  const std::vector<Interval> means = bootstrap(
-      sums.sums(), 2,
-      [](std::span<const std::vector<double>> drawn, std::span<double> out) {
-        const std::vector<double> total = total_of(drawn);
-        out[0] = ratio(total[1], total[0]);
-        out[1] = ratio(total[3], total[2]);
-      },
-      input.options.bootstrap);
-  found.jaccard = means[0];
-  found.no_hubs = means[1];
-  return found;
-}
-
-/// Sources that another quadrature rule or option has made: "ig-" and its name.
-std::vector<std::string> other_rules(const ReportInput& input) {
-  std::set<std::string> sources;
-  const Table& table = run_table("selection");
-  for_rows(input.run, "selection", {},
-           [&](const Cells& row) { sources.emplace(row.text(table.column("source"))); });
-  std::vector<std::string> rules;
-  for (const std::string& source : sources) {
-    if (source.starts_with("ig-") && !source.starts_with("ig-half-")) rules.push_back(source);
-  }
-  return rules;
-}
-
-/// Facts with scores of this method: another rule is tried on a sample.
-std::set<int64_t> attributed_facts(const ReportInput& input, const std::string& method) {
-  const Table& table = run_table("attribution");
-  const size_t fact = table.column("fact");
-  std::set<int64_t> ids;
-  for_rows(input.run, "attribution", {{"method", method}},
-           [&](const Cells& row) { ids.insert(row.integer(fact)); });
-  return ids;
-}
-
-ReportTable stability_table(const ReportInput& input, const SetFamily& located) {
-  ReportTable table = make_table(
-      "stability", "Stability of the sets",
-      "Would other prompts, or another way to integrate, have given the same neurons?",
-      std::string(
-          "Jaccard index of a fact's two sets, mean over facts; facts where both sets are "
-          "empty have none and are left out. Halves are disjoint and hold at least 3 prompts "
-          "each. Hubs here are those of the knowledge neurons. ") +
-          kHubsDefined,
-      {{"compared", CellFormat::kText},
-       {"facts", CellFormat::kCount},
-       {"both sets empty", CellFormat::kCount},
-       {"Jaccard index", CellFormat::kNumber},
-       {"without hubs", CellFormat::kNumber},
-       {"identical sets", CellFormat::kPercent}});
-  const std::vector<NeuronFacts> hubs = hubs_of(located);
-  const auto add = [&](const std::string& name, const SetFamily& a, const SetFamily& b,
-                       const std::function<bool(int64_t)>& eligible) {
-    if (a.ids.empty() || b.ids.empty()) return;
-    const Agreement found = agreement(input, a, b, hubs, eligible);
-    table.rows.push_back({text_cell(name), number_cell(found.facts), number_cell(found.both_empty),
-                          interval_cell(found.jaccard), interval_cell(found.no_hubs),
-                          number_cell(ratio(found.same, found.facts))});
-  };
-  add("two halves of the prompts", read_family(input, "ig-half-0"), read_family(input, "ig-half-1"),
-      [&](int64_t id) { return input.facts.fact(id).prompts / 2 >= kHalf; });
-  for (const std::string& rule : other_rules(input)) {
-    const std::set<int64_t> sample = attributed_facts(input, rule);
-    add("default rule and " + rule.substr(3), located, read_family(input, rule),
-        [&](int64_t id) { return sample.contains(id); });
-  }
-  if (table.rows.empty()) table.skipped = missing_reason(input, "stability");
-  return table;
-}
-
-}  // namespace
-
 ReportSection neurons_section(const ReportInput& input) {
   ReportSection section{"neurons",
                         "Knowledge neurons",
@@ -454,7 +324,7 @@ ReportSection neurons_section(const ReportInput& input) {
                         "engram reproduce ... --only locate,stability",
                         {}};
   std::vector<SetFamily> families;
-  for (const char* source : {"ig", "activation"}) {
+  for (const std::string_view source : {sources::kIg, sources::kActivation}) {
     SetFamily family = read_family(input, source);
     if (!family.ids.empty()) families.push_back(std::move(family));
   }
@@ -483,9 +353,14 @@ ReportSection neurons_section(const ReportInput& input) {
   section.blocks.emplace_back(layers_table(sets, layers));
   section.blocks.emplace_back(layers_chart(sets, layers));
   section.blocks.emplace_back(hubs_table(sets));
-  section.blocks.emplace_back(relation_neurons_table(input, sets));
-  section.blocks.emplace_back(stability_table(input, located));
+  section.blocks.emplace_back(relations_table(input, sets));
   return section;
 }
 
-}  // namespace engram
+}  // namespace
+
+std::vector<ReportSection> sections(const ReportInput& input) {
+  return {attribution_section(input), neurons_section(input)};
+}
+
+}  // namespace engram::experiments::locate
