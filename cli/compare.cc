@@ -5,10 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,7 +16,7 @@
 #include "cli/common.h"
 #include "cli/paths.h"
 #include "engram/evaluation/compare.h"
-#include "engram/store/run_store.h"
+#include "engram/run/stored.h"
 
 namespace engram::cli {
 namespace {
@@ -56,45 +54,13 @@ bool is_run(const std::string& path) {
   return file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())) && bytes == kMagic;
 }
 
-/// The located neurons of a run. A run does not say which scores were near a threshold: that takes
-/// `engram locate --run RUN.db --out FILE`.
+/// A run does not say which scores were near a threshold: that takes `engram locate --run RUN.db
+/// --out FILE`.
 LocatedFile read_run(const std::string& path) {
-  LocatedFile file;
-  file.path = path;
   RunStore run = RunStore::open(path, RunStore::Mode::kRead);
-  const auto integer = [](const Value& value) { return std::get<int64_t>(value); };
-  run.snapshot([&] {
-    for (const Row& row : run.read("model")) {
-      const auto& name = std::get<std::string>(row[0]);
-      if (name == "layers") file.layers = integer(row[1]);
-      if (name == "d_ff") file.d_ff = integer(row[1]);
-    }
-    std::set<std::string> chosen;  // relations whose sets are chosen
-    for (const Row& row : run.read("selection", {{"source", std::string("ig")}})) {
-      chosen.insert(std::get<std::string>(row[run_table("selection").column("relation")]));
-    }
-    std::map<int64_t, size_t> place;
-    for (const Row& row : run.read("fact")) {
-      LocatedSet set;
-      set.relation = std::get<std::string>(row[1]);
-      set.subject = std::get<std::string>(row[2]);
-      set.object = std::get<std::string>(row[3]);
-      if (!chosen.contains(set.relation)) continue;
-      place.emplace(integer(row[0]), file.facts.size());
-      file.facts.push_back(std::move(set));
-    }
-    const engram::Table& neuron = run_table("neuron");
-    for (const Row& row : run.read("neuron", {{"source", std::string("ig")}})) {
-      const auto at = place.find(integer(row[neuron.column("fact")]));
-      if (at == place.end()) continue;
-      file.facts[at->second].neurons.push_back(
-          {static_cast<int32_t>(integer(row[neuron.column("layer")])),
-           static_cast<int32_t>(integer(row[neuron.column("neuron")]))});
-    }
-  });
-  if (file.facts.empty()) {
-    throw InputError(path + ": no relation's neurons are located yet");
-  }
+  LocatedFile file;
+  run.snapshot([&] { file = stored_located(run); });
+  if (file.facts.empty()) throw InputError(path + ": no relation's neurons are located yet");
   return file;
 }
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <map>
 #include <utility>
-#include <variant>
 
 #include "engram/evaluation/located.h"
-#include "engram/store/run_store.h"
+#include "engram/run/stored.h"
+#include "engram/sources.h"
 
 namespace engram::cli {
 namespace {
@@ -37,10 +37,8 @@ void check_sets(const std::string& where, const RelationSets& found, const Model
   }
 }
 
-RelationSets sets_of_file(const std::string& path, const Fact& fact, const ModelConfig& config) {
-  LocatedFile file = read_located(path);
-  check_size(path, "layers", file.layers, config.layers);
-  check_size(path, "d_ff", file.d_ff, config.d_ff);
+/// The sets of the fact's relation, out of `file`.
+RelationSets sets_of(LocatedFile file, const Fact& fact) {
   RelationSets found;
   bool there = false;
   for (LocatedSet& set : file.facts) {
@@ -54,7 +52,15 @@ RelationSets sets_of_file(const std::string& path, const Fact& fact, const Model
     }
     found.sets.push_back({set.relation, std::move(set.neurons)});
   }
-  if (!there) not_there(path, fact);
+  if (!there) not_there(file.path, fact);
+  return found;
+}
+
+RelationSets sets_of_file(const std::string& path, const Fact& fact, const ModelConfig& config) {
+  LocatedFile file = read_located(path);
+  check_size(path, "layers", file.layers, config.layers);
+  check_size(path, "d_ff", file.d_ff, config.d_ff);
+  RelationSets found = sets_of(std::move(file), fact);
   found.why.score = "read from a file";
   return found;
 }
@@ -69,41 +75,8 @@ RelationSets sets_of_run(const std::string& path, const Fact& fact, const std::s
   if (of("model") != base) {
     throw InputError(path + ": got a run of another model (" + of("model") + "), expected " + base);
   }
-  const auto integer = [](const Row& row, size_t column) { return std::get<int64_t>(row[column]); };
-  const auto text = [](const Row& row, size_t column) {
-    return std::get<std::string>(row[column]);
-  };
-  RelationSets found;
-  std::optional<int64_t> own;
-  const auto& facts = run_table("fact");
-  const auto& neurons = run_table("neuron");
-  std::vector<int64_t> ids;
-  run.read_each("fact", {}, [&](const Row& row) {
-    if (text(row, facts.column("relation")) != fact.relation) return true;
-    ids.push_back(integer(row, facts.column("fact")));
-    if (text(row, facts.column("subject")) == fact.subject &&
-        text(row, facts.column("object")) == fact.object) {
-      own = ids.back();
-      found.own = ids.size() - 1;
-    }
-    return true;
-  });
-  if (!own) not_there(path, fact);
-  for (const int64_t id : ids) {
-    FactNeurons set{fact.relation, {}};
-    for (const Row& row : run.read("neuron", {{"source", std::string("ig")}, {"fact", id}})) {
-      set.neurons.push_back({static_cast<int32_t>(integer(row, neurons.column("layer"))),
-                             static_cast<int32_t>(integer(row, neurons.column("neuron")))});
-    }
-    found.sets.push_back(std::move(set));
-  }
-  const auto& prompts = run_table("prompt");
-  for (const Row& row : run.read("prompt", {{"fact", *own}})) {
-    (integer(row, prompts.column("held_out")) != 0 ? found.held_out : found.prompts)
-        .push_back(text(row, prompts.column("text")));
-  }
-  found.refined = std::cmp_greater_equal(found.prompts.size(), kLocatingPrompts);
-  found.why.score = "ig";
+  RelationSets found = sets_of(stored_located(run, fact.relation), fact);
+  found.why.score = sources::kIg;
   found.why.rule = of("rule");
   return found;
 }

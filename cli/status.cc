@@ -48,7 +48,7 @@ struct Status {
   RunIdentity identity;
   std::vector<RunSession> sessions;
   std::map<std::string, Finished> finished;
-  std::vector<std::pair<std::string, std::string>> skipped;
+  std::map<std::string, std::string> skipped;
 };
 
 Status read_status(const std::string& path) {
@@ -63,9 +63,7 @@ Status read_status(const std::string& path) {
       ++finished.units;
       finished.relations.insert(unit.relation);
     }
-    for (const Row& row : run.read("skipped")) {
-      status.skipped.emplace_back(std::get<std::string>(row[0]), std::get<std::string>(row[1]));
-    }
+    status.skipped = run.skipped();
   });
   // After the sessions were read: one that ended in between has ended there, too.
   status.writer = RunStore::writer(path);

@@ -79,9 +79,10 @@ def room_file(name):
     """Where a file of src/experiments belongs: to the store, the run or the report."""
     if not name.startswith("src/experiments/"):
         return name
-    part = {"experiment.cc": "run", "experiments.cc": "run", "section.cc": "report",
-            "sections.cc": "report"}.get(Path(name).name, "store")
-    return f"src/{part}/{Path(name).name}"
+    file = Path(name).name
+    part = ("run" if file.startswith("experiment") else
+            "store" if file.startswith(("rows.", "tables.")) else "report")
+    return f"src/{part}/{file}"
 
 
 def check_rules(files):

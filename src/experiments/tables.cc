@@ -1,12 +1,24 @@
-#include "experiments/sizes/rows.h"
+#include <algorithm>
+#include <iterator>
+
 #include "store/experiment_tables.h"
 
 namespace engram {
 
-std::vector<Table> experiment_tables() {
-  std::vector<Table> all;
 #define ENGRAM_EXPERIMENT(name) \
-  for (Table & table : name::tables()) all.push_back(std::move(table));
+  namespace experiments::name { \
+  ExperimentTables tables();    \
+  }
+#include "experiments/list.inc"
+#undef ENGRAM_EXPERIMENT
+
+ExperimentTables experiment_tables() {
+  ExperimentTables all;
+  const auto add = [&](ExperimentTables of) {
+    std::ranges::move(of.tables, std::back_inserter(all.tables));
+    std::ranges::move(of.views, std::back_inserter(all.views));
+  };
+#define ENGRAM_EXPERIMENT(name) add(experiments::name::tables());
 #include "experiments/list.inc"
 #undef ENGRAM_EXPERIMENT
   return all;

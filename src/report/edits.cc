@@ -6,6 +6,10 @@
 namespace engram {
 namespace {
 
+using experiments::update::EditEffectRow;
+using experiments::update::EditRow;
+using experiments::update::kEditScopeNames;
+
 /// "random-equal-write/3" is a draw of "random-equal-write".
 std::string variant_of(std::string_view stored) {
   return std::string(is_sweep(std::string(stored)) ? stored : stored.substr(0, stored.find('/')));
@@ -24,54 +28,44 @@ void add_draw(EditSums& to, const EditSums& draw, double draws) {
 
 }  // namespace
 
-bool is_sweep(const std::string& variant) { return variant.starts_with("sweep/"); }
+bool is_sweep(const std::string& name) { return name.starts_with(variant::kSweep); }
 
 Edits read_edits(const ReportInput& input) {
   Edits edits;
   std::map<std::string, std::map<int64_t, size_t>> places;
-  const Table& edit = run_table("edit");
-  const size_t fact = edit.column("fact"), variant = edit.column("variant"),
-               target_p = edit.column("target_p"), target_rank = edit.column("target_rank"),
-               right = edit.column("right"), neurons = edit.column("neurons"),
-               written = edit.column("written");
-  for_rows(input.run, "edit", {}, [&](const Cells& row) {
-    const std::string name = variant_of(row.text(variant));
+  read_rows<EditRow>(input.run, {}, [&](const EditRow& row) {
+    const std::string name = variant_of(row.variant);
     std::vector<Edit>& list = edits[name];
-    const auto [at, fresh] = places[name].emplace(row.integer(fact), list.size());
+    const auto [at, fresh] = places[name].emplace(row.fact, list.size());
     if (fresh) list.emplace_back();
     Edit& one = list[at->second];
-    one.fact = row.integer(fact);
-    one.target_p = row.real(target_p);
-    one.target_rank = row.real(target_rank);
-    one.right = row.integer(right) != 0;
-    one.neurons = std::max(one.neurons, row.integer(neurons));
-    if (row.integer(neurons) == 0) return;
-    one.written += row.real(written);
+    one.fact = row.fact;
+    one.target_p = row.target_p;
+    one.target_rank = row.target_rank;
+    one.right = row.right;
+    one.neurons = std::max(one.neurons, row.neurons);
+    if (row.neurons == 0) return;
+    one.written += row.written;
     ++one.draws;
   });
-  const Table& effect = run_table("edit_effect");
-  const size_t of = effect.column("fact"), by = effect.column("variant"),
-               scope = effect.column("scope"), prompts = effect.column("prompts"),
-               was_right = effect.column("right"), changed = effect.column("changed"),
-               success = effect.column("success"), before = effect.column("log_p_before"),
-               after = effect.column("log_p_after");
   std::map<std::tuple<std::string, int64_t, size_t>, double> draws;
-  for_rows(input.run, "edit_effect", {}, [&](const Cells& row) {
-    const std::string name = variant_of(row.text(by));
-    const auto at = places[name].find(row.integer(of));
-    const auto* where = std::ranges::find(kScopeNames, row.text(scope));
-    if (at == places[name].end() || where == kScopeNames.end()) return;
-    const auto s = static_cast<size_t>(where - kScopeNames.begin());
+  read_rows<EditEffectRow>(input.run, {}, [&](const EditEffectRow& row) {
+    const std::string name = variant_of(row.variant);
+    const auto at = places[name].find(row.fact);
+    const auto* where = std::ranges::find(kEditScopeNames, row.scope);
+    if (at == places[name].end() || where == kEditScopeNames.end()) return;
+    const auto s = static_cast<size_t>(where - kEditScopeNames.begin());
+    const double success = row.success ? static_cast<double>(*row.success) : NAN;
     add_draw(edits[name][at->second].scopes[s],
-             {row.real(prompts), row.real(was_right), row.real(changed), row.real(success),
-              row.real(before), row.real(after)},
-             ++draws[{name, row.integer(of), s}]);
+             {static_cast<double>(row.prompts), static_cast<double>(row.right),
+              static_cast<double>(row.changed), success, row.log_p_before, row.log_p_after},
+             ++draws[{name, row.fact, s}]);
   });
   return edits;
 }
 
 double written_share(const Edits& edits, const std::vector<Edit>& variant, const KeepEdit& keep) {
-  const auto knowledge = edits.find("knowledge");
+  const auto knowledge = edits.find(variant::kKnowledge);
   if (knowledge == edits.end()) return NAN;
   std::map<int64_t, const Edit*> located;
   for (const Edit& edit : knowledge->second) located.emplace(edit.fact, &edit);

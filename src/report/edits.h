@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "experiments/update/rows.h"
 #include "report/sections.h"
 
 // Fact updates as a run holds them, and the rates that are estimated of them.
 namespace engram {
 
-enum EditScope : size_t { kOwn, kHeldOut, kSame, kOther, kText, kOneOwn, kEditScopes };
-constexpr std::array<const char*, kEditScopes> kScopeNames = {
-    "own", "held-out", "same-relation", "other-relations", "text", "one-own"};
+using experiments::update::EditScope;
+using enum experiments::update::EditScope;
 constexpr std::array<const char*, kEditScopes> kEditScopeTitles = {
     "own prompts",   "held-out prompts", "other facts of the relation", "facts of other relations",
     "ordinary text", "one own prompt"};
@@ -45,18 +45,19 @@ struct VariantWords {
   const char* name;
   const char* title;
 };
+namespace variant = experiments::update::variant;
 constexpr std::array<VariantWords, 11> kVariants = {
-    VariantWords{"knowledge", "knowledge neurons"},
-    VariantWords{"knowledge-unfiltered", "knowledge neurons, all of them"},
-    VariantWords{"knowledge-released", "knowledge neurons as the paper's code chooses"},
-    VariantWords{"activation", "activation baseline"},
-    VariantWords{"activation-unfiltered", "activation baseline, all of them"},
-    VariantWords{"random", "random neurons"},
-    VariantWords{"random-activated", "random activated neurons"},
-    VariantWords{"random-equal-write", "random activated neurons, equal write"},
-    VariantWords{"other-fact", "another fact's neurons"},
-    VariantWords{"other-fact-equal-write", "another fact's neurons, equal write"},
-    VariantWords{"output", "same change on the layer's output"}};
+    VariantWords{variant::kKnowledge, "knowledge neurons"},
+    {variant::kKnowledgeUnfiltered, "knowledge neurons, all of them"},
+    {variant::kKnowledgeReleased, "knowledge neurons as the paper's code chooses"},
+    {variant::kActivation, "activation baseline"},
+    {variant::kActivationUnfiltered, "activation baseline, all of them"},
+    {variant::kRandom, "random neurons"},
+    {variant::kRandomActivated, "random activated neurons"},
+    {variant::kRandomEqualWrite, "random activated neurons, equal write"},
+    {variant::kOtherFact, "another fact's neurons"},
+    {variant::kOtherFactEqualWrite, "another fact's neurons, equal write"},
+    {variant::kOutput, "same change on the layer's output"}};
 
 /// A setting of the sweep over lambda1, lambda2 and the number of neurons.
 bool is_sweep(const std::string& variant);
@@ -90,8 +91,5 @@ void edit_estimates(std::span<const double> sums, std::span<double> out);
 
 Rates rates(const ReportInput& input, const std::vector<Edit>& edits, EditScope scope,
             const KeepEdit& keep);
-
-/// The sweep over strength and number of neurons: its table, then its charts.
-void add_update_sweep(const ReportInput& input, const Edits& edits, ReportSection& section);
 
 }  // namespace engram

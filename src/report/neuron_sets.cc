@@ -7,10 +7,14 @@
 #include <unordered_set>
 
 #include "base/random.h"
+#include "experiments/locate/rows.h"
 #include "statistics/share.h"
 
 namespace engram {
 namespace {
+
+using experiments::locate::NeuronRow;
+using experiments::locate::SelectionRow;
 
 constexpr size_t kHubs = 10;
 constexpr double kHubShare = 0.1;
@@ -129,13 +133,12 @@ PooledIntersections pooled_intersections(const ReportInput& input, const SetFami
   return {found[0], found[1]};
 }
 
-SetFamily read_family(const ReportInput& input, const std::string& source) {
+SetFamily read_family(const ReportInput& input, std::string_view source) {
   SetFamily family;
   family.source = source;
-  std::set<std::string, std::less<>> done;
-  const Table& selection = run_table("selection");
-  for_rows(input.run, "selection", {{"source", source}},
-           [&](const Cells& row) { done.emplace(row.text(selection.column("relation"))); });
+  std::set<std::string> done;
+  read_rows<SelectionRow>(input.run, {is(&SelectionRow::source, source)},
+                          [&](const SelectionRow& row) { done.insert(row.relation); });
   std::unordered_map<int64_t, size_t> places;
   for (const FactIndex::Fact& fact : input.facts.facts()) {
     const std::string& relation = input.facts.relations()[fact.relation];
@@ -144,22 +147,17 @@ SetFamily read_family(const ReportInput& input, const std::string& source) {
     family.ids.push_back(fact.id);
     family.facts.push_back({relation, {}});
   }
-  const Table& neuron = run_table("neuron");
-  const size_t fact = neuron.column("fact");
-  const size_t layer = neuron.column("layer");
-  const size_t index = neuron.column("neuron");
-  for_rows(input.run, "neuron", {{"source", source}}, [&](const Cells& row) {
-    const auto found = places.find(row.integer(fact));
+  read_rows<NeuronRow>(input.run, {is(&NeuronRow::source, source)}, [&](const NeuronRow& row) {
+    const auto found = places.find(row.fact);
     if (found == places.end()) return;
-    family.facts[found->second].neurons.push_back(
-        {static_cast<int32_t>(row.integer(layer)), static_cast<int32_t>(row.integer(index))});
+    family.facts[found->second].neurons.push_back(neuron_of(row));
   });
   return family;
 }
 
 SetFamily random_family(const ReportInput& input, const SetFamily& like, int64_t d_ff) {
   SetFamily family = like;
-  family.source = "random";
+  family.source = kRandomSource;
   for (size_t f = 0; f < like.ids.size(); ++f) {
     const FactIndex::Fact& fact = input.facts.fact(like.ids[f]);
     Random random(hash_text(fact.object,

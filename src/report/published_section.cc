@@ -4,6 +4,9 @@
 #include <cmath>
 #include <set>
 
+#include "engram/sources.h"
+#include "experiments/erase/rows.h"
+#include "experiments/texts/rows.h"
 #include "report/edits.h"
 #include "report/effect_rows.h"
 #include "report/neuron_sets.h"
@@ -12,6 +15,9 @@
 
 namespace engram {
 namespace {
+
+using experiments::erase::EraseRow;
+using experiments::texts::TextActivationRow;
 
 constexpr double kErasedNeurons = 20;
 
@@ -75,14 +81,15 @@ Interval mean_over(const ReportInput& input, const FactSums& sums, bool of_relat
 
 void add_neurons(const ReportInput& input, std::vector<Figure>& figures) {
   struct Paper {
-    const char* source;
+    std::string_view source;
     const char* title;
     double neurons, within, across;
   };
-  for (const Paper& paper : {Paper{"ig", "knowledge neurons", published::kNeurons,
-                                   published::kWithin, published::kAcross},
-                             Paper{"activation", "activation baseline", published::kBaselineNeurons,
-                                   published::kBaselineWithin, published::kBaselineAcross}}) {
+  for (const Paper& paper :
+       {Paper{sources::kIg, "knowledge neurons", published::kNeurons, published::kWithin,
+              published::kAcross},
+        Paper{sources::kActivation, "activation baseline", published::kBaselineNeurons,
+              published::kBaselineWithin, published::kBaselineAcross}}) {
     const SetFamily family = read_family(input, paper.source);
     if (family.ids.empty()) continue;
     FactSums sums(input.facts, 2);
@@ -130,10 +137,10 @@ void add_updates(const ReportInput& input, std::vector<Figure>& figures) {
     double change, success, within, across;
   };
   for (const Paper& paper :
-       {Paper{"knowledge", "knowledge neurons", published::kChange, published::kSuccess,
+       {Paper{variant::kKnowledge, "knowledge neurons", published::kChange, published::kSuccess,
               published::kRiseWithin, published::kRiseAcross},
-        Paper{"random", "random neurons", published::kRandomChange, published::kRandomSuccess, NAN,
-              NAN}}) {
+        Paper{variant::kRandom, "random neurons", published::kRandomChange,
+              published::kRandomSuccess, NAN, NAN}}) {
     const auto found = edits.find(paper.variant);
     if (found == edits.end()) continue;
     const std::string title = std::string(", ") + paper.title;
@@ -145,8 +152,8 @@ void add_updates(const ReportInput& input, std::vector<Figure>& figures) {
       figures.push_back({std::string("update: rise of perplexity, ") + name + title,
                          rates(input, found->second, scope, right_before).rise, of_paper});
     };
-    rise("same relation", kSame, paper.within);
-    rise("other relations", kOther, paper.across);
+    rise("same relation", kSameRelation, paper.within);
+    rise("other relations", kOtherRelations, paper.across);
   }
 }
 
@@ -157,25 +164,22 @@ struct OfErasure {
 };
 
 void add_erasures(const ReportInput& input, std::vector<Figure>& figures) {
-  const Table& table = run_table("erase");
-  const size_t relation = table.column("relation"), neurons = table.column("neurons"),
-               scope = table.column("scope"), prompts = table.column("prompts"),
-               before = table.column("log_p_before"), after = table.column("log_p_after");
   std::map<std::string, OfErasure> by_relation;
-  for_rows(input.run, "erase", {{"source", std::string("relation")}, {"mode", std::string("zero")}},
-           [&](const Cells& row) {
-             OfErasure& one = by_relation[std::string(row.text(relation))];
-             const double count = row.real(neurons);
-             if (count == 0 || count > kErasedNeurons || count < one.neurons) return;
-             one.neurons = count;
-             const double n = row.real(prompts);
-             if (row.text(scope) == "own") {
-               one.before = std::exp(-row.real(before) / n);
-               one.after = std::exp(-row.real(after) / n);
-             } else if (row.text(scope) == "other-relations") {
-               one.outside = std::exp((row.real(before) - row.real(after)) / n) - 1;
-             }
-           });
+  const Where where = {is(&EraseRow::source, experiments::erase::kRelation),
+                       is(&EraseRow::mode, "zero")};
+  read_rows<EraseRow>(input.run, where, [&](const EraseRow& row) {
+    OfErasure& one = by_relation[row.relation];
+    const auto count = static_cast<double>(row.neurons);
+    if (count == 0 || count > kErasedNeurons || count < one.neurons) return;
+    one.neurons = count;
+    const auto n = static_cast<double>(row.prompts);
+    if (row.scope == "own") {
+      one.before = std::exp(-row.log_p_before / n);
+      one.after = std::exp(-row.log_p_after / n);
+    } else if (row.scope == "other-relations") {
+      one.outside = std::exp((row.log_p_before - row.log_p_after) / n) - 1;
+    }
+  });
   struct Paper {
     const char* relation;
     double before, after;
@@ -196,14 +200,11 @@ void add_erasures(const ReportInput& input, std::vector<Figure>& figures) {
 
 void add_texts(const ReportInput& input, std::vector<Figure>& figures) {
   // The paper averages over the neurons of a relation's facts, then over relations.
-  const SetFamily family = read_family(input, "ig");
+  const SetFamily family = read_family(input, sources::kIg);
   std::map<int64_t, double> sizes;
   for (size_t f = 0; f < family.ids.size(); ++f) {
     sizes[family.ids[f]] = static_cast<double>(family.facts[f].neurons.size());
   }
-  const Table& table = run_table("text_activation");
-  const size_t fact = table.column("fact"), kind = table.column("kind"),
-               texts = table.column("texts"), sum = table.column("sum");
   struct Paper {
     const char* kind;
     const char* title;
@@ -213,15 +214,15 @@ void add_texts(const ReportInput& input, std::vector<Figure>& figures) {
                              Paper{"head", "head only", published::kTextHead},
                              Paper{"random", "random", published::kTextRandom}}) {
     FactSums sums(input.facts, 2);
-    for_rows(input.run, "text_activation",
-             {{"source", std::string("ig")}, {"mask", std::string("released")}},
-             [&](const Cells& row) {
-               if (row.text(kind) != paper.kind || !(row.real(texts) > 0)) return;
-               const std::span<double> of = sums.of(row.integer(fact));
-               const double neurons = sizes[row.integer(fact)];
-               of[0] += neurons;
-               of[1] += neurons * row.real(sum) / row.real(texts);
-             });
+    const Where where = {is(&TextActivationRow::source, sources::kIg),
+                         is(&TextActivationRow::mask, "released")};
+    read_rows<TextActivationRow>(input.run, where, [&](const TextActivationRow& row) {
+      if (row.kind != paper.kind || row.texts <= 0) return;
+      const std::span<double> of = sums.of(row.fact);
+      const double neurons = sizes[row.fact];
+      of[0] += neurons;
+      of[1] += neurons * row.sum / static_cast<double>(row.texts);
+    });
     if (sums.empty()) continue;
     figures.push_back({std::string("mean activation on texts: ") + paper.title,
                        mean_over(input, sums, true), paper.mean});

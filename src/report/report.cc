@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string_view>
 
@@ -11,6 +12,7 @@
 #include "report/sections.h"
 #include "report/text.h"
 #include "report/verdict.h"
+#include "store/run_rows.h"
 
 namespace engram {
 
@@ -274,15 +276,10 @@ constexpr const char* kClaim =
 
 RunReport compute(RunStore& run, const ReportOptions& options) {
   ReportInput input{run, options, run.identity(), FactIndex(run), {}, {}};
-  const Table& skipped = run_table("skipped");
-  for_rows(run, "skipped", {}, [&](const Cells& row) {
-    input.skipped.emplace(row.text(skipped.column("experiment")),
-                          row.text(skipped.column("reason")));
-  });
-  const Table& model = run_table("model");
-  for_rows(run, "model", {}, [&](const Cells& row) {
-    input.model.emplace(row.text(model.column("name")), row.integer(model.column("value")));
-  });
+  input.skipped = run.skipped();
+  for (ModelRow& row : read_all<ModelRow>(run)) {
+    input.model.emplace(std::move(row.name), row.value);
+  }
   RunReport report;
   const std::vector<RunSession> sessions = run.sessions();
   std::string name;
@@ -298,14 +295,7 @@ RunReport compute(RunStore& run, const ReportOptions& options) {
     report.sections.push_back(published_section(input));
   }
   report.sections.push_back(run_section(input));
-  report.sections.push_back(attribution_section(input));
-  report.sections.push_back(neurons_section(input));
-  report.sections.push_back(effects_section(input, "zero"));
-  report.sections.push_back(effects_section(input, "double"));
-  report.sections.push_back(update_section(input));
-  report.sections.push_back(erase_section(input));
-  report.sections.push_back(texts_section(input));
-  for (ReportSection& section : room_sections(input)) report.sections.push_back(std::move(section));
+  std::ranges::move(experiment_sections(input), std::back_inserter(report.sections));
   report.verdict = verdict(verdict_input(report));
   ReportSection summary = summary_section(report);
   Chart forest = forest_chart(report);

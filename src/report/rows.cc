@@ -3,66 +3,26 @@
 #include <limits>
 
 #include "engram/error.h"
+#include "engram/sources.h"
+#include "experiments/locate/rows.h"
+#include "store/run_rows.h"
 
 namespace engram {
 
-int64_t Cells::integer(size_t column) const {
-  const auto* value = std::get_if<int64_t>(&(*row_)[column]);
-  return value != nullptr ? *value : 0;
-}
-
-double Cells::real(size_t column) const {
-  const Value& value = (*row_)[column];
-  if (const auto* real = std::get_if<double>(&value)) return *real;
-  if (const auto* integer = std::get_if<int64_t>(&value)) return static_cast<double>(*integer);
-  return std::numeric_limits<double>::quiet_NaN();
-}
-
-std::string_view Cells::text(size_t column) const {
-  const auto* value = std::get_if<std::string>(&(*row_)[column]);
-  return value != nullptr ? std::string_view(*value) : std::string_view();
-}
-
-std::span<const std::byte> Cells::blob(size_t column) const {
-  const auto* value = std::get_if<std::vector<std::byte>>(&(*row_)[column]);
-  return value != nullptr ? std::span<const std::byte>(*value) : std::span<const std::byte>();
-}
-
-void for_rows(RunStore& run, std::string_view table, const Where& where,
-              const std::function<void(const Cells&)>& use) {
-  run.read_each(table, where, [&](const Row& row) {
-    use(Cells(row));
-    return true;
-  });
-}
-
 FactIndex::FactIndex(RunStore& run) {
-  std::map<std::string, size_t, std::less<>> relation_of;
-  std::map<std::string, size_t, std::less<>> object_of;
-  const Table& table = run_table("fact");
-  const size_t id = table.column("fact");
-  const size_t relation = table.column("relation");
-  const size_t subject = table.column("subject");
-  const size_t object = table.column("object");
-  const size_t copies = table.column("copies");
-  for_rows(run, "fact", {}, [&](const Cells& row) {
-    const auto [r, fresh] =
-        relation_of.try_emplace(std::string(row.text(relation)), relations_.size());
-    if (fresh) {
-      relations_.emplace_back(row.text(relation));
-    }
-    const size_t number =
-        object_of.try_emplace(std::string(row.text(object)), object_of.size()).first->second;
-    places_.emplace(row.integer(id), facts_.size());
-    facts_.push_back({row.integer(id), r->second, number, std::string(row.text(subject)),
-                      std::string(row.text(object)), row.integer(copies) != 0, 0, 0});
+  std::map<std::string, size_t> relation_of;
+  std::map<std::string, size_t> object_of;
+  read_rows<FactRow>(run, {}, [&](FactRow row) {
+    const auto [r, fresh] = relation_of.try_emplace(row.relation, relations_.size());
+    if (fresh) relations_.push_back(std::move(row.relation));
+    const size_t number = object_of.try_emplace(row.object, object_of.size()).first->second;
+    places_.emplace(row.fact, facts_.size());
+    facts_.push_back({row.fact, r->second, number, std::move(row.subject), std::move(row.object),
+                      row.copies, 0, 0});
   });
-  const Table& prompts = run_table("prompt");
-  const size_t of = prompts.column("fact");
-  const size_t held_out = prompts.column("held_out");
-  for_rows(run, "prompt", {}, [&](const Cells& row) {
-    Fact& fact = facts_[place(row.integer(of))];
-    ++(row.integer(held_out) != 0 ? fact.held_out : fact.prompts);
+  read_rows<PromptRow>(run, {}, [&](const PromptRow& row) {
+    Fact& fact = facts_[place(row.fact)];
+    ++(row.held_out ? fact.held_out : fact.prompts);
   });
 }
 
@@ -84,16 +44,15 @@ size_t FactIndex::relation(std::string_view name) const {
 }
 
 std::vector<FactGroup> fact_groups(RunStore& run, const FactIndex& facts) {
-  const Table& table = run_table("attribution");
-  const size_t fact = table.column("fact");
-  const size_t rank = table.column("answer_rank");
+  using experiments::locate::AttributionRow;
   std::vector<int64_t> prompts(facts.facts().size(), 0);
   std::vector<int64_t> top(prompts.size(), 0);
-  for_rows(run, "attribution", {{"method", std::string("ig")}}, [&](const Cells& row) {
-    if (std::isnan(row.real(rank))) return;
-    const size_t place = facts.place(row.integer(fact));
+  const Where where = {is(&AttributionRow::method, sources::kIg)};
+  read_rows<AttributionRow>(run, where, [&](const AttributionRow& row) {
+    if (!row.answer_rank) return;
+    const size_t place = facts.place(row.fact);
     ++prompts[place];
-    if (row.integer(rank) == 1) ++top[place];
+    if (row.answer_rank == 1) ++top[place];
   });
   std::vector<FactGroup> groups;
   for (size_t i = 0; i < prompts.size(); ++i) groups.push_back(group_of(prompts[i], top[i]));

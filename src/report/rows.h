@@ -1,10 +1,9 @@
 #pragma once
 
-// Reading a run's tables by column name, and sums over facts for the bootstrap.
+// The facts of a run, and sums over them for the bootstrap.
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -17,24 +16,6 @@
 #include "engram/store/run_store.h"
 
 namespace engram {
-
-/// One row of a table. A column's number comes from Table::column(); NULL is NaN, 0, "" or
-/// empty.
-class Cells {
- public:
-  explicit Cells(const Row& row) : row_(&row) {}
-  [[nodiscard]] int64_t integer(size_t column) const;
-  [[nodiscard]] double real(size_t column) const;
-  [[nodiscard]] std::string_view text(size_t column) const;
-  [[nodiscard]] std::span<const std::byte> blob(size_t column) const;
-
- private:
-  const Row* row_;
-};
-
-/// All rows of a table, in the order of its key.
-void for_rows(RunStore& run, std::string_view table, const Where& where,
-              const std::function<void(const Cells&)>& use);
 
 /// The facts of a run, with the clusters that the bootstrap resamples: facts with the same object.
 class FactIndex {

@@ -1,10 +1,11 @@
-// What was run, on what, in how long; and how exact the attribution is.
+// What was run, on what, in how long.
 #include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "report/published.h"
 #include "report/sections.h"
+#include "store/run_rows.h"
 
 namespace engram {
 namespace {
@@ -41,7 +42,7 @@ ReportTable size_table(const ReportInput& input, double seconds) {
   }
   const auto facts = static_cast<double>(input.facts.facts().size());
   double problems = 0;
-  for_rows(input.run, "problem", {}, [&](const Cells&) { problems += 1; });
+  read_rows<ProblemRow>(input.run, {}, [&](const ProblemRow&) { problems += 1; });
   const auto count = [&](const char* name, double ours, double paper) {
     table.rows.push_back({text_cell(name), number_cell(ours), number_cell(paper)});
   };
@@ -125,130 +126,18 @@ ReportTable problems_table(const ReportInput& input) {
   ReportTable table = make_table("problems", "Facts and lines that could not be used",
                                  "What was left out, and why.", "",
                                  {{"line", CellFormat::kCount}, {"problem", CellFormat::kText}});
-  const Table& problem = run_table("problem");
-  const size_t line = problem.column("line");
-  const size_t message = problem.column("message");
   size_t more = 0;
-  for_rows(input.run, "problem", {}, [&](const Cells& row) {
+  read_rows<ProblemRow>(input.run, {}, [&](const ProblemRow& row) {
     if (table.rows.size() == kProblemsShown) {
       ++more;
       return;
     }
-    table.rows.push_back({number_cell(static_cast<double>(row.integer(line))),
-                          text_cell(std::string(row.text(message)))});
+    table.rows.push_back({number_cell(static_cast<double>(row.line)), text_cell(row.message)});
   });
   if (more > 0) {
     table.notes.push_back("and " + std::to_string(more) + " more, in the table problem of the run");
   }
   return table;
-}
-
-// --- attribution ---------------------------------------------------------------------------------
-
-/// One method's prompts.
-struct Attributed {
-  std::vector<double> gaps;
-  double prompts = 0, p = 0, nodes = 0, with_nodes = 0, converged = 0, top = 0, ranked = 0;
-};
-
-double quantile(const std::vector<double>& sorted, double q) {
-  if (sorted.empty()) return NAN;
-  return sorted[std::min(sorted.size() - 1,
-                         static_cast<size_t>(q * static_cast<double>(sorted.size())))];
-}
-
-std::map<std::string, Attributed> read_attributions(RunStore& run) {
-  const Table& table = run_table("attribution");
-  const size_t method = table.column("method");
-  const size_t p = table.column("p");
-  const size_t rank = table.column("answer_rank");
-  const size_t gap = table.column("relative_gap");
-  const size_t nodes = table.column("nodes");
-  const size_t converged = table.column("converged");
-  std::map<std::string, Attributed> methods;
-  for_rows(run, "attribution", {}, [&](const Cells& row) {
-    Attributed& of = methods[std::string(row.text(method))];
-    of.prompts += 1;
-    of.p += row.real(p);
-    of.converged += row.integer(converged) != 0 ? 1 : 0;
-    if (!std::isnan(row.real(gap))) of.gaps.push_back(row.real(gap));
-    if (!std::isnan(row.real(nodes))) {
-      of.nodes += row.real(nodes);
-      of.with_nodes += 1;
-    }
-    if (!std::isnan(row.real(rank))) {
-      of.ranked += 1;
-      of.top += row.integer(rank) == 1 ? 1 : 0;
-    }
-  });
-  for (auto& [name, of] : methods) std::ranges::sort(of.gaps);
-  return methods;
-}
-
-ReportTable gap_table(const std::map<std::string, Attributed>& methods) {
-  ReportTable table = make_table(
-      "completeness", "How exact the attribution is",
-      "Integrated gradients must add up to the change of P that they explain; the gap is what they "
-      "miss.",
-      "Relative gap of a prompt: the largest over the layers of |sum of scores - change of P| / "
-      "max(|change of P|, 0.001 P). Activations have no such check.",
-      {{"scores", CellFormat::kText},
-       {"prompts", CellFormat::kCount},
-       {"mean P", CellFormat::kNumber},
-       {"answer is the top one", CellFormat::kPercent},
-       {"exact nodes a layer", CellFormat::kNumber},
-       {"gap: median", CellFormat::kPercent},
-       {"95 %", CellFormat::kPercent},
-       {"99 %", CellFormat::kPercent},
-       {"largest", CellFormat::kPercent},
-       {"prompts with a gap under 1 %", CellFormat::kPercent},
-       {"all layers within the tolerance", CellFormat::kPercent}});
-  for (const auto& [name, of] : methods) {
-    const auto small = std::ranges::lower_bound(of.gaps, 0.01) - of.gaps.begin();
-    const bool exact = !of.gaps.empty();
-    table.rows.push_back(
-        {text_cell(name), number_cell(of.prompts), number_cell(of.p / of.prompts),
-         number_cell(ratio(of.top, of.ranked)), number_cell(ratio(of.nodes, of.with_nodes)),
-         number_cell(quantile(of.gaps, 0.5)), number_cell(quantile(of.gaps, 0.95)),
-         number_cell(quantile(of.gaps, 0.99)), number_cell(exact ? of.gaps.back() : NAN),
-         number_cell(ratio(static_cast<double>(small), static_cast<double>(of.gaps.size()))),
-         number_cell(exact ? of.converged / of.prompts : NAN)});
-  }
-  table.notes.emplace_back(
-      "The paper and its code do not report the gap. Twenty left Riemann steps, as in that code, "
-      "are the method ig-riemann-left where it is there.");
-  return table;
-}
-
-Chart gap_chart(const std::map<std::string, Attributed>& methods) {
-  Chart chart;
-  chart.id = "completeness-chart";
-  chart.title = "Completeness gap of the prompts";
-  chart.meaning = "Further left is more exact. Each half decade is one bin.";
-  chart.kind = ChartKind::kLines;
-  chart.x = {"relative gap (upper end of the bin)", true, false};
-  chart.y = {"share of prompts up to there (%)", false, true};
-  constexpr int kFrom = -16;  // half decades: 1e-8
-  constexpr int kTo = 4;      // 1e2
-  for (const auto& [name, of] : methods) {
-    if (of.gaps.empty()) continue;
-    ChartSeries series{name, {}};
-    for (int half = kFrom; half <= kTo; ++half) {
-      const double end = std::pow(10.0, 0.5 * half);
-      const auto below = std::ranges::upper_bound(of.gaps, end) - of.gaps.begin();
-      const double share = static_cast<double>(below) / static_cast<double>(of.gaps.size());
-      series.points.push_back({end, 0, {share, NAN, NAN}});
-      if (below == static_cast<int64_t>(of.gaps.size())) break;
-    }
-    // A long run of zeros says nothing.
-    const auto first = std::ranges::find_if(
-        series.points, [](const ChartPoint& point) { return point.value.value > 0; });
-    if (first != series.points.begin()) {
-      series.points.erase(series.points.begin(), std::prev(first));
-    }
-    chart.series.push_back(std::move(series));
-  }
-  return chart;
 }
 
 }  // namespace
@@ -273,24 +162,6 @@ ReportSection run_section(const ReportInput& input) {
   section.blocks.emplace_back(identity_table(input));
   ReportTable problems = problems_table(input);
   if (!problems.rows.empty()) section.blocks.emplace_back(std::move(problems));
-  return section;
-}
-
-ReportSection attribution_section(const ReportInput& input) {
-  ReportSection section{"attribution",
-                        "Attribution",
-                        "Scores of all neurons on the prompts that locate.",
-                        "engram reproduce ... --only locate,stability",
-                        {}};
-  const std::map<std::string, Attributed> methods = read_attributions(input.run);
-  if (methods.empty()) {
-    section.blocks.emplace_back(
-        skipped_table(input, "locate", "completeness", "How exact the attribution is"));
-    return section;
-  }
-  section.blocks.emplace_back(gap_table(methods));
-  Chart chart = gap_chart(methods);
-  if (!chart.series.empty()) section.blocks.emplace_back(std::move(chart));
   return section;
 }
 

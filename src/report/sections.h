@@ -47,13 +47,8 @@ std::optional<ReportCell> find_cell(const RunReport& report, const std::string& 
 /// Of runs with --as-published.
 ReportSection published_section(const ReportInput& input);
 ReportSection run_section(const ReportInput& input);
-ReportSection attribution_section(const ReportInput& input);
-ReportSection neurons_section(const ReportInput& input);
-ReportSection effects_section(const ReportInput& input, const std::string& operation);
-ReportSection update_section(const ReportInput& input);
-ReportSection erase_section(const ReportInput& input);
-ReportSection texts_section(const ReportInput& input);
-/// Those of the experiments in src/experiments, in the order of its list. Defined there.
-std::vector<ReportSection> room_sections(const ReportInput& input);
+/// Those of the experiments in src/experiments, in the order of its list; one with the id of an
+/// earlier one has its blocks joined to it. Defined there.
+std::vector<ReportSection> experiment_sections(const ReportInput& input);
 
 }  // namespace engram

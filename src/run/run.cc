@@ -9,7 +9,8 @@
 #include "engram/base/interrupt.h"
 #include "engram/base/sha256.h"
 #include "engram/error.h"
-#include "run/values.h"
+#include "experiments/effects/experiment.h"
+#include "store/run_rows.h"
 
 namespace engram {
 namespace {
@@ -92,7 +93,7 @@ class Runner {
     std::vector<std::unique_ptr<Experiment>> experiments = make_experiments();
     std::vector<std::string> only = scope.only;
     if (scope.manipulation) {
-      experiments.push_back(make_effects_experiment(*scope.manipulation));
+      experiments.push_back(experiments::effects::make_experiment(*scope.manipulation));
       only.emplace_back(experiments.back()->name());
     }
     const std::set<std::string_view> names = wanted(experiments, only);
@@ -115,19 +116,18 @@ class Runner {
   void write_whole() {
     const Unit unit{std::string(kWholeUnit), "", 0};
     if (run_.store.done(unit)) return;
-    TableRows rows{"problem", {}};
+    std::vector<ProblemRow> problems;
     for (const FactProblem& problem : run_.facts.problems()) {
-      rows.rows.push_back(
-          {static_cast<int64_t>(rows.rows.size()), problem.line,
+      problems.push_back(
+          {static_cast<int64_t>(problems.size()), problem.line,
            std::filesystem::path(problem.file).filename().string() + ": " + problem.message});
     }
     const ModelConfig& config = run_.model.config();
-    TableRows model{"model",
-                    {{"layers", config.layers},
-                     {"d_ff", config.d_ff},
-                     {"d_model", config.d_model},
-                     {"vocabulary", config.vocabulary}}};
-    run_.store.write(unit, {std::move(rows), std::move(model)});
+    const std::vector<ModelRow> model = {{"layers", config.layers},
+                                         {"d_ff", config.d_ff},
+                                         {"d_model", config.d_model},
+                                         {"vocabulary", config.vocabulary}};
+    run_.store.write(unit, {to_rows(std::move(problems)), to_rows(model)});
   }
 
   [[nodiscard]] std::optional<std::string> reason_to_skip(const Experiment& experiment) const {

@@ -1,55 +1,63 @@
 #include "run/sets.h"
 
-#include "run/values.h"
+#include "engram/sources.h"
+#include "experiments/locate/rows.h"
 
 namespace engram {
+namespace {
+
+using experiments::locate::AttributionRow;
+using experiments::locate::NearRow;
+using experiments::locate::NeuronRow;
+using experiments::locate::RelationNeuronRow;
+using experiments::locate::ScoreRow;
+using experiments::locate::SelectionRow;
+
+template <typename R>
+ScoredNeuron scored_neuron(const R& row) {
+  return {neuron_of(row), static_cast<float>(row.score)};
+}
+
+}  // namespace
 
 SelectionOptions selection_for(const RunOptions& options, std::string_view method) {
-  if (method == "activation") return options.baseline;
+  if (method == sources::kActivation) return options.baseline;
   return options.locate.selection;
 }
 
 std::vector<PromptNeurons> stored_prompts(RunStore& store, std::string_view method, int64_t fact) {
-  const Where where = {{"method", std::string(method)}, {"fact", fact}};
   std::vector<PromptNeurons> prompts;
-  const Table& attribution = run_table("attribution");
-  for (const Row& row : store.read("attribution", where)) {
-    prompts.push_back({static_cast<float>(real_of(row[attribution.column("largest")])), {}, {}});
+  for (const auto& row : read_all<AttributionRow>(
+           store, {is(&AttributionRow::method, method), is(&AttributionRow::fact, fact)})) {
+    prompts.push_back({static_cast<float>(row.largest), {}, {}});
   }
-  for (const auto& [name, list] : {std::pair{"score", &PromptNeurons::neurons},
-                                   std::pair{"score_near", &PromptNeurons::near}}) {
-    const Table& score = run_table(name);
-    for (const Row& row : store.read(name, where)) {
-      const auto prompt = static_cast<size_t>(integer_of(row[score.column("prompt")]));
-      (prompts.at(prompt).*list)
-          .push_back({{static_cast<int32_t>(integer_of(row[score.column("layer")])),
-                       static_cast<int32_t>(integer_of(row[score.column("neuron")]))},
-                      static_cast<float>(real_of(row[score.column("score")]))});
-    }
+  for (const auto& row :
+       read_all<ScoreRow>(store, {is(&ScoreRow::method, method), is(&ScoreRow::fact, fact)})) {
+    prompts.at(static_cast<size_t>(row.prompt)).neurons.push_back(scored_neuron(row));
+  }
+  for (const auto& row :
+       read_all<NearRow>(store, {is(&NearRow::method, method), is(&NearRow::fact, fact)})) {
+    prompts.at(static_cast<size_t>(row.prompt)).near.push_back(scored_neuron(row));
   }
   return prompts;
 }
 
 FactGroup stored_group(RunStore& store, int64_t fact) {
-  const size_t rank = run_table("attribution").column("answer_rank");
   int64_t prompts = 0;
   int64_t top = 0;
-  for (const Row& row :
-       store.read("attribution", {{"method", std::string("ig")}, {"fact", fact}})) {
+  for (const auto& row : read_all<AttributionRow>(
+           store, {is(&AttributionRow::method, sources::kIg), is(&AttributionRow::fact, fact)})) {
     ++prompts;
-    if (integer_of(row[rank]) == 1) ++top;
+    if (row.answer_rank == 1) ++top;
   }
   return group_of(prompts, top);
 }
 
 std::vector<NeuronId> stored_neurons(RunStore& store, std::string_view source, int64_t fact) {
   std::vector<NeuronId> neurons;
-  const Table& table = run_table("neuron");
-  const size_t layer = table.column("layer");
-  const size_t neuron = table.column("neuron");
-  for (const Row& row : store.read("neuron", {{"source", std::string(source)}, {"fact", fact}})) {
-    neurons.push_back({static_cast<int32_t>(integer_of(row[layer])),
-                       static_cast<int32_t>(integer_of(row[neuron]))});
+  for (const auto& row :
+       read_all<NeuronRow>(store, {is(&NeuronRow::source, source), is(&NeuronRow::fact, fact)})) {
+    neurons.push_back(neuron_of(row));
   }
   return neurons;
 }
@@ -66,20 +74,15 @@ std::vector<FactNeurons> stored_relation(const RunContext& run, std::string_view
 const std::unordered_set<NeuronId>& located_of_run(const RunContext& run, std::string_view source) {
   const auto [it, fresh] = run.sets->located.try_emplace(std::string(source));
   if (!fresh || run.options.random_from_all) return it->second;
-  const Table& table = run_table("neuron");
-  const size_t layer = table.column("layer");
-  const size_t neuron = table.column("neuron");
-  run.store.read_each("neuron", {{"source", std::string(source)}}, [&](const Row& row) {
-    it->second.insert({static_cast<int32_t>(integer_of(row[layer])),
-                       static_cast<int32_t>(integer_of(row[neuron]))});
-    return true;
-  });
+  read_rows<NeuronRow>(run.store, {is(&NeuronRow::source, source)},
+                       [&](const NeuronRow& row) { it->second.insert(neuron_of(row)); });
   return it->second;
 }
 
 std::optional<std::string> not_all_located(const RunContext& run) {
   for (const std::string& relation : run.facts.relations()) {
-    if (run.store.read("selection", {{"source", std::string("ig")}, {"relation", relation}})
+    if (read_all<SelectionRow>(run.store, {is(&SelectionRow::source, sources::kIg),
+                                           is(&SelectionRow::relation, relation)})
             .empty()) {
       return "needs the located neurons of all relations: run the shards with --only locate, "
              "merge, give every machine a copy of the merged file and run the same command with "
@@ -93,29 +96,34 @@ std::vector<TableRows> selection_rows(const RunContext& run, std::string_view so
                                       std::string_view relation, std::span<const int64_t> facts,
                                       const RelationSelection& selection, int64_t negative) {
   const std::string name(source);
-  TableRows neurons{"neuron", {}};
+  std::vector<NeuronRow> neurons;
   std::vector<FactNeurons> sets;
   for (size_t i = 0; i < facts.size(); ++i) {
     FactNeurons& set = sets.emplace_back();
     for (const CountedNeuron& one : selection.neurons[i]) {
       set.neurons.push_back(one.id);
-      neurons.rows.push_back({name, facts[i], count(one.id.layer), count(one.id.neuron),
-                              count(one.prompts), real(one.score)});
+      neurons.push_back({name, facts[i], one.id.layer, one.id.neuron, one.prompts, one.score});
     }
   }
-  TableRows of_relation{"relation_neuron", {}};
+  std::vector<RelationNeuronRow> of_relation;
   const RelationNeurons frequent =
       relation_neurons(sets, run.options.locate.relation_neurons, run.options.locate.common_share);
-  for (size_t i = 0; i < frequent.most_frequent.size(); ++i) {
-    const NeuronFacts& one = frequent.most_frequent[i];
-    of_relation.rows.push_back({name, std::string(relation), count(static_cast<int64_t>(i)),
-                                count(one.id.layer), count(one.id.neuron), count(one.facts)});
+  for (const NeuronFacts& one : frequent.most_frequent) {
+    of_relation.push_back({name, std::string(relation), static_cast<int64_t>(of_relation.size()),
+                           one.id.layer, one.id.neuron, one.facts});
   }
-  TableRows how{"selection",
-                {{name, std::string(relation), count(static_cast<int64_t>(facts.size())),
-                  real(selection.share), count(selection.passes), real(selection.mean),
-                  flag(selection.within), count(selection.too_few), count(negative)}}};
-  return {std::move(how), std::move(neurons), std::move(of_relation)};
+  SelectionRow how;
+  how.source = name;
+  how.relation = relation;
+  how.facts = static_cast<int64_t>(facts.size());
+  how.share = selection.share;
+  how.passes = selection.passes;
+  how.mean = selection.mean;
+  how.within = selection.within;
+  how.too_few = selection.too_few;
+  how.negative = negative;
+  return {to_rows<SelectionRow>({std::move(how)}), to_rows(std::move(neurons)),
+          to_rows(std::move(of_relation))};
 }
 
 }  // namespace engram

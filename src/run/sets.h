@@ -9,6 +9,7 @@
 #include "engram/evaluation/effects.h"
 #include "engram/neurons/selection.h"
 #include "engram/run/experiment.h"
+#include "engram/sources.h"
 #include "engram/statistics/neuron_sets.h"
 
 namespace engram {
@@ -35,7 +36,7 @@ FactGroup stored_group(RunStore& store, int64_t fact);
 /// the relation; none with options.random_from_all. Read once. REQUIRES: not_all_located() says
 /// nothing.
 const std::unordered_set<NeuronId>& located_of_run(const RunContext& run,
-                                                   std::string_view source = "ig");
+                                                   std::string_view source = sources::kIg);
 
 /// Why experiments that need located_of_run() cannot run yet: a relation whose neurons the run does
 /// not hold, in a shard. Nothing: all are there.

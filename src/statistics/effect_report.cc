@@ -1,5 +1,7 @@
 #include "engram/statistics/effect_report.h"
 
+#include "engram/sources.h"
+
 namespace engram {
 
 const char* scope_name(Scope scope) {
@@ -16,9 +18,13 @@ const char* scope_name(Scope scope) {
 }
 
 const char* source_name(size_t source) {
-  constexpr std::array<const char*, kSources> kNames = {
-      "located", "random-layer", "random-activation", "random-gradient",
-      "next",    "other-fact",   "activation-same-k"};
+  constexpr std::array<const char*, kSources> kNames = {"located",
+                                                        sources::kRandomLayer.data(),
+                                                        sources::kRandomActivation.data(),
+                                                        sources::kRandomGradient.data(),
+                                                        sources::kNext.data(),
+                                                        sources::kOtherFact.data(),
+                                                        sources::kActivationSameK.data()};
   return kNames.at(source);
 }
 

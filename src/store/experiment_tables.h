@@ -6,8 +6,14 @@
 
 namespace engram {
 
-/// The tables of the experiments in src/experiments, which the store knows nothing else of. Defined
-/// there.
-std::vector<Table> experiment_tables();
+/// What an experiment adds to a run's file.
+struct ExperimentTables {
+  std::vector<Table> tables;
+  std::vector<View> views = {};
+};
+
+/// The tables and views of the experiments in src/experiments, in the order of its list; the store
+/// knows nothing else of them. Defined there.
+ExperimentTables experiment_tables();
 
 }  // namespace engram

@@ -1,6 +1,6 @@
-// Steps between versions of the schema. A change of schema.cc after a release raises
-// kSchemaVersion and adds a step here, {from, "SQL"}: tables that change are made anew, filled from
-// the old ones and renamed, since their columns must be those of schema.cc in its order.
+// Steps between versions of the schema. A change of a table after a release raises kSchemaVersion
+// and adds a step here, {from, "SQL"}: tables that change are made anew, filled from the old ones
+// and renamed, since their columns must be those of run_tables() in its order.
 #include <array>
 
 #include "store/layout.h"

@@ -337,6 +337,12 @@ void RunStore::skip(const std::string& experiment, const std::string& reason) {
 
 void RunStore::end_session(bool interrupted) { impl_->writing().end_session(interrupted); }
 
+std::map<std::string, std::string> RunStore::skipped() {
+  std::map<std::string, std::string> reasons;
+  for (const Row& row : read("skipped")) reasons.emplace(text_of(row[0]), text_of(row[1]));
+  return reasons;
+}
+
 std::vector<RunSession> RunStore::sessions() {
   const Table& table = run_table("session");
   std::vector<RunSession> sessions;

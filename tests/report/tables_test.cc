@@ -795,9 +795,9 @@ void add_sized_fact(TestRun& run, int64_t id, int64_t lost_at) {
                             {"p", 0.5},
                             {"answer_rank", int64_t{1}}});
   }
-  for (const char* order : sizes::kOrders) {
-    for (const int64_t k : sizes::kSizes) {
-      const bool lost = order == sizes::kByScore && k >= lost_at;
+  for (const char* order : experiments::sizes::kOrders) {
+    for (const int64_t k : experiments::sizes::kSizes) {
+      const bool lost = order == experiments::sizes::kByScore && k >= lost_at;
       run.add("size_effect", {{"fact", id},
                               {"order", std::string(order)},
                               {"k", k},

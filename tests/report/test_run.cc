@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <set>
 
 #include "base/random.h"
 #include "experiments/sizes/rows.h"
@@ -28,7 +29,16 @@ TestRun::~TestRun() {
 
 TestRun& TestRun::add(std::string_view table, const Named& values) {
   const Table& of = run_table(table);
+  // What is not said is 0 or empty, but where NULL stands for something.
+  const std::set<std::string_view> null = {"answer_rank", "success", "wrong_success",
+                                           "wrong_target_before"};
   Row row(of.columns.size());
+  for (size_t i = 0; i < row.size(); ++i) {
+    if (of.columns[i].type == ColumnType::kText) row[i] = std::string();
+    if (of.columns[i].type == ColumnType::kInteger && !null.contains(of.columns[i].name)) {
+      row[i] = int64_t{0};
+    }
+  }
   for (const auto& [name, value] : values) row[of.column(name)] = value;
   rows_[std::string(table)].push_back(std::move(row));
   return *this;
@@ -310,9 +320,9 @@ class Demo {
   }
 
   void fill_sizes(int64_t id) {
-    for (const char* order : sizes::kOrders) {
-      const double each = std::string_view(order) == sizes::kByScore ? -0.2 : -0.02;
-      for (const int64_t k : sizes::kSizes) {
+    for (const char* order : experiments::sizes::kOrders) {
+      const double each = std::string_view(order) == experiments::sizes::kByScore ? -0.2 : -0.02;
+      for (const int64_t k : experiments::sizes::kSizes) {
         const double change = each * static_cast<double>(k);
         run_.add("size_effect", {{"fact", id},
                                  {"order", std::string(order)},

@@ -124,7 +124,7 @@ TEST(Erase, StoredSumsAreThoseOfTheEditedModel) {
   PreparedRun prepared(first_facts({"P106", "P1303"}, 4), "erase_sums");
   prepared.locate();
   write_answers(prepared, "P106");
-  const EraseRows rows(run_all(make_erase_experiment(), prepared.context(), "P106"));
+  const EraseRows rows(run_all(make_experiment("erase"), prepared.context(), "P106"));
   const auto edited = [&](size_t most, EraseMode mode) {
     return with_values(shipped().model,
                        erase_values(shipped().model, frequent(prepared, "P106", most), mode,
@@ -159,7 +159,7 @@ TEST(Erase, TheLensEndsInTheModelsOutput) {
   PreparedRun prepared(first_facts({"P106", "P1303"}, 3), "erase_lens");
   prepared.locate();
   const std::vector<TableRows> tables =
-      run_all(make_erase_experiment(), prepared.context(), "P106");
+      run_all(make_experiment("erase"), prepared.context(), "P106");
   const EraseRows erase(tables);
   int64_t last = 0;
   for (const Row& row : rows_of(tables, "lens")) {
@@ -186,11 +186,11 @@ TEST(Erase, RowsDoNotDependOnOrderOrThreads) {
   prepared.locate();
   prepared.write_corpus(kText);
   std::map<std::string, std::vector<TableRows>> first;
-  const auto erase = make_erase_experiment();
+  const auto erase = make_experiment("erase");
   for (const std::string& relation : prepared.facts.relations()) {
     first[relation] = run_all(erase, prepared.context({1, 0}), relation);
   }
-  const auto again = make_erase_experiment();
+  const auto again = make_experiment("erase");
   for (const char* relation : {"P19", "P106"}) {
     const std::vector<TableRows> rows = run_all(again, prepared.context({3, 1 << 20}), relation);
     for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i].rows, first[relation][i].rows);
@@ -201,7 +201,7 @@ TEST(Erase, RowsDoNotDependOnOrderOrThreads) {
 TEST(Erase, ARelationWithoutNeuronsIsCountedAndUnchanged) {
   PreparedRun prepared(first_facts({"P106"}, 4), "erase_empty");
   prepared.locate({0, 1, 2, 3});
-  const EraseRows rows(run_all(make_erase_experiment(), prepared.context(), "P106"));
+  const EraseRows rows(run_all(make_experiment("erase"), prepared.context(), "P106"));
   EXPECT_EQ(rows.size(), 2U);
   const NamedRow own = rows.at("relation 0 zero 0 own");
   EXPECT_EQ(own.number("log_p_before"), own.number("log_p_after"));
@@ -211,7 +211,7 @@ TEST(Unions, HoldOtherRelationsNeuronsOnly) {
   PreparedRun prepared(first_facts({"P106", "P1303", "P19"}, 8), "unions");
   prepared.locate();
   prepared.write_corpus(kText);
-  const auto unions = make_unions_experiment();
+  const auto unions = make_experiment("unions");
   EXPECT_TRUE(unions->across());
   const std::vector<TableRows> tables = run_all(unions, prepared.context(), "");
   const EraseRows rows(tables, "P1303");
@@ -232,7 +232,7 @@ TEST(Unions, HoldOtherRelationsNeuronsOnly) {
 TEST(Unions, HoldTheTextOnce) {
   PreparedRun prepared(first_facts({"P106", "P1303"}, 3), "unions_text");
   prepared.locate();
-  const auto unions = make_unions_experiment();
+  const auto unions = make_experiment("unions");
   EXPECT_EQ(rows_of(run_all(unions, prepared.context(), ""), "text_perplexity").size(), 0U);
   prepared.write_corpus(kText);
   const std::vector<Row> rows = rows_of(run_all(unions, prepared.context(), ""), "text_perplexity");
@@ -264,19 +264,20 @@ TEST(Erase, RandomSetsHoldNoNeuronLocatedForAnyFactOfTheRun) {
   PreparedRun prepared(first_facts({"P106", "P1303"}, 3), "erase_located");
   prepared.locate();
   prepared.locate_all("P1303");
-  expect_nothing_erased(run_all(make_erase_experiment(), prepared.context(), "P106"), "random-");
+  expect_nothing_erased(run_all(make_experiment("erase"), prepared.context(), "P106"), "random-");
 }
 
 TEST(Unions, RandomSetsHoldNoNeuronLocatedForAnyFactOfTheRun) {
   PreparedRun prepared(first_facts({"P106", "P1303", "P19"}, 3), "unions_located");
   prepared.locate();
   prepared.locate_all("P1303");
-  expect_nothing_erased(run_all(make_unions_experiment(), prepared.context(), ""), "random-others");
+  expect_nothing_erased(run_all(make_experiment("unions"), prepared.context(), ""),
+                        "random-others");
 }
 
 TEST(Erase, AShardThatLacksRelationsIsLeftOut) {
   PreparedRun prepared(first_facts({"P106", "P1303"}, 3), "erase_shard");
-  for (const auto& experiment : {make_erase_experiment(), make_update_experiment()}) {
+  for (const auto& experiment : {make_experiment("erase"), make_experiment("update")}) {
     const auto reason = experiment->skipped(prepared.context());
     ASSERT_TRUE(reason.has_value());
     EXPECT_NE(reason->find("merge"), std::string::npos) << *reason;

@@ -11,22 +11,14 @@
 #include "engram/model/interventions.h"
 #include "experiments/sizes/rows.h"
 #include "prepared_run.h"
-#include "run/rooms.h"
 
 namespace engram::testing {
 namespace {
 
 constexpr int64_t kBatchBytes = int64_t{1} << 30;  // cuts batches, as in a run of the program
 
-using sizes::Effect;
-using sizes::Ranked;
-
-std::unique_ptr<Experiment> sizes_experiment() {
-  for (auto& experiment : make_room_experiments()) {
-    if (experiment->name() == "sizes") return std::move(experiment);
-  }
-  return nullptr;
-}
+using experiments::sizes::Effect;
+using experiments::sizes::Ranked;
 
 template <typename R>
 std::vector<R> structs_of(const std::vector<TableRows>& all) {
@@ -41,8 +33,8 @@ class Sizes : public ::testing::Test {
     prepared_.options.size_facts = 3;
     prepared_.options.locate.attribution.bitwise = true;
     prepared_.locate();
-    all_ =
-        run_all(sizes_experiment(), prepared_.context({1, 0, kBatchBytes}), "P106", /*keep=*/true);
+    all_ = run_all(make_experiment("sizes"), prepared_.context({1, 0, kBatchBytes}), "P106",
+                   /*keep=*/true);
     for (const Ranked& row : structs_of<Ranked>(all_)) {
       EXPECT_EQ(row.place, static_cast<int64_t>(ranks_[row.fact].size()));
       ranks_[row.fact].push_back(
@@ -63,7 +55,7 @@ TEST_F(Sizes, RanksAreThoseOfTheMeanScore) {
     attribute(shipped().model, prompts, prepared_.options.locate.attribution,
               [&](size_t, Attribution&& one) { mean += one.scores; });
     mean /= static_cast<double>(prompts.size());
-    ASSERT_EQ(static_cast<int64_t>(ranks.size()), 2 * sizes::kLargest);
+    ASSERT_EQ(static_cast<int64_t>(ranks.size()), 2 * experiments::sizes::kLargest);
     EXPECT_EQ(std::set<NeuronId>(ranks.begin(), ranks.end()).size(), ranks.size());
     const auto score = [&](NeuronId neuron) {
       return mean[neuron.layer][neuron.neuron].item<float>();
@@ -71,7 +63,7 @@ TEST_F(Sizes, RanksAreThoseOfTheMeanScore) {
     const float largest = mean.max().item<float>();
     EXPECT_NEAR(score(ranks.front()), largest, 1e-5F * largest);
     const at::Tensor sorted = std::get<0>(mean.flatten().sort(0, /*descending=*/true));
-    EXPECT_NEAR(score(ranks.back()), sorted[2 * sizes::kLargest - 1].item<float>(),
+    EXPECT_NEAR(score(ranks.back()), sorted[2 * experiments::sizes::kLargest - 1].item<float>(),
                 1e-5F * largest);
   }
 }
@@ -81,10 +73,10 @@ TEST_F(Sizes, EffectsAreThoseOfAPlainForward) {
   const std::set<int64_t> looked_at = {1, 8, 200};
   for (const Effect& row : structs_of<Effect>(all_)) {
     EXPECT_TRUE(seen.emplace(row.fact, row.order, row.k).second);
-    if (!looked_at.contains(row.k) || row.order == sizes::kOtherFact) continue;
+    if (!looked_at.contains(row.k) || row.order == experiments::sizes::kOtherFact) continue;
     std::vector<Intervention> changes;
     const std::vector<NeuronId>& ranks = ranks_.at(row.fact);
-    const int64_t from = row.order == sizes::kNextOnes ? row.k : 0;
+    const int64_t from = row.order == experiments::sizes::kNextOnes ? row.k : 0;
     const std::vector<Cloze> prompts = prepared_.facts.prepared(row.fact).held_out;
     double change = 0;
     int64_t top = 0;
@@ -111,12 +103,12 @@ TEST_F(Sizes, EffectsAreThoseOfAPlainForward) {
     EXPECT_NEAR(row.change_p, change, 1e-4);
     EXPECT_EQ(row.top_after, top);
   }
-  EXPECT_EQ(seen.size() % sizes::kSizes.size(), 0U);
-  EXPECT_GE(seen.size(), size_t{6} * sizes::kSizes.size());
+  EXPECT_EQ(seen.size() % experiments::sizes::kSizes.size(), 0U);
+  EXPECT_GE(seen.size(), size_t{6} * experiments::sizes::kSizes.size());
 }
 
 TEST_F(Sizes, DoNotDependOnThreadsOrOrder) {
-  const auto again = sizes_experiment();
+  const auto again = make_experiment("sizes");
   const RunContext run = prepared_.context({3, int64_t{1} << 30, kBatchBytes});
   for (int64_t part = again->parts(run, "P106"); part-- > 0;) {
     for (const TableRows& rows : again->run(run, "P106", part)) {

@@ -51,7 +51,7 @@ class RunTexts : public ::testing::Test {
 };
 
 TEST_F(RunTexts, RowsAddUpTheActivationOfTheFactsSets) {
-  const auto experiment = make_texts_experiment();
+  const auto experiment = make_experiment("texts");
   const RunContext run = run_.context();
   ASSERT_FALSE(experiment->skipped(run));
   const std::vector<TableRows> rows = all_parts(*experiment, run, "P36");
@@ -105,13 +105,13 @@ TEST_F(RunTexts, RowsAddUpTheActivationOfTheFactsSets) {
 }
 
 TEST_F(RunTexts, PartsDependOnNothingButTheirFacts) {
-  const auto whole = make_texts_experiment();
+  const auto whole = make_experiment("texts");
   const std::vector<TableRows> rows = all_parts(*whole, run_.context({1, 0}), "P36");
   // Another order, other threads, a fresh object for each part.
   std::vector<TableRows> again;
   (void)whole->run(run_.context(), "P19", 0);
   for (int64_t part = 0; part < 2; ++part) {
-    const auto fresh = make_texts_experiment();
+    const auto fresh = make_experiment("texts");
     for (TableRows& one : fresh->run(run_.context({3, 1 << 20}), "P36", part)) {
       again.push_back(std::move(one));
     }
@@ -121,7 +121,7 @@ TEST_F(RunTexts, PartsDependOnNothingButTheirFacts) {
 
 TEST_F(RunTexts, RandomSetsHoldNoNeuronLocatedForAnyFactOfTheRun) {
   run_.locate_all("P19");
-  const std::vector<TableRows> rows = all_parts(*make_texts_experiment(), run_.context(), "P36");
+  const std::vector<TableRows> rows = all_parts(*make_experiment("texts"), run_.context(), "P36");
   ASSERT_FALSE(rows_of(rows, "text_activation").empty());
   for (const Row& row : rows_of(rows, "text_activation")) {
     EXPECT_NE(NamedRow("text_activation", row).text("source"), "random-layer");
@@ -131,13 +131,13 @@ TEST_F(RunTexts, RandomSetsHoldNoNeuronLocatedForAnyFactOfTheRun) {
 TEST_F(RunTexts, WithoutTextsItIsSkipped) {
   run_.options.texts.clear();
   run_.options.corpus.clear();
-  EXPECT_TRUE(make_texts_experiment()->skipped(run_.context()));
-  EXPECT_TRUE(make_examples_experiment()->skipped(run_.context()));
+  EXPECT_TRUE(make_experiment("texts")->skipped(run_.context()));
+  EXPECT_TRUE(make_experiment("examples")->skipped(run_.context()));
 }
 
 TEST_F(RunTexts, ExamplesAreTheExtremeTextsOfHubs) {
   run_.write_corpus("The capital is old.\nMusic is an art.\nHe was born in Rome.\nIt rains.\n");
-  const auto experiment = make_examples_experiment();
+  const auto experiment = make_experiment("examples");
   EXPECT_TRUE(experiment->across());
   const std::vector<Row> rows =
       rows_of(run_all(experiment, run_.context(), "", true), "text_example");

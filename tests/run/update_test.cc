@@ -4,13 +4,18 @@
 #include <algorithm>
 
 #include "engram/edit/values.h"
+#include "experiments/update/experiment.h"
 #include "run/prepared_run.h"
 #include "run/scopes.h"
-#include "run/update.h"
 
 namespace engram {
 namespace {
 
+using experiments::update::sample_updates;
+using experiments::update::update_subject;
+using experiments::update::update_variants;
+using experiments::update::UpdateSubject;
+using experiments::update::UpdateVariant;
 using testing::expect_close;
 using testing::first_facts;
 using testing::NamedRow;
@@ -89,7 +94,7 @@ TEST(Update, StoredSumsAreThoseOfTheEditedModel) {
   PreparedRun prepared(first_facts({"P106", "P1303"}, 6), "update_sums");
   prepared.locate();
   prepared.options.update_facts = 1;
-  const auto update = make_update_experiment();
+  const auto update = make_experiment("update");
   const std::vector<TableRows> tables = run_all(update, prepared.context(), "P106");
   std::map<std::pair<int64_t, std::string>, Model> edited;
   std::map<std::pair<int64_t, std::string>, std::string> targets, olds;
@@ -143,7 +148,7 @@ TEST(Update, AsPublishedAnEditIsTestedOnOneOwnPrompt) {
   prepared.locate();
   prepared.options.update_facts = 3;
   prepared.options.as_published = true;
-  const auto update = make_update_experiment();
+  const auto update = make_experiment("update");
   const std::vector<TableRows> tables = run_all(update, prepared.context(), "P106");
   std::map<int64_t, Model> edited;
   std::map<int64_t, std::string> targets, olds;
@@ -189,11 +194,11 @@ TEST(Update, RowsDoNotDependOnOrderOrThreads) {
   prepared.locate();
   prepared.write_corpus("The king was born in the town.\nIt lies on the river, they say.\n");
   std::map<std::string, std::vector<TableRows>> first;
-  const auto update = make_update_experiment();
+  const auto update = make_experiment("update");
   for (const std::string& relation : prepared.facts.relations()) {
     first[relation] = run_all(update, prepared.context({1, 0}), relation);
   }
-  const auto again = make_update_experiment();
+  const auto again = make_experiment("update");
   for (const char* relation : {"P19", "P106"}) {
     const std::vector<TableRows> rows = run_all(again, prepared.context({3, 1 << 20}), relation);
     ASSERT_EQ(rows.size(), first[relation].size());
@@ -214,7 +219,7 @@ TEST(Update, FactsAreSampledAndTargetsAreOtherObjects) {
   prepared.locate();
   prepared.options.update_facts = 100;
   prepared.options.same_relation = 1;
-  const auto update = make_update_experiment();
+  const auto update = make_experiment("update");
   int64_t edited = 0;
   for (int64_t part = 0; part < update->parts(prepared.context(), "P106"); ++part) {
     edited += update->facts(prepared.context(), "P106", part);
@@ -244,7 +249,7 @@ TEST(Update, FactsWithoutNeuronsAreCountedNotEdited) {
   std::set<int64_t> all;
   for (const int64_t id : prepared.facts.usable()) all.insert(id);
   prepared.locate(all);
-  const auto update = make_update_experiment();
+  const auto update = make_experiment("update");
   const std::vector<TableRows> rows = run_all(update, prepared.context(), "P106");
   EXPECT_EQ(rows_of(rows, "edit_effect").size(), 0U);
   const std::vector<Row> edits = rows_of(rows, "edit");
@@ -261,7 +266,7 @@ TEST(Update, TextIsMeasuredWhereThereIsACorpus) {
   prepared.locate();
   const auto scopes = [&] {
     std::map<std::string, int64_t> prompts;
-    const auto update = make_update_experiment();
+    const auto update = make_experiment("update");
     for (const Row& row : rows_of(run_all(update, prepared.context(), "P106"), "edit_effect")) {
       const NamedRow effect("edit_effect", row);
       if (effect.text("variant") == "knowledge") {
@@ -283,7 +288,7 @@ TEST(Update, AWrongAnswerIsReplacedByTheRightOne) {
   for (size_t i = 0; i < facts.size(); ++i) facts[i].object = i % 2 == 0 ? "king" : "actor";
   PreparedRun prepared(std::move(facts), "update_wrong");
   prepared.locate();
-  const auto update = make_update_experiment();
+  const auto update = make_experiment("update");
   const std::vector<TableRows> rows = run_all(update, prepared.context(), "P106");
   std::set<std::pair<int64_t, std::string>> wrong;
   for (const Row& row : rows_of(rows, "edit")) {
@@ -338,7 +343,7 @@ TEST(Update, TargetsAreOneTokenInEveryPlaceOfAByteLevelVocabulary) {
   prepared.locate();
   prepared.options.update_facts = 100;
   const RunContext run = prepared.context();
-  const std::vector<TableRows> tables = run_all(make_update_experiment(), run, "R");
+  const std::vector<TableRows> tables = run_all(make_experiment("update"), run, "R");
   std::map<int64_t, std::pair<std::string, std::string>> answers;
   for (const Row& row : rows_of(tables, "edit")) {
     const NamedRow edit("edit", row);
@@ -396,7 +401,7 @@ TEST(Update, TargetsAreOneTokenOnOtherFactsOfTheRelationToo) {
     first += prompt_text(run, side_prompt(run, id)).starts_with("[MASK]") ? 1 : 0;
   }
   ASSERT_GT(first, 0);
-  const auto tables = run_all(make_update_experiment(), run, "R");
+  const auto tables = run_all(make_experiment("update"), run, "R");
   ASSERT_FALSE(rows_of(tables, "edit").empty());
   for (const Row& row : rows_of(tables, "edit")) {
     EXPECT_EQ(NamedRow("edit", row).text("target").size(), 2U);
@@ -414,7 +419,7 @@ struct WrittenBy {
 TEST(Update, ControlsOfEqualWriteWriteWhatTheNeuronsWrite) {
   PreparedRun prepared(first_facts({"P106"}, 24), "update_equal");
   prepared.locate();
-  const auto tables = run_all(make_update_experiment(), prepared.context(), "P106");
+  const auto tables = run_all(make_experiment("update"), prepared.context(), "P106");
   std::map<int64_t, std::map<std::string, WrittenBy>> facts;
   for (const Row& row : rows_of(tables, "edit")) {
     const NamedRow edit("edit", row);
@@ -500,7 +505,7 @@ TEST(Update, RandomNeuronsWereLocatedForNoFactOfTheRun) {
   prepared.locate_all("P1303");
   int64_t seen = 0;
   for (const Row& row :
-       rows_of(run_all(make_update_experiment(), prepared.context(), "P106"), "edit")) {
+       rows_of(run_all(make_experiment("update"), prepared.context(), "P106"), "edit")) {
     const NamedRow edit("edit", row);
     if (!edit.text("variant").starts_with("random")) continue;
     EXPECT_EQ(edit.integer("neurons"), 0) << edit.text("variant");

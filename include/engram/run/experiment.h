@@ -151,21 +151,9 @@ class Experiment {
                                      int64_t part) = 0;
 };
 
-/// All of them, in the order in which they run.
+/// All of them, in the order in which they run: that of src/experiments/list.inc.
 std::vector<std::unique_ptr<Experiment>> make_experiments();
-
-// Each in a file of its own, src/run/<name>.cc.
-std::unique_ptr<Experiment> make_locate_experiment();     ///< both scores, selection
-std::unique_ptr<Experiment> make_stability_experiment();  ///< halves of the prompts, another rule
-std::unique_ptr<Experiment> make_effects_experiment();    ///< suppress and amplify
-/// The same for one operation, under the name "effects scale:0.5"; not among make_experiments().
-std::unique_ptr<Experiment> make_effects_experiment(const Manipulation& manipulation);
-std::unique_ptr<Experiment> make_update_experiment();  ///< o -> o'
-std::unique_ptr<Experiment> make_erase_experiment();   ///< a relation, and the audit
-std::unique_ptr<Experiment> make_unions_experiment();  ///< other relations' neurons: across
-std::unique_ptr<Experiment> make_texts_experiment();   ///< activating texts
-/// Texts on which the relations' most frequent neurons are most and least active: across, since
-/// one pass over the corpus serves all of them. In texts.cc.
-std::unique_ptr<Experiment> make_examples_experiment();
+/// The one of them with this name. Throws UsageError where there is none.
+std::unique_ptr<Experiment> make_experiment(std::string_view name);
 
 }  // namespace engram

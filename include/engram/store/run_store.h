@@ -122,6 +122,8 @@ class RunStore {
   void skip(const std::string& experiment, const std::string& reason);
   void end_session(bool interrupted = false);
   [[nodiscard]] std::vector<RunSession> sessions();
+  /// Experiment -> why it did not run in the last session.
+  [[nodiscard]] std::map<std::string, std::string> skipped();
 
  private:
   struct Impl;

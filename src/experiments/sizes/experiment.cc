@@ -11,7 +11,7 @@
 #include "run/parts.h"
 #include "run/seeds.h"
 
-namespace engram::sizes {
+namespace engram::experiments::sizes {
 namespace {
 
 constexpr int64_t kRanks = 2 * kLargest;  ///< places that are kept: the next k need them
@@ -133,14 +133,13 @@ class SizesExperiment : public Experiment {
     for (size_t f = 0; f < facts.size(); ++f) {
       std::ranges::move(ranked(facts[f], scores[f]), std::back_inserter(rows));
     }
-    return {to_rows(rows)};
+    return {to_rows(std::move(rows))};
   }
 
   static std::vector<NeuronId> ranking(const RunContext& run, int64_t fact) {
     std::vector<NeuronId> neurons;
-    read_rows<Ranked>(run.store, {{"fact", fact}}, [&](const Ranked& row) {
-      neurons.push_back({static_cast<int32_t>(row.layer), static_cast<int32_t>(row.neuron)});
-    });
+    read_rows<Ranked>(run.store, {is(&Ranked::fact, fact)},
+                      [&](const Ranked& row) { neurons.push_back(neuron_of(row)); });
     if (neurons.empty()) throw InternalError("sizes: a fact was not attributed");
     return neurons;
   }
@@ -194,7 +193,7 @@ class SizesExperiment : public Experiment {
         row.top_after += after.top() ? 1 : 0;
       }
     }
-    return {to_rows(rows)};
+    return {to_rows(std::move(rows))};
   }
 };
 
@@ -202,4 +201,4 @@ class SizesExperiment : public Experiment {
 
 std::unique_ptr<Experiment> make_experiment() { return std::make_unique<SizesExperiment>(); }
 
-}  // namespace engram::sizes
+}  // namespace engram::experiments::sizes

@@ -4,13 +4,12 @@
 #include <cstdint>
 #include <string>
 #include <tuple>
-#include <vector>
 
 #include "store/typed_rows.h"
 
 // How many neurons does it take? A fact's neurons are suppressed k at a time, the best scored ones
 // first, and the answer is looked at on held-out prompts.
-namespace engram::sizes {
+namespace engram::experiments::sizes {
 
 /// k. Up to 200, where the paper's sets have 2 to 5.
 constexpr std::array<int64_t, 21> kSizes = {1,  2,  3,  4,  5,  6,  8,   10,  12,  16, 20,
@@ -74,6 +73,4 @@ struct Effect {
   }
 };
 
-inline std::vector<Table> tables() { return {table_of<Ranked>(), table_of<Effect>()}; }
-
-}  // namespace engram::sizes
+}  // namespace engram::experiments::sizes

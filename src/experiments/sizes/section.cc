@@ -5,7 +5,7 @@
 #include "experiments/sizes/rows.h"
 #include "report/sections.h"
 
-namespace engram::sizes {
+namespace engram::experiments::sizes {
 namespace {
 
 constexpr std::array<const char*, 3> kTitles = {"by score", "the next k", "another fact's"};
@@ -77,7 +77,7 @@ std::vector<Interval> answered_shares(const ReportInput& input, const OfOrder& o
 
 }  // namespace
 
-ReportSection section(const ReportInput& input) {
+std::vector<ReportSection> sections(const ReportInput& input) {
   ReportTable table = make_table(
       "sizes", "The k best neurons suppressed",
       "Two to five neurons are what the rules select. How far does one get with more of them, and "
@@ -157,7 +157,7 @@ ReportSection section(const ReportInput& input) {
   if (!chart.series.empty()) section.blocks.emplace_back(std::move(chart));
   section.blocks.emplace_back(std::move(table));
   section.blocks.emplace_back(std::move(halves));
-  return section;
+  return {std::move(section)};
 }
 
-}  // namespace engram::sizes
+}  // namespace engram::experiments::sizes

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <memory>
+
+#include "engram/intervention/operation.h"
+#include "engram/run/experiment.h"
+
+namespace engram::experiments::effects {
+
+/// The effects of one operation, under the name "effects scale:0.5"; not among make_experiments().
+std::unique_ptr<Experiment> make_experiment(const Manipulation& manipulation);
+
+}  // namespace engram::experiments::effects

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "report/sections.h"
+
+namespace engram::experiments::locate {
+
+/// How exact the scores are.
+ReportSection attribution_section(const ReportInput& input);
+
+}  // namespace engram::experiments::locate
