@@ -69,7 +69,8 @@ int64_t Passes::item_bytes(const ModelConfig& c, int64_t tokens, int64_t targets
   const int64_t rows = reach == Reach::kTargetsOnly ? targets : tokens;
   const int64_t gated = c.gated_ffn ? c.d_ff : 0;
   const int64_t kept = c.query_width() + 2 * c.key_width() + c.heads * tokens + 2 * c.d_model +
-                       c.d_ff + gated + 2 + c.d_model;
+                       c.d_ff + gated + 2 + c.d_model +
+                       (c.query_key_norm ? 2 * (c.query_width() + c.key_width()) : 0);
   const int64_t passing = 8 * c.d_model + 2 * (c.d_ff + gated);
   const int64_t above = c.layers - 1 - layer;
   const int64_t floats = rows * ((gradient ? above : 1) * kept + passing) + targets * 8 * c.d_model;

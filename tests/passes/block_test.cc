@@ -80,6 +80,33 @@ std::vector<Kind> kinds() {
     c.rotary_size = 6;
     c.key_heads = 1;
   });
+  add("norms of queries and keys, as Qwen3", false, [&](ModelConfig& c) {
+    llama(c);
+    c.query_key_norm = true;
+    c.head_size = 6;
+    c.rotary_size = 6;
+  });
+  add("scaled embeddings, one key head and heads of five, as Gemma", false, [&](ModelConfig& c) {
+    llama(c);
+    c.activation = Activation::kGeluTanh;
+    c.heads = 5;
+    c.key_heads = 1;
+    c.head_size = 10;
+    c.rotary_size = 10;
+    c.embedding_scale = 4;
+  });
+  add("stretched angles, as Llama 3", false, [&](ModelConfig& c) {
+    llama(c);
+    c.head_size = 8;
+    c.rotary_size = 8;
+    c.rotary_base = 100;
+    c.rotary_scaling = {RotaryScaling::Kind::kLlama3, 8, 1, 4, 40};
+  });
+  add("rotary positions and a sequential residual, as GPT-NeoX may be", true, [&](ModelConfig& c) {
+    gpt2(c);
+    c.rotary_size = 2;
+    c.rotary_scaling = {RotaryScaling::Kind::kLinear, 2};
+  });
   add("gate in a post-norm layer", true, [](ModelConfig& c) {
     c.gated_ffn = true;
     c.activation = Activation::kRelu;
@@ -118,6 +145,10 @@ Model make(const Kind& kind, uint64_t seed, at::Device device = at::kCPU) {
     l.key_bias = bias(c.key_width());
     l.value_weight = random({c.key_width(), c.d_model}, 0.5);
     l.value_bias = bias(c.key_width());
+    if (c.query_key_norm) {
+      l.query_norm_weight = random({c.head_size}, 0.3, 1);
+      l.key_norm_weight = random({c.head_size}, 0.3, 1);
+    }
     l.attention_out_weight = random({c.d_model, c.query_width()}, 0.5);
     l.attention_out_bias = bias(c.d_model);
     l.attention_norm_weight = random({c.d_model}, 0.3, 1);
