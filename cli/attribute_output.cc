@@ -126,8 +126,11 @@ std::string method_text(const AttributionOptions& options) {
   return text;
 }
 
-std::string target_text(const AttributeOptions& options, size_t masks) {
-  if (masks > 1) return "mean log P over " + std::to_string(masks) + " masks";
+std::string target_text(const AttributeOptions& options, const Subject& subject) {
+  const size_t tokens = subject.prompt.answer.size();
+  if (tokens > 1) {
+    return "mean log P over " + std::to_string(tokens) + (subject.causal ? " tokens" : " masks");
+  }
   switch (options.attribution.target) {
     case Target::kProbability:
       return "P";
@@ -204,7 +207,7 @@ std::string attribute_text(const LoadedModel& loaded, const AttributeOptions& op
            " tokens)";
   }
   out += "\nscores: " + method_text(options.attribution) + " of " +
-         printable(target_text(options, subject.prompt.answer.size())) + "\n\n";
+         printable(target_text(options, subject)) + "\n\n";
 
   out += neuron_table(options, attribution) + "\n" + score_map(attribution);
 

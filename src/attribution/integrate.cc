@@ -124,10 +124,11 @@ class Integration {
       return cells_[a.cell].layer < cells_[b.cell].layer;
     });
     std::vector<int64_t> bytes;
+    const Reach moving = Passes::moving(config_, base_.chunk, reach);
     for (const Want& want : wants) {
       const Cell& cell = cells_[want.cell];
       bytes.push_back(Passes::item_bytes(config_, base_.chunk.tokens(cell.prompt), k_, cell.layer,
-                                         reach, /*gradient=*/true));
+                                         moving, /*gradient=*/true));
     }
     in_parts(bytes, bytes_, [&](int64_t first, int64_t count) {
       Items items;
@@ -334,9 +335,11 @@ class Integration {
     return size > 0 ? std::sqrt(difference / size) : 0.0;
   }
 
-  /// In the two top layers F = G: other rows that moved there are never looked at again.
+  /// In the two top layers F = G: other rows that moved there are never looked at again. And so it
+  /// is everywhere where no other row moves.
   [[nodiscard]] bool control_is_empty(const Cell& cell) const {
-    return cell.layer >= config_.layers - 2;
+    return cell.layer >= config_.layers - 2 ||
+           Passes::moving(config_, base_.chunk, Reach::kExact) == Reach::kTargetsOnly;
   }
 
   /// The arc rule has options.steps nodes; interpolation adapts, the steps are those of its sum.
@@ -596,11 +599,12 @@ std::vector<double> without_neurons(Passes& passes, const Model& model, const Ba
                                     int64_t bytes) {
   const ModelConfig& config = model.config();
   const int64_t k = base.chunk.targets;
+  const Reach moving = Passes::moving(config, base.chunk, Reach::kExact);
   std::vector<int64_t> of_item;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
-      of_item.push_back(Passes::item_bytes(config, base.chunk.tokens(prompt), k, layer,
-                                           Reach::kExact, /*gradient=*/false));
+      of_item.push_back(Passes::item_bytes(config, base.chunk.tokens(prompt), k, layer, moving,
+                                           /*gradient=*/false));
     }
   }
   std::vector<double> result(of_item.size());

@@ -10,7 +10,7 @@ namespace {
 at::Tensor frequencies(const ModelConfig& c) {
   const at::Tensor exponent =
       at::arange(0, c.rotary_size, 2, at::kFloat) / static_cast<double>(c.rotary_size);
-  const at::Tensor plain = at::reciprocal(at::pow(at::Scalar(c.rotary_base), exponent));
+  at::Tensor plain = at::reciprocal(at::pow(at::Scalar(c.rotary_base), exponent));
   const RotaryScaling& s = c.rotary_scaling;
   if (s.kind == RotaryScaling::Kind::kNone) return plain;
   if (s.kind == RotaryScaling::Kind::kLinear) return plain / s.factor;

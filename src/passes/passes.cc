@@ -64,6 +64,11 @@ Passes::Passes(const Model& model, Target target)
       space_(model.device()),
       head_(model, space_) {}
 
+Reach Passes::moving(const ModelConfig& config, const Chunk& chunk, Reach reach) {
+  const bool tail = reach == Reach::kExact && config.causal() && chunk.targets_last();
+  return tail ? Reach::kTargetsOnly : reach;
+}
+
 int64_t Passes::item_bytes(const ModelConfig& c, int64_t tokens, int64_t targets, int64_t layer,
                            Reach reach, bool gradient) {
   const int64_t rows = reach == Reach::kTargetsOnly ? targets : tokens;
@@ -403,7 +408,7 @@ Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool grad
   Run run;
   run.base = &base;
   run.chunk = &base.chunk;
-  run.reach = reach;
+  run.reach = moving(config_, base.chunk, reach);
   run.backward = gradient ? Backward::kGradient : Backward::kNone;
   const at::Tensor x = climb(run, items);
   at::Tensor g;

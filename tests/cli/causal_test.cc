@@ -121,6 +121,44 @@ TEST_P(EveryCausal, InspectSaysWhatItIs) {
   EXPECT_EQ(text.out.find("masked"), std::string::npos) << text.out;
 }
 
+TEST_P(EveryCausal, AttributeGivesTheReferencesScores) {
+  int compared = 0;
+  for (const json& run : expected_.at("attributions")) {
+    if (run.at("score") != "ig" || run.at("steps") != 64 || run.at("target") != "prob") continue;
+    const json& one = expected_.at("cases").at(run.at("case").get<size_t>());
+    const json result = json_of({"attribute", model_, "--prompt", one.at("prompt"), "--predicted",
+                                 "--tolerance", "0.001", "--top", "all"});
+    ASSERT_EQ(result.at("answer_ids"), one.at("answer")) << "the case asks for the top token";
+    EXPECT_EQ(result.at("positions"), one.at("positions"));
+    EXPECT_NEAR(result.at("p").get<double>(), one.at("p").get<double>(), 2e-5);
+    double size = 0;
+    for (const json& sum : run.at("sums")) size = std::max(size, std::abs(sum.get<double>()));
+    for (size_t layer = 0; layer < run.at("sums").size(); ++layer) {
+      EXPECT_NEAR(result.at("layers").at(layer).at("sum").get<double>(),
+                  run.at("sums").at(layer).get<double>(), 2e-3 * size);
+      EXPECT_EQ(result.at("layers").at(layer).at("cheap_nodes"), 0) << "F is G";
+    }
+    ++compared;
+  }
+  EXPECT_GT(compared, 0);
+}
+
+TEST_P(EveryCausal, AttributeSpeaksOfTokensNotOfMasks) {
+  const std::string prompt = "The capital of France is [MASK].";
+  const TemporaryFolder folder;
+  const Outcome outcome = run_engram({"attribute", model_, "--prompt", prompt, "--answer",
+                                      "Berlin, Paris", "--picture", folder.file("picture.svg")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("mean log P over "), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find(" tokens\n"), std::string::npos) << outcome.out;
+  EXPECT_EQ(outcome.out.find(" masks"), std::string::npos) << outcome.out;
+  EXPECT_NE(read_text(folder.file("picture.svg")).find("Berlin, Paris"), std::string::npos);
+  const Outcome difference = run_engram(
+      {"attribute", model_, "--prompt", prompt, "--predicted", "--target", "logit-diff:Berlin"});
+  EXPECT_TRUE(difference.code == 0 || difference.err.find("one token") != std::string::npos)
+      << difference.err;
+}
+
 TEST_P(EveryCausal, OtherCommandsSayThatTheyDoNotReadIt) {
   const TemporaryFolder folder;
   write_text(folder.file("facts.jsonl"),
@@ -129,14 +167,13 @@ TEST_P(EveryCausal, OtherCommandsSayThatTheyDoNotReadIt) {
              "\n");
   const std::string facts = folder.file("facts.jsonl");
   for (const Words& words :
-       {Words{"attribute", model_, "--prompt", "The capital is [MASK].", "--predicted"},
-        Words{"locate", model_, "--facts", facts},
+       {Words{"locate", model_, "--facts", facts},
         Words{"texts", model_, "--neurons", "0:0", "--corpus", facts},
         Words{"reproduce", model_, "--facts", facts, "--run", folder.file("run.db")},
         Words{"edit", "update", model_, "--facts", facts, "--relation", "P36", "--subject",
               "France", "--to", "Berlin", "--out", folder.file("delta")}}) {
     SCOPED_TRACE(words.front());
-    expect_refused(run_engram(words), {model_, "causal", "inspect and predict"});
+    expect_refused(run_engram(words), {model_, "causal", "predict and attribute"});
   }
 }
 

@@ -288,6 +288,48 @@ TEST(Block, TheDefaultRuleHoldsForEveryKindOfLayer) {
   }
 }
 
+// Where the targets stand last in a causal model no other row moves: exact runs are the cheap ones.
+TEST(Block, ExactRunsOfLastTargetsMoveNothingElse) {
+  for (const Kind& kind : kinds()) {
+    if (kind.config.attention != AttentionKind::kCausal) continue;
+    SCOPED_TRACE(kind.name);
+    const Model model = make(kind, 12);
+    std::vector<Cloze> prompts = {random_cloze(1, 7, 2), random_cloze(2, 11, 2)};
+    for (Cloze& cloze : prompts) {
+      const auto tokens = static_cast<int64_t>(cloze.ids.size());
+      cloze.positions = {tokens - 2, tokens - 1};
+    }
+    const Chunk chunk = make_chunk(prompts, {0, 1});
+    const at::NoGradGuard no_grad;
+    Passes passes(model, Target::kLogProbability);
+    const Base base = passes.run_base(chunk, Backward::kGradient);
+    Items items;
+    items.prompt = {0, 1, 0};
+    items.layer = {0, 0, 1};
+    items.sum = at::cat({base.layers[0].resting, base.layers[1].resting.narrow(0, 0, 2)});
+    const double before = passes.flops();
+    const Outcome exact = passes.run(base, items, Reach::kExact, true);
+    const double exact_flops = passes.flops() - before;
+    const Outcome cheap = passes.run(base, items, Reach::kTargetsOnly, true);
+    EXPECT_EQ(passes.flops() - before, 2 * exact_flops);
+    EXPECT_TRUE(exact.gradient.equal(cheap.gradient));
+    EXPECT_EQ(exact.f, cheap.f);
+    for (const Cloze& cloze : prompts) {
+      AttributionOptions options;
+      options.rule = Rule::kGaussLegendre;
+      options.steps = 3;
+      options.target = Target::kLogProbability;
+      const Attribution fast = attribute_all(model, {&cloze, 1}, options).front();
+      const Attribution plain = attribute_naive(model, cloze, options);
+      EXPECT_LE(difference(fast.scores, plain.scores), 1e-3);
+    }
+    // One row behind the targets, and other rows move again.
+    prompts[1].positions = {3, 4};
+    EXPECT_FALSE(make_chunk(prompts, {0, 1}).targets_last());
+    EXPECT_TRUE(make_chunk(prompts, {0}).targets_last());
+  }
+}
+
 TEST(Block, ExactAblationHoldsForEveryKindOfLayer) {
   for (const Kind& kind : kinds()) {
     SCOPED_TRACE(kind.name);
