@@ -19,7 +19,8 @@ namespace {
 
 constexpr const char* kAttributeHelp =
     R"(Which neurons an answer comes from: a score for every neuron of the feed-forward
-layers, at the mask of one prompt.
+layers, at the mask of one prompt. Of a causal model: at the prompt's last token,
+from which the answer goes on.
 
 The default score is the paper's knowledge attribution (Dai et al. 2022): with F
 the probability of the answer when all neurons of a layer are scaled by t, the
@@ -29,7 +30,12 @@ difference is shown as the gap. Quadrature nodes are added per layer until gap a
 scores are good to --tolerance.
 
 An answer of several tokens still takes one [MASK]: the program expands it,
-and the score is that of the mean log P over the masks.
+and the score is that of the mean log P over the masks. A causal model reads the
+answer's tokens but the last, and its neurons count at every token that predicts
+one of the answer's.
+
+The prompt of a causal model needs no mask. A [MASK] or [Y] in it stands last, but
+for punctuation, which is cut.
 
 Several prompts go together: repeat --prompt and --answer, or name a file with
 --prompts. --json then prints one line for each.
@@ -57,7 +63,7 @@ void write_picture(const AttributeOptions& options, const Subject& subject,
   input.mask = subject.mask;
   input.answer = subject.answer;
   input.method = method_text(options.attribution.score, options.attribution.integration);
-  input.target = target_text(options, subject.prompt.answer.size());
+  input.target = target_text(options, subject);
   input.theme = options.theme;
   input.attribution = &attribution;
   AtomicFile file(options.picture);
@@ -122,7 +128,7 @@ void run_attribute(const AttributeOptions& options) {
   }
   try {
     const auto start = std::chrono::steady_clock::now();
-    const LoadedModel loaded = load_model(options.model, options.common);
+    const LoadedModel loaded = load_model(options.model, options.common, Reads::kMaskedAndCausal);
     const auto ready = std::chrono::steady_clock::now();
     const std::vector<Subject> subjects = make_subjects(loaded, options, asked);
     std::unique_ptr<ScoreFile> scores;
@@ -209,8 +215,9 @@ void add_attribute_command(CLI::App& app) {
       add_command(app, "attribute", "which neurons an answer comes from", kAttributeHelp);
   add_model(*command, options->model, "Folder of the model.")->required();
   command
-      ->add_option("--prompt", options->prompts,
-                   "A sentence with one [MASK]; may be given several times.")
+      ->add_option(
+          "--prompt", options->prompts,
+          "A sentence with one [MASK], or one that the answer ends; may be given several times.")
       ->type_name("TEXT")
       ->allow_extra_args(false);
   command

@@ -119,8 +119,11 @@ std::string score_map(const Attribution& attribution) {
 
 }  // namespace
 
-std::string target_text(const AttributeOptions& options, size_t masks) {
-  if (masks > 1) return "mean log P over " + std::to_string(masks) + " masks";
+std::string target_text(const AttributeOptions& options, const Subject& subject) {
+  const size_t tokens = subject.prompt.answer.size();
+  if (tokens > 1) {
+    return "mean log P over " + std::to_string(tokens) + (subject.causal ? " tokens" : " masks");
+  }
   switch (options.attribution.target) {
     case Target::kProbability:
       return "P";
@@ -197,7 +200,7 @@ std::string attribute_text(const LoadedModel& loaded, const AttributeOptions& op
            " tokens)";
   }
   out += "\nscores: " + method_text(options.attribution.score, options.attribution.integration) +
-         " of " + printable(target_text(options, subject.prompt.answer.size())) + "\n\n";
+         " of " + printable(target_text(options, subject)) + "\n\n";
 
   out += neuron_table(options, attribution) + "\n" + score_map(attribution);
 

@@ -9,7 +9,7 @@
 namespace engram::cli {
 
 /// What is attributed, for people: "P", "mean log P over 2 masks".
-std::string target_text(const AttributeOptions& options, size_t masks);
+std::string target_text(const AttributeOptions& options, const Subject& subject);
 
 /// The object engram.attribute/1 (docs/formats.md).
 nlohmann::ordered_json attribute_json(const LoadedModel& loaded, const AttributeOptions& options,

@@ -1,6 +1,7 @@
 #include "cli/attribute_subject.h"
 
 #include "cli/predict.h"
+#include "engram/text/causal_prompt.h"
 #include "engram/text/prompts.h"
 
 namespace engram::cli {
@@ -53,7 +54,8 @@ void check_contrast(const Tokenizer& tokenizer, const AttributeOptions& options,
   const bool one_answer = subject.prompt.answer.size() == 1;
   if (!one_answer || subject.prompt.contrast.size() != 1) {
     const std::string& word = one_answer ? options.contrast : subject.answer;
-    const std::string one = one_token_spelling(tokenizer, subject.text, word, "--target");
+    const std::string one =
+        subject.causal ? "" : one_token_spelling(tokenizer, subject.text, word, "--target");
     throw InputError(
         "--target logit-diff: \"" + word + "\" has " +
         std::to_string(one_answer ? subject.prompt.contrast.size() : subject.prompt.answer.size()) +
@@ -63,6 +65,37 @@ void check_contrast(const Tokenizer& tokenizer, const AttributeOptions& options,
     throw InputError("--target logit-diff: \"" + options.contrast +
                      "\" is the answer itself, expected another word");
   }
+}
+
+/// The same for a causal model, whose prompt needs no mask.
+Subject make_causal_subject(const LoadedModel& loaded, const AttributeOptions& options,
+                            const AskedPrompt& asked) {
+  const Tokenizer& tokenizer = loaded.tokenizer;
+  const int64_t max_tokens = loaded.model.config().max_tokens();
+  Subject subject;
+  subject.causal = true;
+  subject.text = asked.prompt;
+  for (const char* mask : {"[MASK]", "[Y]"}) {
+    if (asked.prompt.find(mask) != std::string::npos) subject.mask = mask;
+  }
+  // The prompt by itself first, so that messages name the option that is at fault.
+  subject.prompt = causal_prompt(tokenizer, asked.prompt, max_tokens, asked.prompt_origin);
+  if (asked.answer.empty()) {
+    subject.prompt.answer = {
+        top_answer(tokenizer, answer_probabilities(loaded.model, subject.prompt))};
+    subject.answer = tokenizer.decode(subject.prompt.answer, false);
+    subject.answer.erase(0, subject.answer.find_first_not_of(' '));
+  } else {
+    subject.prompt =
+        causal_prompt(tokenizer, asked.prompt, asked.answer, max_tokens, asked.answer_origin);
+    subject.answer = asked.answer;
+  }
+  if (options.attribution.target == Target::kLogitDifference) {
+    subject.prompt.contrast =
+        causal_prompt(tokenizer, asked.prompt, options.contrast, max_tokens, "--target").answer;
+    check_contrast(tokenizer, options, subject);
+  }
+  return subject;
 }
 
 }  // namespace
@@ -105,6 +138,7 @@ std::vector<AskedPrompt> asked_prompts(const AttributeOptions& options) {
 
 Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,
                      const AskedPrompt& asked) {
+  if (loaded.model.config().causal()) return make_causal_subject(loaded, options, asked);
   const Tokenizer& tokenizer = loaded.tokenizer;
   const int64_t max_tokens = loaded.model.config().max_tokens();
   Subject subject;

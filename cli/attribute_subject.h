@@ -28,7 +28,8 @@ struct Subject {
   std::string text;  ///< of the prompt, as the user wrote it
   Cloze prompt;
   std::string answer;
-  std::string mask;  ///< as it stands in the user's prompt
+  std::string mask;     ///< as it stands in the user's prompt; "" where none does
+  bool causal = false;  ///< the answer continues the prompt
 };
 
 Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/paths.h"
+#include "engram/base/machine.h"
 #include "engram/model/config.h"
 #include "engram/model/device.h"
 #include "engram/model/product.h"
@@ -20,7 +21,8 @@ namespace {
 constexpr const char* kInspectHelp =
     R"(What lies in a model folder and whether this program can use it: family, sizes,
 tensors and how they are stored, what is missing or not used, the tokenizer and
-its special tokens, and the memory that the model takes.
+its special tokens, and the memory that the model takes. Weights that would not
+fit into the memory that is free are not loaded, and so not looked at.
 
 A folder that cannot be used is described as far as possible; the exit code is
 then what the other commands give for it: 3, or 4 where a file cannot be read.
@@ -41,6 +43,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 struct TensorReport {
   int64_t count = 0;
   int64_t bytes = 0;                       ///< in the files
+  int64_t mapped_bytes = 0;                ///< of the weights that can stay in the file's map
+  int64_t copied_bytes = 0;                ///< and of those that have to be converted
   std::map<std::string, int64_t> storage;  ///< dtype -> tensors
   std::vector<std::string> missing;        ///< required and not there
   std::vector<std::string> problems;       ///< wrong dtype or shape
@@ -57,12 +61,20 @@ TensorReport compare_tensors(const std::optional<ModelConfig>& config,
   }
   if (!config) return report;
   ModelWeights weights;
+  std::set<std::string> judged;  // a tensor that holds several weights is a problem once
   for (const TensorSpec& spec : tensor_table(*config, weights)) {
     const StoredTensor* found = nullptr;
     for (const std::string& name : spec.names) {
       if (const auto at = stored.find(name); at != stored.end()) found = &at->second;
     }
     const std::vector<int64_t> shape = spec.stored_shape(*config);
+    int64_t weight_bytes = sizeof(float);
+    for (const int64_t size : spec.shape(*config)) weight_bytes *= size;
+    if (found != nullptr) {
+      const bool mapped = found->storage == Storage::kF32 && spec.layout.plain() && spec.shift == 0;
+      (mapped ? report.mapped_bytes : report.copied_bytes) += weight_bytes;
+    }
+    if (!judged.insert(spec.names.front()).second) continue;
     if (found == nullptr) {
       if (spec.required) report.missing.push_back(spec.names.front() + " " + shape_text(shape));
     } else if (found->storage == Storage::kOther) {
@@ -79,16 +91,19 @@ TensorReport compare_tensors(const std::optional<ModelConfig>& config,
 /// What Model::prepare_products() takes on this machine's processor.
 int64_t transposed_bytes(const ModelConfig& c) {
   if (std::string_view(product_library()) != "gemm") return 0;
-  const int64_t layer = 4 * c.d_model * c.d_model + 2 * c.d_model * c.d_ff;
+  const int64_t layer = 2 * c.d_model * (c.query_width() + c.key_width()) +
+                        (c.gated_ffn ? 3 : 2) * c.d_model * c.d_ff;
+  const int64_t transform = c.causal() ? 0 : c.embedding_width() * c.d_model;
   return static_cast<int64_t>(sizeof(float)) *
-         (c.layers * layer + c.d_model * c.d_model + c.d_model * c.vocabulary);
+         (c.layers * layer + transform + c.embedding_width() * c.vocabulary);
 }
 
 /// Buffers of the forward of one prompt of `tokens` tokens: the widest moment of a layer, and the
 /// logits of one position.
 int64_t forward_bytes(const ModelConfig& c, int64_t tokens) {
-  const int64_t attention = 4 * tokens * c.d_model + 2 * c.heads * tokens * tokens;
-  const int64_t ffn = 2 * tokens * c.d_model + 2 * tokens * c.d_ff;
+  const int64_t attention =
+      tokens * (2 * c.query_width() + 2 * c.key_width()) + 2 * c.heads * tokens * tokens;
+  const int64_t ffn = 2 * tokens * c.d_model + (c.gated_ffn ? 3 : 2) * tokens * c.d_ff;
   return 4 * (tokens * c.d_model + std::max(attention, ffn) + c.vocabulary);
 }
 
@@ -96,13 +111,16 @@ struct TokenizerReport {
   std::string file;
   std::string kind;
   int64_t vocabulary = 0;
-  int64_t mask_id = 0;
-  std::string mask;
+  std::optional<int64_t> mask_id;
+  std::string mask;                 ///< "" without one
+  std::vector<std::string> begins;  ///< tokens that it puts before a text
   std::vector<std::string> special;
   std::vector<TokenizerSetting> settings;  ///< what was decided, and by which file
 };
 
-TokenizerReport describe_tokenizer(const std::filesystem::path& folder) {
+/// `config`: what is expected of the tokenizer; empty: nothing.
+TokenizerReport describe_tokenizer(const std::filesystem::path& folder,
+                                   const std::optional<ModelConfig>& config) {
   const Tokenizer tokenizer = Tokenizer::load(folder);
   TokenizerReport report;
   report.settings = tokenizer.settings();
@@ -113,8 +131,14 @@ TokenizerReport describe_tokenizer(const std::filesystem::path& folder) {
                 : tokenizer.word_mark() == "\u2581" ? "sentencepiece pieces"
                                                     : "word pieces";
   report.vocabulary = tokenizer.vocabulary();
-  report.mask_id = tokenizer.mask_id();
-  report.mask = tokenizer.mask_token();
+  if (tokenizer.has_mask()) {
+    report.mask_id = tokenizer.mask_id();
+    report.mask = tokenizer.mask_token();
+  } else if (config && !config->causal()) {
+    (void)tokenizer.mask_id();  // says what is missing
+  }
+  // What it adds to nothing stands before a text, or, in a masked model, around it.
+  if (config && config->causal()) report.begins = tokenizer.tokens_of(tokenizer.encode(""));
   for (int64_t id = 0; id < report.vocabulary; ++id) {
     if (tokenizer.is_special(id)) report.special.push_back(tokenizer.token_of(id));
   }
@@ -128,7 +152,12 @@ struct Report {
   std::optional<LoadReport> loaded;
   std::optional<TokenizerReport> tokenizer;
   std::vector<std::string> problems;  ///< why the folder cannot be used
-  ExitCode code = ExitCode::kDone;    ///< of the first of them
+  int64_t free_bytes = 0;             ///< memory that this process can still take
+  /// Whether the tensors are those of the model.
+  [[nodiscard]] bool fits() const { return tensors->missing.empty() && tensors->problems.empty(); }
+  /// Whether the weights are too large to be loaded here.
+  [[nodiscard]] bool too_large() const { return tensors && tensors->copied_bytes > free_bytes; }
+  ExitCode code = ExitCode::kDone;  ///< of the first of them
 };
 
 std::string joined(const std::vector<std::string>& items, size_t most) {
@@ -142,6 +171,40 @@ std::string joined(const std::vector<std::string>& items, size_t most) {
 
 using Json = nlohmann::ordered_json;
 
+const char* scaling_name(const RotaryScaling& scaling) {
+  switch (scaling.kind) {
+    case RotaryScaling::Kind::kNone:
+      return "none";
+    case RotaryScaling::Kind::kLinear:
+      return "linear";
+    case RotaryScaling::Kind::kLlama3:
+      return "llama3";
+  }
+  return "";
+}
+
+/// How positions and heads go into attention.
+std::string attention_text(const ModelConfig& c) {
+  std::string text = c.causal() ? "causal" : "bidirectional";
+  const int64_t key_heads = c.key_width() / c.head_size;
+  if (key_heads != c.heads) text += ", keys of " + std::to_string(key_heads) + " heads";
+  if (c.query_key_norm) text += ", queries and keys normed";
+  if (c.rotary_size == 0) {
+    text += ", learned positions";
+  } else {
+    text += ", rotary positions";
+    if (c.rotary_size < c.head_size)
+      text += " in " + std::to_string(c.rotary_size) + " coordinates";
+    text += ", base " + format_number(c.rotary_base);
+    if (c.rotary_scaling.kind != RotaryScaling::Kind::kNone) {
+      text += ", scaling " + std::string(scaling_name(c.rotary_scaling)) + " by " +
+              format_number(c.rotary_scaling.factor);
+    }
+  }
+  if (c.window > 0) text += ", window of " + format_count(c.window) + " tokens";
+  return text;
+}
+
 Json config_json(const ModelConfig& c) {
   Json out;
   out["family"] = family_name(c.family);
@@ -151,15 +214,28 @@ Json config_json(const ModelConfig& c) {
   out["neurons"] = c.neurons();
   out["heads"] = c.heads;
   out["head_size"] = c.head_size;
+  out["key_heads"] = c.key_width() / c.head_size;
   out["vocabulary"] = c.vocabulary;
   out["max_tokens"] = c.max_tokens();
   out["token_types"] = c.token_types;
   out["activation"] = activation_name(c.activation);
-  out["head_activation"] = activation_name(c.head_activation);
+  out["head_activation"] = c.causal() ? Json() : Json(activation_name(c.head_activation));
   out["norm"] = c.norm == NormPlacement::kPost ? "post" : "pre";
+  out["norm_kind"] = c.norm_kind == NormKind::kLayer ? "layer" : "rms";
   out["norm_epsilon"] = c.norm_epsilon;
   out["attention"] = c.attention == AttentionKind::kBidirectional ? "bidirectional" : "causal";
   out["gated_ffn"] = c.gated_ffn;
+  out["parallel_residual"] = c.parallel_residual;
+  out["query_key_norm"] = c.query_key_norm;
+  out["embedding_scale"] = c.embedding_scale;
+  out["window"] = c.window > 0 ? Json(c.window) : Json();
+  out["rotary"] = nullptr;
+  if (c.rotary_size > 0) {
+    const RotaryScaling& s = c.rotary_scaling;
+    out["rotary"] = {
+        {"size", c.rotary_size}, {"base", c.rotary_base}, {"scaling", scaling_name(s)}};
+    if (s.kind != RotaryScaling::Kind::kNone) out["rotary"]["factor"] = s.factor;
+  }
   out["tied_decoder"] = c.tied_decoder;
   return out;
 }
@@ -172,6 +248,11 @@ std::vector<std::string> remarks(const Report& report) {
     list.push_back("the model has " + format_count(report.config->vocabulary) +
                    " rows and the tokenizer " + format_count(report.tokenizer->vocabulary) +
                    " tokens: rows without a token have a share in P and are no answers");
+  }
+  if (report.config && report.too_large()) {
+    list.push_back("not loaded: " + format_bytes(report.tensors->copied_bytes) +
+                   " of weights have to be converted, and " + format_bytes(report.free_bytes) +
+                   " of memory are free");
   }
   return list;
 }
@@ -195,8 +276,13 @@ Json to_json(const InspectOptions& options, const Report& report) {
   }
   out["tokenizer"] = nullptr;
   if (const auto& t = report.tokenizer) {
-    out["tokenizer"] = {{"file", t->file},       {"kind", t->kind}, {"vocabulary", t->vocabulary},
-                        {"mask_id", t->mask_id}, {"mask", t->mask}, {"special", t->special}};
+    out["tokenizer"] = {{"file", t->file},
+                        {"kind", t->kind},
+                        {"vocabulary", t->vocabulary},
+                        {"mask_id", t->mask_id ? Json(*t->mask_id) : Json()},
+                        {"mask", t->mask.empty() ? Json() : Json(t->mask)},
+                        {"special", t->special}};
+    if (report.config && report.config->causal()) out["tokenizer"]["begins"] = t->begins;
     Json& settings = out["tokenizer"]["settings"] = Json::array();
     for (const TokenizerSetting& s : t->settings) {
       settings.push_back({{"name", s.name},
@@ -206,10 +292,10 @@ Json to_json(const InspectOptions& options, const Report& report) {
     }
   }
   out["memory"] = nullptr;
-  if (report.config && loaded) {
+  if (report.config && report.tensors && report.fits()) {
     out["memory"] = {
-        {"weights_mapped", loaded->mapped_bytes},
-        {"weights_copied", loaded->copied_bytes},
+        {"weights_mapped", loaded ? loaded->mapped_bytes : report.tensors->mapped_bytes},
+        {"weights_copied", loaded ? loaded->copied_bytes : report.tensors->copied_bytes},
         {"weights_transposed", transposed_bytes(*report.config)},
         {"forward_longest_prompt", forward_bytes(*report.config, report.config->max_tokens())}};
   }
@@ -225,16 +311,22 @@ std::string to_text(const InspectOptions& options, const Report& report) {
   };
   if (report.config) {
     const ModelConfig& c = *report.config;
-    line("family", std::string(family_name(c.family)) + ", masked LM");
+    line("family",
+         std::string(family_name(c.family)) + (c.causal() ? ", causal LM" : ", masked LM"));
     line("sizes", std::to_string(c.layers) + " layers x " + format_count(c.d_ff) + " neurons = " +
                       format_count(c.neurons()) + ", width " + std::to_string(c.d_model) + ", " +
                       std::to_string(c.heads) + " heads of " + std::to_string(c.head_size));
     line("input", format_count(c.vocabulary) + " tokens in the vocabulary, prompts up to " +
                       format_count(c.max_tokens()) + " tokens");
-    line("activation", std::string(activation_name(c.activation)) + " (LM head " +
-                           std::string(activation_name(c.head_activation)) +
-                           "), layer norm epsilon " + format_number(c.norm_epsilon, 2) +
-                           (c.norm == NormPlacement::kPost ? ", post-norm" : ", pre-norm"));
+    const std::string head =
+        c.causal() ? "" : " (LM head " + std::string(activation_name(c.head_activation)) + ")";
+    line("activation", std::string(activation_name(c.activation)) +
+                           (c.gated_ffn ? " of a gate" : "") + head +
+                           (c.norm_kind == NormKind::kRms ? ", RMS norm" : ", layer norm") +
+                           " epsilon " + format_number(c.norm_epsilon, 2) +
+                           (c.norm == NormPlacement::kPost ? ", post-norm" : ", pre-norm") +
+                           (c.parallel_residual ? ", FFN beside attention" : ""));
+    if (c.causal()) line("attention", attention_text(c));
     line("decoder", c.tied_decoder ? "tied to the token embedding" : "of its own");
   }
   if (report.loaded) line("parameters", format_count(report.loaded->parameters));
@@ -250,22 +342,38 @@ std::string to_text(const InspectOptions& options, const Report& report) {
   if (report.loaded) line("unexpected", joined(report.loaded->unexpected, 8));
   if (const auto& t = report.tokenizer) {
     line("tokenizer", t->file + ", " + t->kind + ", " + format_count(t->vocabulary) + " tokens");
-    line("special", joined(t->special, 12) + "; the mask is " + t->mask + ", id " +
-                        std::to_string(t->mask_id));
+    std::string special = joined(t->special, 12);
+    if (report.config && report.config->causal()) {
+      special +=
+          t->begins.empty() ? "; none before a text" : "; before a text " + joined(t->begins, 4);
+    } else if (t->mask_id) {
+      special += "; the mask is " + t->mask + ", id " + std::to_string(*t->mask_id);
+    }
+    line("special", special);
     for (const TokenizerSetting& s : t->settings) {
       line("", printable(s.name) + ": " + printable(s.value) + " (" + printable(s.source) +
                    (s.instead.empty() ? "" : "; not " + printable(s.instead)) + ")");
     }
   }
-  if (report.config && report.loaded) {
-    line("memory", format_bytes(report.loaded->mapped_bytes) +
-                       " of weights mapped from the file, " +
-                       format_bytes(report.loaded->copied_bytes) + " converted");
+  if (report.config && report.tensors && report.fits()) {
+    const bool loaded = report.loaded.has_value();
+    line("memory",
+         format_bytes(loaded ? report.loaded->mapped_bytes : report.tensors->mapped_bytes) +
+             " of weights mapped from the file, " +
+             format_bytes(loaded ? report.loaded->copied_bytes : report.tensors->copied_bytes) +
+             (loaded ? " converted" : " to convert"));
     if (const int64_t bytes = transposed_bytes(*report.config); bytes > 0) {
       line("", format_bytes(bytes) + " of transposed copies for long work");
     }
-    line("", format_bytes(forward_bytes(*report.config, report.config->max_tokens())) +
-                 " for a forward of the longest prompt; attribution takes what --memory allows");
+    constexpr int64_t kUsual = 512;  // longer prompts are rare, and a window may take millions
+    const int64_t longest = report.config->max_tokens();
+    std::string forward = format_bytes(forward_bytes(*report.config, longest)) +
+                          " for a forward of the longest prompt";
+    if (longest > kUsual) {
+      forward = format_bytes(forward_bytes(*report.config, kUsual)) + " for a forward of " +
+                std::to_string(kUsual) + " tokens, " + forward;
+    }
+    line("", forward + "; attribution takes what --memory allows");
   }
   for (const std::string& remark : remarks(report)) line("remark", printable(remark));
   for (const std::string& problem : report.problems) line("problem", printable(problem));
@@ -303,14 +411,16 @@ Report inspect(const InspectOptions& options) {
     }
     for (const std::string& text : report.tensors->problems) add_problem(text, ExitCode::kInput);
   });
-  if (report.problems.empty()) {  // the weights' values, and layers beyond config.json's
+  report.free_bytes = usable_memory();
+  // The weights' values, and layers beyond config.json's.
+  if (report.problems.empty() && !report.too_large()) {
     attempt([&] {
       const at::Device device = open_device(options.common.device);
       report.loaded = Model::load(folder, device).report();
     });
   }
   attempt([&] {
-    report.tokenizer = describe_tokenizer(folder);
+    report.tokenizer = describe_tokenizer(folder, report.config);
     if (report.config && report.tokenizer->vocabulary > report.config->vocabulary) {
       throw InputError("the tokenizer has " + std::to_string(report.tokenizer->vocabulary) +
                        " tokens, expected at most the " +

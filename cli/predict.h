@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ struct PredictOptions {
   std::string model;
   std::string text;
   int64_t top = 10;
+  std::optional<std::string> answer;  ///< whose P is wanted, too
+  int64_t tokens = 0;                 ///< a causal model goes on so far; 0: it does not
 };
 
 void add_predict_command(CLI::App& app);
@@ -25,8 +28,8 @@ struct Prediction {
   double p = 0;
 };
 
-/// P of every row of the decoder at the first mask of `prompt`: [vocabulary] float64, CPU. A row
-/// need not have a token.
+/// P of every row of the decoder at the first position of `prompt` that is asked: [vocabulary]
+/// float64, CPU. A row need not have a token.
 at::Tensor answer_probabilities(const Model& model, const Cloze& prompt);
 
 /// The `top` likeliest rows, largest P first, equals by id.

@@ -46,10 +46,11 @@ void Cells::gradients(std::vector<Want> wants, Reach reach, const Take& take) {
     return cells_[a.cell].layer < cells_[b.cell].layer;
   });
   std::vector<int64_t> bytes;
+  const Reach moving = Passes::moving(config_, base_.chunk, reach);
   for (const Want& want : wants) {
     const Cell& cell = cells_[want.cell];
     bytes.push_back(Passes::item_bytes(config_, base_.chunk.tokens(cell.prompt), k_, cell.layer,
-                                       reach, /*gradient=*/true));
+                                       moving, /*gradient=*/true));
   }
   in_parts(bytes, job_.bytes, [&](int64_t first, int64_t count) {
     Items items;

@@ -56,7 +56,8 @@ void ablate_all(const ChunkJob& job, const Base& base, std::vector<Attribution>&
       const std::vector<int64_t> of_item(
           static_cast<size_t>(config.d_ff),
           Passes::item_bytes(config, base.chunk.tokens(prompt), base.chunk.targets, layer,
-                             Reach::kExact, /*gradient=*/false));
+                             Passes::moving(config, base.chunk, Reach::kExact),
+                             /*gradient=*/false));
       in_parts(of_item, job.bytes, [&](int64_t first, int64_t count) {
         parts.push_back({prompt, layer, first, count});
       });

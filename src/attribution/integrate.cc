@@ -231,9 +231,11 @@ class Integration {
     return size > 0 ? std::sqrt(difference / size) : 0.0;
   }
 
-  /// In the two top layers F = G: other rows that moved there are never looked at again.
+  /// In the two top layers F = G: other rows that moved there are never looked at again. And so it
+  /// is everywhere where no other row moves.
   [[nodiscard]] bool control_is_empty(const Cell& cell) const {
-    return cell.layer >= config_.layers - 2;
+    return cell.layer >= config_.layers - 2 ||
+           Passes::moving(config_, cells_.base().chunk, Reach::kExact) == Reach::kTargetsOnly;
   }
 
   /// The arc rule has options.steps nodes; interpolation adapts, the steps are those of its sum.

@@ -37,11 +37,12 @@ std::vector<double> without_neurons(Passes& passes, const Model& model, const Ba
                                     int64_t bytes) {
   const ModelConfig& config = model.config();
   const int64_t k = base.chunk.targets;
+  const Reach moving = Passes::moving(config, base.chunk, Reach::kExact);
   std::vector<int64_t> of_item;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     for (int64_t prompt = 0; prompt < base.chunk.prompts; ++prompt) {
-      of_item.push_back(Passes::item_bytes(config, base.chunk.tokens(prompt), k, layer,
-                                           Reach::kExact, /*gradient=*/false));
+      of_item.push_back(Passes::item_bytes(config, base.chunk.tokens(prompt), k, layer, moving,
+                                           /*gradient=*/false));
     }
   }
   std::vector<double> result(of_item.size());

@@ -56,6 +56,32 @@ void Block::norm_backward(const NormTape& tape, const at::Tensor& weight,
   undo_norm(config_, tape, weight, gradient, backward, out);
 }
 
+/// Norms each head of x [rows, heads * head_size], which may be columns of a wider tensor, in
+/// place.
+NormTape Block::normalise_heads(const at::Tensor& x, const at::Tensor& weight) const {
+  const int64_t rows = x.size(0) * x.size(1) / weight.size(0);
+  const at::Tensor heads = space_.take(rows, weight.size(0));
+  const at::Tensor whole = heads.view({x.size(0), x.size(1)});
+  at::Tensor target = whole;
+  target.copy_(x);
+  const NormTape tape = normalise(heads, weight, {}, heads);
+  target = x;
+  target.copy_(whole);
+  return tape;
+}
+
+/// The gradient at what normalise_heads() was given of that at what it made, in place.
+void Block::heads_backward(const NormTape& tape, const at::Tensor& weight,
+                           const at::Tensor& gradient, Backward backward) const {
+  const at::Tensor heads = space_.take(tape.normal.size(0), tape.normal.size(1));
+  const at::Tensor whole = heads.view({gradient.size(0), gradient.size(1)});
+  at::Tensor target = whole;
+  target.copy_(gradient);
+  norm_backward(tape, weight, heads, backward, heads);
+  target = gradient;
+  target.copy_(whole);
+}
+
 /// out = x weight^T + bias.
 void Block::linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                    const at::Tensor& out) const {
@@ -161,6 +187,10 @@ Block::Attended Block::attend(BlockTape& tape, const at::Tensor& x, const Restin
   const at::Tensor asking = pre() ? asking_rows(tape, read) : from;
   tape.q = space_.take(layout.query_rows(), layout.width());
   linear(asking, w_.query_weight, w_.query_bias, tape.q);
+  if (config_.query_key_norm) {
+    tape.key_norm = normalise_heads(keys, w_.key_norm_weight);
+    tape.query_norm = normalise_heads(tape.q, w_.query_norm_weight);
+  }
   if (config_.rotary_size > 0) {
     const Rotary& rotary = model_.rotary();
     kernels::rotate(keys, layout.key_heads(), tape.moved_tokens, rotary, 1);
@@ -320,10 +350,16 @@ at::Tensor Block::backward(const BlockTape& tape, const at::Tensor& gradient,
   if (backward == Backward::kRelevance) {  // the pattern stands: only values pass it
     d_q.zero_();
     d_k.zero_();
-  } else if (config_.rotary_size > 0) {
-    const Rotary& rotary = model_.rotary();
-    kernels::rotate(d_k, layout.key_heads(), tape.moved_tokens, rotary, -1);
-    kernels::rotate(d_q, layout.heads(), tape.query_tokens, rotary, -1);
+  } else {
+    if (config_.rotary_size > 0) {
+      const Rotary& rotary = model_.rotary();
+      kernels::rotate(d_k, layout.key_heads(), tape.moved_tokens, rotary, -1);
+      kernels::rotate(d_q, layout.heads(), tape.query_tokens, rotary, -1);
+    }
+    if (config_.query_key_norm) {
+      heads_backward(tape.key_norm, w_.key_norm_weight, d_k, backward);
+      heads_backward(tape.query_norm, w_.query_norm_weight, d_q, backward);
+    }
   }
 
   const at::Tensor d_x = space_.take(layout.moved_rows(), d);

@@ -44,8 +44,9 @@ struct BlockTape {
   std::vector<int64_t> query_tokens;  ///< and of the query rows
   at::Tensor q, kv, probabilities;
   NormTape attention_norm, ffn_norm;
-  at::Tensor slope;  ///< [out_rows, d_ff] derivative of a by the activation's input
-  at::Tensor gate;   ///< [out_rows, d_ff] and by the other factor of a gated FFN
+  NormTape query_norm, key_norm;  ///< of every head: [rows * heads, head_size]
+  at::Tensor slope;               ///< [out_rows, d_ff] derivative of a by the activation's input
+  at::Tensor gate;                ///< [out_rows, d_ff] and by the other factor of a gated FFN
 };
 
 /// The pieces of one layer on one worker's buffers. Rows are laid out as the tape's layout says;
@@ -90,6 +91,9 @@ class Block {
                      Backward backward, const at::Tensor& out) const;
   void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
               const at::Tensor& out) const;
+  NormTape normalise_heads(const at::Tensor& x, const at::Tensor& weight) const;
+  void heads_backward(const NormTape& tape, const at::Tensor& weight, const at::Tensor& gradient,
+                      Backward backward) const;
   at::Tensor asking_rows(const BlockTape& tape, const at::Tensor& moved) const;
   void residual_rows(const BlockTape& tape, const at::Tensor& moved, const at::Tensor& asking,
                      const RestingRows* base, const at::Tensor& bias, const at::Tensor& out) const;

@@ -10,74 +10,15 @@
 #include "base/json.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
+#include "model/config_fields.h"
 #include "model/families.h"
 
 namespace engram {
-namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kLargestSize = 1 << 24;  // of any one dimension: far above every real model
-
-/// Reads fields of a config.json with messages that name the file, the field, got and expected.
-class Fields {
- public:
-  Fields(const json& object, const std::string& source) : object_(object), source_(source) {}
-
-  [[noreturn]] void refuse(const std::string& field, const std::string& expected) const {
-    // Escaped to ASCII, so that the cut does not fall into a character.
-    const std::string got =
-        object_.contains(field) ? object_[field].dump(-1, ' ', true) : "nothing";
-    throw InputError(source_ + ": field \"" + field + "\": got " + got.substr(0, 80) +
-                     ", expected " + expected);
-  }
-
-  int64_t size(const std::string& field, int64_t least = 1) const {
-    if (!object_.contains(field)) refuse(field, "a whole number");
-    return checked_size(field, least);
-  }
-  int64_t size_or(const std::string& field, int64_t fallback, int64_t least = 1) const {
-    return present(field) ? checked_size(field, least) : fallback;
-  }
-  double number_or(const std::string& field, double fallback) const {
-    if (!present(field)) return fallback;
-    if (!object_[field].is_number()) refuse(field, "a number");
-    return object_[field].get<double>();
-  }
-  bool flag_or(const std::string& field, bool fallback) const {
-    if (!present(field)) return fallback;
-    if (!object_[field].is_boolean()) refuse(field, "true or false");
-    return object_[field].get<bool>();
-  }
-  std::string text_or(const std::string& field, const std::string& fallback) const {
-    if (!present(field)) return fallback;
-    if (!object_[field].is_string()) refuse(field, "a string");
-    return object_[field].get<std::string>();
-  }
-  bool present(const std::string& field) const {
-    return object_.contains(field) && !object_[field].is_null();
-  }
-  const json& at(const std::string& field) const { return object_[field]; }
-
- private:
-  int64_t checked_size(const std::string& field, int64_t least) const {
-    const json& value = object_[field];
-    const std::string expected =
-        "a whole number of " + std::to_string(least) + ".." + std::to_string(kLargestSize);
-    if (!value.is_number_integer()) refuse(field, expected);
-    if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(kLargestSize)) {
-      refuse(field, expected);
-    }
-    const int64_t number = value.get<int64_t>();
-    if (number < least || number > kLargestSize) refuse(field, expected);
-    return number;
-  }
-
-  const json& object_;
-  const std::string& source_;
-};
-
-Activation parse_activation(const Fields& fields, const std::string& field) {
+Activation parse_activation(const ConfigFields& fields, const std::string& field,
+                            const std::string& fallback) {
   // Names that transformers gives to the same formula stand together.
   static constexpr std::array<std::pair<std::string_view, Activation>, 10> kNames{{
       {"gelu", Activation::kGelu},
@@ -91,20 +32,15 @@ Activation parse_activation(const Fields& fields, const std::string& field) {
       {"silu", Activation::kSilu},
       {"swish", Activation::kSilu},
   }};
-  const std::string name = fields.text_or(field, "gelu");
+  const std::string name = fields.text_or(field, fallback);
   for (const auto& [known, activation] : kNames) {
     if (name == known) return activation;
   }
   fields.refuse(field, "gelu, gelu_new, gelu_pytorch_tanh, relu or silu");
 }
 
-/// Fields that would change the result in a way this program does not compute.
-void refuse_unsupported(const Fields& fields) {
-  if (fields.flag_or("is_decoder", false)) fields.refuse("is_decoder", "false (a masked LM)");
+void refuse_unsupported(const ConfigFields& fields) {
   if (fields.flag_or("add_cross_attention", false)) fields.refuse("add_cross_attention", "false");
-  if (fields.text_or("position_embedding_type", "absolute") != "absolute") {
-    fields.refuse("position_embedding_type", "\"absolute\"");
-  }
   if (fields.present("pruned_heads") && !fields.at("pruned_heads").empty()) {
     fields.refuse("pruned_heads", "none");
   }
@@ -113,7 +49,17 @@ void refuse_unsupported(const Fields& fields) {
   }
 }
 
-void read_bert_like(const Fields& fields, ModelConfig& config) {
+namespace {
+
+/// What a masked LM cannot be.
+void refuse_unmasked(const ConfigFields& fields) {
+  if (fields.flag_or("is_decoder", false)) fields.refuse("is_decoder", "false (a masked LM)");
+  if (fields.text_or("position_embedding_type", "absolute") != "absolute") {
+    fields.refuse("position_embedding_type", "\"absolute\"");
+  }
+}
+
+void read_bert_like(const ConfigFields& fields, ModelConfig& config) {
   config.layers = fields.size("num_hidden_layers");
   config.d_model = fields.size("hidden_size");
   config.d_ff = fields.size("intermediate_size");
@@ -121,6 +67,40 @@ void read_bert_like(const Fields& fields, ModelConfig& config) {
   config.token_types = fields.size_or("type_vocab_size", 2);
   config.norm_epsilon = fields.number_or("layer_norm_eps", 1e-12);
   config.activation = parse_activation(fields, "hidden_act");
+}
+
+void read_masked(const ConfigFields& fields, ModelConfig& config) {
+  if (config.family == Family::kBert) {
+    read_bert_like(fields, config);
+    config.pad_token = fields.size_or("pad_token_id", 0, 0);
+    config.head_activation = config.activation;
+  } else if (config.family == Family::kElectra) {
+    read_bert_like(fields, config);
+    config.pad_token = fields.size_or("pad_token_id", 0, 0);
+    config.embedding_size = fields.size_or("embedding_size", 128);
+    config.head_activation = Activation::kGelu;       // fixed in the generator's head
+  } else if (config.family != Family::kDistilBert) {  // RoBERTa under one of its names
+    read_bert_like(fields, config);
+    config.pad_token = fields.size_or("pad_token_id", 1, 0);
+    config.first_position = config.pad_token + 1;
+    config.head_activation = Activation::kGelu;  // fixed in this family's LM head
+  } else {
+    config.layers = fields.size("n_layers");
+    config.d_model = fields.size("dim");
+    config.d_ff = fields.size("hidden_dim");
+    config.heads = fields.size("n_heads");
+    config.pad_token = fields.size_or("pad_token_id", 0, 0);
+    config.token_types = 0;
+    config.norm_epsilon = 1e-12;  // fixed in this family
+    config.activation = parse_activation(fields, "activation");
+    config.head_activation = config.activation;
+  }
+  refuse_unmasked(fields);
+  config.positions = fields.size_or("max_position_embeddings", 512);
+  config.tied_decoder = fields.flag_or("tie_word_embeddings", true);
+  if (!(config.norm_epsilon > 0 && config.norm_epsilon < 1)) {
+    fields.refuse("layer_norm_eps", "a number between 0 and 1");
+  }
 }
 
 namespace fs = std::filesystem;
@@ -184,7 +164,7 @@ bool is_hub_name(const std::string& path) {
 ModelConfig parse_config(std::string_view text, const std::string& source) {
   const json object = parse_json(text, source);
   if (!object.is_object()) throw InputError(source + ": expected a JSON object");
-  const Fields fields(object, source);
+  const ConfigFields fields(object, source);
 
   ModelConfig config;
   const std::string type = fields.text_or("model_type", "");
@@ -194,46 +174,21 @@ ModelConfig parse_config(std::string_view text, const std::string& source) {
   if (fields.present("embedding_size") && config.family != Family::kElectra) {
     fields.refuse("embedding_size", "none (embeddings as wide as the model)");
   }
-  if (type == "bert") {
-    read_bert_like(fields, config);
-    config.pad_token = fields.size_or("pad_token_id", 0, 0);
-    config.head_activation = config.activation;
-  } else if (type == "electra") {
-    read_bert_like(fields, config);
-    config.pad_token = fields.size_or("pad_token_id", 0, 0);
-    config.embedding_size = fields.size_or("embedding_size", 128);
-    config.head_activation = Activation::kGelu;  // fixed in the generator's head
-  } else if (type == "roberta" || type == "xlm-roberta" || type == "camembert") {
-    read_bert_like(fields, config);
-    config.pad_token = fields.size_or("pad_token_id", 1, 0);
-    config.first_position = config.pad_token + 1;
-    config.head_activation = Activation::kGelu;  // fixed in this family's LM head
-  } else if (type == "distilbert") {
-    config.layers = fields.size("n_layers");
-    config.d_model = fields.size("dim");
-    config.d_ff = fields.size("hidden_dim");
-    config.heads = fields.size("n_heads");
-    config.pad_token = fields.size_or("pad_token_id", 0, 0);
-    config.token_types = 0;
-    config.norm_epsilon = 1e-12;  // fixed in this family
-    config.activation = parse_activation(fields, "activation");
-    config.head_activation = config.activation;
-  }
   refuse_unsupported(fields);
   config.vocabulary = fields.size("vocab_size");
-  config.positions = fields.size_or("max_position_embeddings", 512);
-  config.tied_decoder = fields.flag_or("tie_word_embeddings", true);
-  if (config.layers > 1000) {
-    fields.refuse(type == "distilbert" ? "n_layers" : "num_hidden_layers", "at most 1000");
+  if (family->causal) {
+    read_decoder(fields, source, config);
+  } else {
+    read_masked(fields, config);
   }
-  if (config.d_model % config.heads != 0) {
-    throw InputError(source + ": hidden size " + std::to_string(config.d_model) +
-                     " is not a multiple of the number of attention heads " +
-                     std::to_string(config.heads));
-  }
-  config.head_size = config.d_model / config.heads;
-  if (!(config.norm_epsilon > 0 && config.norm_epsilon < 1)) {
-    fields.refuse("layer_norm_eps", "a number between 0 and 1");
+  if (config.layers > 1000) fields.refuse(std::string(family->layers_field), "at most 1000");
+  if (config.head_size == 0) {
+    if (config.d_model % config.heads != 0) {
+      throw InputError(source + ": hidden size " + std::to_string(config.d_model) +
+                       " is not a multiple of the number of attention heads " +
+                       std::to_string(config.heads));
+    }
+    config.head_size = config.d_model / config.heads;
   }
   if (config.max_tokens() < 1) {
     fields.refuse("max_position_embeddings",

@@ -74,6 +74,7 @@ at::Tensor Model::embed(const at::Tensor& ids, double dropout) const {
 at::Tensor Model::embed_rows(const at::Tensor& ids, const at::Tensor& tokens) const {
   const ModelWeights& w = weights_;
   at::Tensor x = at::embedding(w.token_embedding, ids);
+  if (config_.embedding_scale != 1) x = x * config_.embedding_scale;
   if (w.position_embedding.defined()) {
     x = x + at::embedding(w.position_embedding, tokens + config_.first_position);
   }
@@ -97,6 +98,10 @@ at::Tensor Model::attend(int64_t layer, const at::Tensor& x, const at::Tensor& m
   at::Tensor q = split_heads(affine(read, columns(l.query_weight), l.query_bias), config_.heads);
   at::Tensor k = split_heads(affine(read, columns(l.key_weight), l.key_bias), key_heads);
   const at::Tensor v = split_heads(affine(read, columns(l.value_weight), l.value_bias), key_heads);
+  if (config_.query_key_norm) {
+    q = norm(config_, q, l.query_norm_weight, {});
+    k = norm(config_, k, l.key_norm_weight, {});
+  }
   if (config_.rotary_size > 0) {
     q = rotary_->turn(q);
     k = rotary_->turn(k);
@@ -104,15 +109,16 @@ at::Tensor Model::attend(int64_t layer, const at::Tensor& x, const at::Tensor& m
   // [prompts, 1, 1 or tokens, tokens], true where a key may be looked at.
   std::optional<at::Tensor> allowed;
   if (mask.defined()) allowed = mask.view({mask.size(0), 1, 1, mask.size(1)});
-  if (config_.attention == AttentionKind::kCausal) {
+  const bool causal_alone = config_.causal() && !allowed;
+  if (config_.causal() && allowed) {
     const at::Tensor behind = at::ones({x.size(1), x.size(1)}, x.options().dtype(at::kBool)).tril();
-    allowed = allowed ? allowed->logical_and(behind) : behind;
+    allowed = allowed->logical_and(behind);
   }
-  const at::Tensor mixed =
-      at::scaled_dot_product_attention(q, for_all_heads(k, config_.heads),
-                                       for_all_heads(v, config_.heads), allowed, dropout)
-          .transpose(1, 2)
-          .reshape({x.size(0), x.size(1), config_.query_width()});
+  const at::Tensor mixed = at::scaled_dot_product_attention(q, for_all_heads(k, config_.heads),
+                                                            for_all_heads(v, config_.heads),
+                                                            allowed, dropout, causal_alone)
+                               .transpose(1, 2)
+                               .reshape({x.size(0), x.size(1), config_.query_width()});
   const at::Tensor sum =
       x + drop(affine(mixed, columns(l.attention_out_weight), l.attention_out_bias), dropout);
   return pre ? sum : norm(config_, sum, l.attention_norm_weight, l.attention_norm_bias);

@@ -8,8 +8,11 @@
 namespace engram {
 
 void add_linear(std::vector<TensorSpec>& table, const LinearNames& names) {
-  table.push_back({{names.name + ".weight"}, names.axes, names.weight});
-  table.push_back({{names.name + ".bias"}, {names.axes.front()}, names.bias});
+  table.push_back({{names.name + ".weight"}, names.axes, names.weight, true, names.layout});
+  if (names.bias == nullptr) return;
+  Layout layout = names.layout;
+  layout.transposed = false;
+  table.push_back({{names.name + ".bias"}, {names.axes.front()}, names.bias, true, layout});
 }
 
 void add_norm(std::vector<TensorSpec>& table, const std::string& name, at::Tensor* weight,
@@ -18,15 +21,43 @@ void add_norm(std::vector<TensorSpec>& table, const std::string& name, at::Tenso
   table.push_back({{name + ".bias", name + ".beta"}, {axis}, bias});
 }
 
+void add_decoder(std::vector<TensorSpec>& table, const std::vector<std::string>& names,
+                 const ModelConfig& config, ModelWeights& weights) {
+  table.push_back({names,
+                   {Axis::kVocabulary, Axis::kEmbedding},
+                   &weights.decoder_weight,
+                   !config.tied_decoder});
+}
+
 namespace {
 
-constexpr std::array<FamilyTraits, 6> kFamilies{{
-    {Family::kBert, "bert", "BertForMaskedLM", "bert.", bert_tensors},
-    {Family::kRoberta, "roberta", "RobertaForMaskedLM", "roberta.", roberta_tensors},
-    {Family::kXlmRoberta, "xlm-roberta", "XLMRobertaForMaskedLM", "roberta.", roberta_tensors},
-    {Family::kCamembert, "camembert", "CamembertForMaskedLM", "roberta.", roberta_tensors},
-    {Family::kDistilBert, "distilbert", "DistilBertForMaskedLM", "distilbert.", distilbert_tensors},
-    {Family::kElectra, "electra", "ElectraForMaskedLM", "electra.", electra_tensors},
+constexpr std::string_view kLayers = "num_hidden_layers";
+
+constexpr std::array<FamilyTraits, 13> kFamilies{{
+    {Family::kBert, "bert", "BertForMaskedLM", "bert.", "layer.", kLayers, bert_tensors},
+    {Family::kRoberta, "roberta", "RobertaForMaskedLM", "roberta.", "layer.", kLayers,
+     roberta_tensors},
+    {Family::kXlmRoberta, "xlm-roberta", "XLMRobertaForMaskedLM", "roberta.", "layer.", kLayers,
+     roberta_tensors},
+    {Family::kCamembert, "camembert", "CamembertForMaskedLM", "roberta.", "layer.", kLayers,
+     roberta_tensors},
+    {Family::kDistilBert, "distilbert", "DistilBertForMaskedLM", "distilbert.", "layer.",
+     "n_layers", distilbert_tensors},
+    {Family::kElectra, "electra", "ElectraForMaskedLM", "electra.", "layer.", kLayers,
+     electra_tensors},
+    {Family::kGpt2, "gpt2", "GPT2LMHeadModel", "transformer.", "h.", "n_layer", gpt2_tensors, true},
+    {Family::kGptNeoX, "gpt_neox", "GPTNeoXForCausalLM", "gpt_neox.", "layers.", kLayers,
+     gpt_neox_tensors, true},
+    {Family::kLlama, "llama", "LlamaForCausalLM", "model.", "layers.", kLayers, llama_tensors,
+     true},
+    {Family::kMistral, "mistral", "MistralForCausalLM", "model.", "layers.", kLayers, llama_tensors,
+     true},
+    {Family::kQwen2, "qwen2", "Qwen2ForCausalLM", "model.", "layers.", kLayers, llama_tensors,
+     true},
+    {Family::kQwen3, "qwen3", "Qwen3ForCausalLM", "model.", "layers.", kLayers, llama_tensors,
+     true},
+    {Family::kGemma, "gemma", "GemmaForCausalLM", "model.", "layers.", kLayers, llama_tensors,
+     true},
 }};
 
 }  // namespace

@@ -71,8 +71,13 @@ std::string where_of(const TensorSource& source, const StoredTensor& tensor) {
   return file + ": tensor \"" + tensor.name + "\"";
 }
 
-/// Tensors that other heads and older versions leave in a file and that no masked LM needs.
+/// Tensors that other heads and older versions leave in a file and that no model needs: masks of
+/// causal attention and rotary angles among them.
 bool is_harmless(const std::string& name) {
+  for (const std::string_view end : {".attn.bias", ".attn.masked_bias", ".attention.bias",
+                                     ".attention.masked_bias", ".rotary_emb.inv_freq"}) {
+    if (name.ends_with(end)) return true;
+  }
   return name.find("position_ids") != std::string::npos ||
          name.find(".pooler.") != std::string::npos || name.starts_with("pooler.") ||
          name.rfind("cls.seq_relationship", 0) == 0;
@@ -93,11 +98,13 @@ int64_t layer_of(std::string_view name, std::string_view prefix) {
 /// the names under which tensors were found.
 void refuse_further_layers(const ModelConfig& config, const std::set<std::string>& taken,
                            const TensorSource& source) {
-  constexpr std::string_view kLayer = ".layer.";
+  const FamilyTraits& family = traits_of(config.family);
+  const std::string inner = "." + std::string(family.layers);
   std::string prefix;
   for (const std::string& name : taken) {
-    const size_t at = name.find(kLayer);
-    if (at != std::string::npos) prefix = name.substr(0, at + kLayer.size());
+    const size_t at = name.find(inner);
+    if (at != std::string::npos) prefix = name.substr(0, at + inner.size());
+    if (name.starts_with(family.layers)) prefix = family.layers;  // of a body saved by itself
   }
   const StoredTensor* first = nullptr;
   int64_t first_layer = 0;
@@ -111,10 +118,9 @@ void refuse_further_layers(const ModelConfig& config, const std::set<std::string
     }
   }
   if (first == nullptr) return;
-  const char* field = config.family == Family::kDistilBert ? "n_layers" : "num_hidden_layers";
   throw InputError(where_of(source, *first) + ": got " + std::to_string(layers) +
                    " layers, expected the " + std::to_string(config.layers) + " of config.json's " +
-                   field);
+                   std::string(family.layers_field));
 }
 
 }  // namespace
@@ -127,11 +133,17 @@ std::string missing_head(const ModelConfig& config, const TensorSource& source) 
   for (const TensorSpec& spec : tensor_table(config, weights)) {
     const bool found = find(source.tensors, spec) != nullptr;
     const bool head = !spec.names.front().starts_with(prefix);
+    if (head && !found && !spec.required) continue;
     if (head && found) return "";
     if (!head && found) body = true;
     if (head && first.empty()) first = spec.names.front();
   }
-  if (!body) return "";
+  if (!body || first.empty()) return "";
+  if (config.causal()) {
+    return "no LM head: the weights are a decoder alone or with another head, expected " + first +
+           ", since config.json's tie_word_embeddings is false (save_pretrained of transformers' "
+           "AutoModelForCausalLM, trained)";
+  }
   return "no LM head: the weights are an encoder alone or with another head, expected a masked LM "
          "with " +
          first + " and the like (save_pretrained of transformers' AutoModelForMaskedLM, trained)";
@@ -210,6 +222,10 @@ Model Model::load(const ModelConfig& config, const TensorSource& source, const a
                    .clone(at::MemoryFormat::Contiguous);
       mapped = false;
     }
+    if (spec.shift != 0) {
+      tensor = tensor + spec.shift;
+      mapped = false;
+    }
     if (!device.is_cpu()) {
       tensor = tensor.to(device);
       mapped = false;
@@ -261,8 +277,7 @@ Model Model::unchecked(ModelConfig config, ModelWeights weights) {
 
 void Model::finish() {
   if (config_.rotary_size == 0) return;
-  rotary_ = std::make_shared<Rotary>(config_.max_tokens(), config_.rotary_size, config_.rotary_base,
-                                     device());
+  rotary_ = std::make_shared<Rotary>(config_, device());
 }
 
 namespace {
@@ -299,6 +314,7 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c, bool half) {
 }  // namespace
 
 void save_model(const Model& model, const std::filesystem::path& directory, bool half) {
+  if (model.config().causal()) throw InternalError("save_model: a decoder");
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   if (failed) throw FileError(directory.string() + ": cannot create folder: " + failed.message());

@@ -120,7 +120,7 @@ std::map<std::string, std::vector<std::string>> read_index(const std::filesystem
 std::string converter(const std::filesystem::path& directory) {
   return "python3 -c 'import sys; from transformers import AutoModelForMaskedLM as M; "
          "M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])' " +
-         one_line(directory.string());
+         one_line(directory.string()) + " (of a causal model with AutoModelForCausalLM)";
 }
 
 }  // namespace

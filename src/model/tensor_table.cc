@@ -22,6 +22,8 @@ int64_t axis_size(const ModelConfig& config, Axis axis) {
       return config.query_width();
     case Axis::kKey:
       return config.key_width();
+    case Axis::kHead:
+      return config.head_size;
   }
   throw InternalError("axis_size: unknown axis");
 }

@@ -86,6 +86,13 @@ int64_t Chunk::longest() const {
   return most;
 }
 
+bool Chunk::targets_last() const {
+  for (int64_t i = 0; i < prompts; ++i) {
+    if (position[static_cast<size_t>(i * targets)] != tokens(i) - targets) return false;
+  }
+  return true;
+}
+
 Chunk make_chunk(std::span<const Cloze> clozes, const std::vector<size_t>& index) {
   const auto append = [](std::vector<int64_t>& to, const std::vector<int64_t>& from) {
     to.insert(to.end(), from.begin(), from.end());

@@ -19,7 +19,7 @@ void check_clozes(const ModelConfig& config, std::span<const Cloze> clozes);
 /// one after the other, without padding.
 struct Chunk {
   int64_t prompts = 0;
-  int64_t targets = 0;               ///< k, masks per prompt
+  int64_t targets = 0;               ///< k, positions asked per prompt
   std::vector<int64_t> ids;          ///< [rows]
   std::vector<int64_t> begin = {0};  ///< [prompts + 1] rows at which the prompts begin
   std::vector<int64_t> position;     ///< [prompts * k] within its prompt
@@ -30,6 +30,8 @@ struct Chunk {
     return begin[static_cast<size_t>(prompt) + 1] - begin[static_cast<size_t>(prompt)];
   }
   [[nodiscard]] int64_t longest() const;  ///< tokens
+  /// Whether no row of a prompt stands behind its first target but targets.
+  [[nodiscard]] bool targets_last() const;
   [[nodiscard]] int64_t rows() const { return begin.back(); }
 };
 

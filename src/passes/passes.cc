@@ -64,12 +64,18 @@ Passes::Passes(const Model& model, Target target)
       space_(model.device()),
       head_(model, space_) {}
 
+Reach Passes::moving(const ModelConfig& config, const Chunk& chunk, Reach reach) {
+  const bool tail = reach == Reach::kExact && config.causal() && chunk.targets_last();
+  return tail ? Reach::kTargetsOnly : reach;
+}
+
 int64_t Passes::item_bytes(const ModelConfig& c, int64_t tokens, int64_t targets, int64_t layer,
                            Reach reach, bool gradient) {
   const int64_t rows = reach == Reach::kTargetsOnly ? targets : tokens;
   const int64_t gated = c.gated_ffn ? c.d_ff : 0;
   const int64_t kept = c.query_width() + 2 * c.key_width() + c.heads * tokens + 2 * c.d_model +
-                       c.d_ff + gated + 2 + c.d_model;
+                       c.d_ff + gated + 2 + c.d_model +
+                       (c.query_key_norm ? 2 * (c.query_width() + c.key_width()) : 0);
   const int64_t passing = 8 * c.d_model + 2 * (c.d_ff + gated);
   const int64_t above = c.layers - 1 - layer;
   const int64_t floats = rows * ((gradient ? above : 1) * kept + passing) + targets * 8 * c.d_model;
@@ -402,7 +408,7 @@ Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool grad
   Run run;
   run.base = &base;
   run.chunk = &base.chunk;
-  run.reach = reach;
+  run.reach = moving(config_, base.chunk, reach);
   run.backward = gradient ? Backward::kGradient : Backward::kNone;
   const at::Tensor x = climb(run, items);
   at::Tensor g;

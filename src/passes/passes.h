@@ -100,6 +100,9 @@ class Passes {
 
   /// Floating-point operations done so far: matrix products and attention.
   [[nodiscard]] double flops() const { return space_.flops(); }
+  /// The rows that really move: in a causal model rows before the targets never see them, so where
+  /// the targets stand last, F is G and costs as little.
+  [[nodiscard]] static Reach moving(const ModelConfig& config, const Chunk& chunk, Reach reach);
   /// Buffer bytes that run() needs for one item of `layer`, for sizing batches.
   [[nodiscard]] static int64_t item_bytes(const ModelConfig& config, int64_t tokens,
                                           int64_t targets, int64_t layer, Reach reach,

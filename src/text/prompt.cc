@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "engram/error.h"
+#include "text/answer.h"
 #include "text/jsonl.h"
 
 namespace engram {
@@ -12,17 +13,6 @@ namespace {
 
 /// What a prompt is written with, whatever the model's own mask token is.
 constexpr std::string_view kMask = "[MASK]";
-
-[[noreturn]] void refuse(const Origin& origin, const std::string& message) {
-  throw InputError(origin + ": " + message);
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
 
 /// Places of the masks in `prompt`, as offset and length, ascending.
 std::vector<std::pair<size_t, size_t>> find_masks(std::string_view prompt, std::string_view own) {
@@ -47,33 +37,16 @@ std::pair<size_t, size_t> find_mask(const Tokenizer& tokenizer, std::string_view
   if (places.size() == 1) return places.front();
   const std::string expected =
       own == kMask ? std::string("one [MASK]") : "one [MASK] (or " + own + ")";
-  refuse(origin, "got " + (places.empty() ? "no mask" : std::to_string(places.size()) + " masks") +
-                     ", expected " + expected + ", in the prompt " + in_quotes(prompt));
-}
-
-std::vector<int64_t> encode(const Tokenizer& tokenizer, std::string_view text, bool special,
-                            const Origin& origin) {
-  try {
-    return tokenizer.encode(text, special);
-  } catch (const InputError& error) {
-    refuse(origin, error.what());
-  }
+  refuse_prompt(origin,
+                "got " + (places.empty() ? "no mask" : std::to_string(places.size()) + " masks") +
+                    ", expected " + expected + ", in the prompt " + in_quotes(prompt));
 }
 
 /// Token ids of `word` in the mask's place, with the space that the place or the writer gives it.
 std::vector<int64_t> encode_answer(const Tokenizer& tokenizer, std::string_view word, bool space,
                                    const Origin& origin) {
-  return encode(tokenizer, (tokenizer.byte_level() && space ? " " : "") + std::string(word), false,
-                origin);
-}
-
-/// The one token that `word` spells as the vocabulary writes it and as `predict` prints it:
-/// "##ing", "\u0120London". Only with the vocabulary's own mark: without it the word is text.
-std::optional<int64_t> spelled_token(const Tokenizer& tokenizer, std::string_view word) {
-  const std::string& mark = tokenizer.word_mark();
-  if (mark.empty() || !word.starts_with(mark) || word.size() == mark.size()) return std::nullopt;
-  const std::optional<int64_t> id = tokenizer.id_of(word);
-  return id && !tokenizer.is_special(*id) ? id : std::nullopt;
+  return encode_text(tokenizer, (tokenizer.byte_level() && space ? " " : "") + std::string(word),
+                     false, origin);
 }
 
 /// `word` with its first letter, or all of them, in the other case (ASCII).
@@ -119,53 +92,22 @@ std::string one_token_form(const Tokenizer& tokenizer, std::string_view prompt, 
   return "";
 }
 
-/// The first word of `answer` in which the unknown token appears.
-std::string unknown_word(const Tokenizer& tokenizer, std::string_view answer, int64_t unknown,
-                         const Origin& origin) {
-  std::istringstream words{std::string(answer)};
-  for (std::string word; words >> word;) {
-    const auto ids = encode(tokenizer, word, false, origin);
-    if (std::ranges::find(ids, unknown) != ids.end()) return word;
-  }
-  return std::string(answer);
-}
-
 }  // namespace
 
 std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view prompt,
                                 std::string_view answer, const Origin& origin) {
   const auto [mask, length] = find_mask(tokenizer, prompt, origin);
   const std::string_view word = trimmed(answer);
-  if (word.empty()) refuse(origin, "got an empty answer, expected a word");
+  if (word.empty()) refuse_prompt(origin, "got an empty answer, expected a word");
   if (!find_masks(word, tokenizer.mask_token()).empty()) {
-    refuse(origin, "the answer " + in_quotes(word) + " holds a mask, expected a word");
+    refuse_prompt(origin, "the answer " + in_quotes(word) + " holds a mask, expected a word");
   }
   if (const auto id = spelled_token(tokenizer, word)) return {*id};
   // A byte-level vocabulary writes the space before a word into the word's first token.
   const std::vector<int64_t> ids =
       encode_answer(tokenizer, word, has_space(tokenizer, prompt, mask, answer), origin);
-  if (ids.empty()) {
-    refuse(origin, "the answer " + in_quotes(word) + " has no token in this vocabulary");
-  }
-  const std::optional<int64_t> unknown = tokenizer.unknown_id();
-  for (const int64_t id : ids) {
-    const std::string token = tokenizer.token_of(id);
-    if (unknown && id == *unknown && word.find(token) == std::string_view::npos) {
-      const std::string form = one_token_form(tokenizer, prompt, mask, answer);
-      refuse(origin, "the answer " + in_quotes(word) + " is not in the vocabulary: " +
-                         in_quotes(unknown_word(tokenizer, word, id, origin)) + " becomes " +
-                         token + (form.empty() ? "" : "; " + in_quotes(form) + " is one token"));
-    }
-    if (tokenizer.is_special(id)) {
-      refuse(origin, "the answer " + in_quotes(word) + " holds the special token " + token +
-                         ", expected a word");
-    }
-  }
-  // A byte-level vocabulary that lacks a byte drops it without a word; only the text shows it.
-  if (tokenizer.byte_level() && trimmed(tokenizer.decode(ids, false)) != word) {
-    refuse(origin, "the answer " + in_quotes(word) + " is not in the vocabulary: its tokens read " +
-                       in_quotes(trimmed(tokenizer.decode(ids, false))));
-  }
+  check_answer_tokens(tokenizer, ids, word, origin,
+                      [&] { return one_token_form(tokenizer, prompt, mask, answer); });
   return ids;
 }
 
@@ -177,25 +119,27 @@ std::string one_token_spelling(const Tokenizer& tokenizer, std::string_view prom
 
 Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
                     int64_t max_tokens, const Origin& origin) {
-  if (masks < 1) refuse(origin, "got " + std::to_string(masks) + " masks, expected at least 1");
+  if (masks < 1)
+    refuse_prompt(origin, "got " + std::to_string(masks) + " masks, expected at least 1");
   const auto [place, length] = find_mask(tokenizer, prompt, origin);
   std::string text(prompt.substr(0, place));
   text += tokenizer.mask_token();
   text += prompt.substr(place + length);
 
-  const std::vector<int64_t> ids = encode(tokenizer, text, true, origin);
+  const std::vector<int64_t> ids = encode_text(tokenizer, text, true, origin);
   const int64_t mask = tokenizer.mask_id();
   const auto found = std::ranges::find(ids, mask);
   if (std::ranges::count(ids, mask) != 1) {
-    refuse(origin, "the tokenizer does not keep " + tokenizer.mask_token() +
-                       " as one token in the prompt " + in_quotes(prompt));
+    refuse_prompt(origin, "the tokenizer does not keep " + tokenizer.mask_token() +
+                              " as one token in the prompt " + in_quotes(prompt));
   }
   // Compared without overflow: `masks` can be any number that a caller asks for.
   const int64_t others = static_cast<int64_t>(ids.size()) - 1;
   if (masks > max_tokens - others) {
-    refuse(origin, "got " + std::to_string(others) + " tokens and " + std::to_string(masks) +
-                       (masks == 1 ? " mask" : " masks") + ", expected at most " +
-                       std::to_string(max_tokens) + " in all, in the prompt " + in_quotes(prompt));
+    refuse_prompt(origin, "got " + std::to_string(others) + " tokens and " + std::to_string(masks) +
+                              (masks == 1 ? " mask" : " masks") + ", expected at most " +
+                              std::to_string(max_tokens) + " in all, in the prompt " +
+                              in_quotes(prompt));
   }
   Cloze result;
   result.ids.assign(ids.begin(), found);

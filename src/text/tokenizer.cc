@@ -136,6 +136,8 @@ std::string Tokenizer::token_of(int64_t id) const {
   return take_text(text);
 }
 
+bool Tokenizer::has_mask() const { return impl_->mask.has_value(); }
+
 int64_t Tokenizer::mask_id() const {
   if (!impl_->mask) {
     throw InputError(impl_->source + ": has no mask token; expected a masked language model's");

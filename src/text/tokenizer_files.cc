@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
+#include "text/tokenizer_decoders.h"
 #include "text/tokenizer_parts.h"
 
 namespace engram {
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 
 /// How a class of transformers makes its tokenizer. All but kAsFile take no more than the
 /// vocabulary (and merges) out of tokenizer.json: the rest comes from the class and the settings.
-enum class Making { kWordPiece, kByteLevel, kUnigram, kAsFile };
+enum class Making { kWordPiece, kByteLevel, kUnigram, kDecoder, kAsFile };
 
 struct TokenizerClass {
   std::string_view name;  ///< without "Fast"
@@ -120,6 +121,9 @@ class Planner {
       case Making::kUnigram:
         make_unigram();
         break;
+      case Making::kDecoder:
+        make_decoder();
+        break;
       case Making::kAsFile:
         take_file();
         break;
@@ -147,6 +151,14 @@ class Planner {
       instead_of_class_ = other + " (config.json)";
     }
     const std::string model = text_at(folder_.config, "model_type");
+    if (const std::string_view taken = class_instead(model, name, file_has_bytes());
+        !taken.empty()) {
+      if (!name.empty() && !name.starts_with(taken)) {
+        instead_of_class_ = name + " (" + from + ")";
+      }
+      name = taken;
+      from = "config.json, model_type " + model;
+    }
     if (name.empty()) {
       const auto known =
           std::ranges::find_if(kClassOfModel, [&](const auto& row) { return row.first == model; });
@@ -158,17 +170,25 @@ class Planner {
     if (bare.ends_with("Fast")) bare.remove_suffix(4);
     const auto known =
         std::ranges::find_if(kClasses, [&](const auto& row) { return row.name == bare; });
-    if (known == kClasses.end()) {
+    decoder_ = find_decoder_class(bare);
+    if (known == kClasses.end() && decoder_ == nullptr) {
       throw InputError(
           (folder_.path / (from.starts_with("config") ? "config.json" : from)).string() +
           ": tokenizer_class: got " + quoted_json(name) +
           ", expected BertTokenizer, DistilBertTokenizer, RobertaTokenizer, "
-          "XLMRobertaTokenizer, CamembertTokenizer or PreTrainedTokenizerFast: other "
+          "XLMRobertaTokenizer, CamembertTokenizer, GPT2Tokenizer, GPTNeoXTokenizer, "
+          "Qwen2Tokenizer, GemmaTokenizer, LlamaTokenizer or PreTrainedTokenizerFast: other "
           "tokenizers are not read");
     }
-    making_ = known->making;
+    making_ = decoder_ != nullptr ? Making::kDecoder : known->making;
     class_ = std::string(bare);
     decide("class", name, from, instead_of_class_);
+  }
+
+  /// Whether tokenizer.json splits text into bytes.
+  [[nodiscard]] bool file_has_bytes() const {
+    return !find_part(part("pre_tokenizer"), "ByteLevel").is_null() ||
+           !find_part(part("decoder"), "ByteLevel").is_null();
   }
 
   /// For a folder that tells nothing: the file itself, or the family whose files they are.
@@ -184,7 +204,8 @@ class Planner {
 
   [[noreturn]] void throw_no_tokenizer() const {
     const bool sentencepiece = is_there(folder_.path / "sentencepiece.bpe.model") ||
-                               is_there(folder_.path / "spiece.model");
+                               is_there(folder_.path / "spiece.model") ||
+                               is_there(folder_.path / "tokenizer.model");
     throw InputError(folder_.path.string() +
                      ": no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
                      "merges.txt" +
@@ -367,6 +388,15 @@ class Planner {
 
   [[nodiscard]] std::string default_token(std::string_view key) const {
     if (making_ == Making::kAsFile) return "";
+    if (decoder_ != nullptr) {
+      const std::string_view token = key == "bos_token"    ? decoder_->begin
+                                     : key == "eos_token"  ? decoder_->end
+                                     : key == "unk_token"  ? decoder_->unknown
+                                     : key == "pad_token"  ? decoder_->pad
+                                     : key == "mask_token" ? decoder_->mask
+                                                           : std::string_view();
+      return std::string(token);
+    }
     const bool bert = making_ == Making::kWordPiece;
     if (key == "unk_token") return bert ? "[UNK]" : "<unk>";
     if (key == "pad_token") return bert ? "[PAD]" : "<pad>";
@@ -468,7 +498,7 @@ class Planner {
                      key + ")");
   }
 
-  // --- the four makings ----------------------------------------------------------------------
+  // --- the five makings ----------------------------------------------------------------------
 
   /// tokenizer.json's part, or null.
   [[nodiscard]] json part(const char* key) const {
@@ -530,7 +560,8 @@ class Planner {
     decide_ends("cls_token", "sep_token");
   }
 
-  void make_byte_level() {
+  /// A vocabulary with its merges, of tokenizer.json or of the older files.
+  std::pair<json, json> read_merges() {
     json vocabulary;
     json merges;
     if (folder_.file) {
@@ -548,6 +579,11 @@ class Planner {
     }
     decide("vocabulary", std::to_string(vocabulary.size()) + " pieces",
            plan_.source.filename().string());
+    return {std::move(vocabulary), std::move(merges)};
+  }
+
+  void make_byte_level() {
+    auto [vocabulary, merges] = read_merges();
     const json before = find_part(part("pre_tokenizer"), "ByteLevel");
     std::optional<json> said;
     if (before.is_object() && before.contains("add_prefix_space")) {
@@ -572,6 +608,37 @@ class Planner {
                                  find_part(part("normalizer"), "Precompiled"));
     pipeline_["model"]["unk_id"] = class_ == "CamembertTokenizer" ? id_of("unk_token") : json(3);
     decide_ends("bos_token", "eos_token");
+  }
+
+  void make_decoder() {
+    auto [vocabulary, merges] = read_merges();
+    DecoderSettings settings;
+    if (const json space = flag("add_prefix_space", nullptr, true); space.is_boolean()) {
+      settings.prefix_space = space.get<bool>();
+      decide("space in front", *settings.prefix_space ? "yes" : "no", "tokenizer_config.json");
+    }
+    settings.legacy = flag("legacy", false, false).get<bool>();
+    plan_.byte_level = decoder_->byte_level;
+    plan_.word_mark = decoder_->word_mark;
+    plan_.unknown = named_["unk_token"] ? named_["unk_token"]->token.content : "";
+    pipeline_ = decoder_pipeline(*decoder_, std::move(vocabulary), std::move(merges), plan_.unknown,
+                                 settings);
+    const json ends = part("post_processor");
+    if (folder_.file && decoder_->file_ends && !ends.is_null()) {
+      pipeline_["post_processor"] = ends;
+      decide("ends", "as the file has them", "tokenizer.json");
+      return;
+    }
+    // Beside tokenizer.json the settings do not count: transformers takes them for said there.
+    const auto added = [&](const char* setting, const char* token) -> std::string {
+      const bool asked = !folder_.file && flag(setting, false, false).get<bool>();
+      return asked && named_[token] ? named_[token]->token.content : "";
+    };
+    const std::string begin = added("add_bos_token", "bos_token");
+    const std::string end = added("add_eos_token", "eos_token");
+    pipeline_["post_processor"] = template_ends(begin, begin.empty() ? json() : id_of("bos_token"),
+                                                end, end.empty() ? json() : id_of("eos_token"));
+    decide("ends", begin.empty() && end.empty() ? "none" : begin + " ... " + end, class_);
   }
 
   void take_file() {
@@ -617,7 +684,8 @@ class Planner {
 
   Folder folder_;
   Making making_ = Making::kAsFile;
-  std::string class_;  ///< without "Fast"
+  const DecoderClass* decoder_ = nullptr;  ///< where making_ is kDecoder
+  std::string class_;                      ///< without "Fast"
   std::string instead_of_class_;
   std::map<int64_t, NamedToken> listed_;  ///< added tokens by the id that their file gives
   std::map<std::string, Named> named_;

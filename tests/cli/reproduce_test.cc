@@ -353,11 +353,11 @@ TEST_F(Reproduce, LocateWithARunFindsTheSameNeurons) {
   const auto facts_of = [](const Outcome& outcome) {
     std::map<std::string, Json> found;
     for (const std::string& line : lines_of(outcome.out)) {
-      const Json json = Json::parse(line);
-      if (json.at("record") != "fact") continue;
+      const Json row = Json::parse(line);
+      if (row.at("record") != "fact") continue;
       Json& neurons =
-          found[json.at("relation").get<std::string>() + json.at("subject").get<std::string>()];
-      for (const Json& neuron : json.at("neurons")) {
+          found[row.at("relation").get<std::string>() + row.at("subject").get<std::string>()];
+      for (const Json& neuron : row.at("neurons")) {
         neurons.push_back({neuron.at("layer"), neuron.at("neuron"), neuron.at("prompts")});
       }
     }

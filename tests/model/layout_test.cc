@@ -70,12 +70,15 @@ TEST(Layout, WhatIsTakenCanBePutBack) {
   }
 }
 
-/// The tensors of a stored checkpoint, in memory.
+/// The tensors that a checkpoint of the model has, in memory.
 std::map<std::string, at::Tensor> tensors_of(const Model& model) {
   std::map<std::string, at::Tensor> tensors;
   ModelWeights weights = model.weights();
   for (const TensorSpec& spec : tensor_table(model.config(), weights)) {
-    if (spec.required) tensors[spec.names.front()] = *spec.destination;
+    if (!spec.required) continue;
+    at::Tensor& stored = tensors[spec.names.front()];
+    if (!stored.defined()) stored = at::full(spec.stored_shape(model.config()), NAN);
+    put_weight(*spec.destination - spec.shift, spec.layout, stored);
   }
   return tensors;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engram/model/model.h"
+#include "engram/text/causal_prompt.h"
 #include "engram/text/prompt.h"
 #include "engram/text/tokenizer.h"
 #include "support/oracle.h"
@@ -48,9 +49,18 @@ void check_ids(const Oracle& oracle) {
     EXPECT_EQ(ids, text.ids);
     EXPECT_EQ(tokenizer.tokens_of(ids), text.tokens);
   }
-  const int64_t max_tokens = read_config(oracle.folder).max_tokens();
+  const ModelConfig config = read_config(oracle.folder);
+  const int64_t max_tokens = config.max_tokens();
   for (const OracleCase& c : oracle.cases) {
     SCOPED_TRACE(c.prompt);
+    if (config.causal()) {
+      // Of an answer, the model reads all tokens but the last.
+      Cloze prompt = causal_prompt(tokenizer, c.prompt, max_tokens, "test");
+      EXPECT_EQ(prompt.positions, std::vector<int64_t>{c.positions.front()});
+      prompt.ids.insert(prompt.ids.end(), c.answer.begin(), c.answer.end() - 1);
+      EXPECT_EQ(prompt.ids, c.ids);
+      continue;
+    }
     const auto masks = static_cast<int64_t>(c.positions.size());
     const Cloze prompt = encode_prompt(tokenizer, c.prompt, masks, max_tokens, "test");
     EXPECT_EQ(prompt.ids, c.ids);

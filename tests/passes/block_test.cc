@@ -80,6 +80,33 @@ std::vector<Kind> kinds() {
     c.rotary_size = 6;
     c.key_heads = 1;
   });
+  add("norms of queries and keys, as Qwen3", false, [&](ModelConfig& c) {
+    llama(c);
+    c.query_key_norm = true;
+    c.head_size = 6;
+    c.rotary_size = 6;
+  });
+  add("scaled embeddings, one key head and heads of five, as Gemma", false, [&](ModelConfig& c) {
+    llama(c);
+    c.activation = Activation::kGeluTanh;
+    c.heads = 5;
+    c.key_heads = 1;
+    c.head_size = 10;
+    c.rotary_size = 10;
+    c.embedding_scale = 4;
+  });
+  add("stretched angles, as Llama 3", false, [&](ModelConfig& c) {
+    llama(c);
+    c.head_size = 8;
+    c.rotary_size = 8;
+    c.rotary_base = 100;
+    c.rotary_scaling = {RotaryScaling::Kind::kLlama3, 8, 1, 4, 40};
+  });
+  add("rotary positions and a sequential residual, as GPT-NeoX may be", true, [&](ModelConfig& c) {
+    gpt2(c);
+    c.rotary_size = 2;
+    c.rotary_scaling = {RotaryScaling::Kind::kLinear, 2};
+  });
   add("gate in a post-norm layer", true, [](ModelConfig& c) {
     c.gated_ffn = true;
     c.activation = Activation::kRelu;
@@ -118,6 +145,10 @@ Model make(const Kind& kind, uint64_t seed, at::Device device = at::kCPU) {
     l.key_bias = bias(c.key_width());
     l.value_weight = random({c.key_width(), c.d_model}, 0.5);
     l.value_bias = bias(c.key_width());
+    if (c.query_key_norm) {
+      l.query_norm_weight = random({c.head_size}, 0.3, 1);
+      l.key_norm_weight = random({c.head_size}, 0.3, 1);
+    }
     l.attention_out_weight = random({c.d_model, c.query_width()}, 0.5);
     l.attention_out_bias = bias(c.d_model);
     l.attention_norm_weight = random({c.d_model}, 0.3, 1);
@@ -254,6 +285,48 @@ TEST(Block, TheDefaultRuleHoldsForEveryKindOfLayer) {
     options.target = Target::kLogProbability;
     options.integration.steps = 2;  // exact nodes, many cheap ones where other rows rest
     compare(model, options, 1e-3);
+  }
+}
+
+// Where the targets stand last in a causal model no other row moves: exact runs are the cheap ones.
+TEST(Block, ExactRunsOfLastTargetsMoveNothingElse) {
+  for (const Kind& kind : kinds()) {
+    if (kind.config.attention != AttentionKind::kCausal) continue;
+    SCOPED_TRACE(kind.name);
+    const Model model = make(kind, 12);
+    std::vector<Cloze> prompts = {random_cloze(1, 7, 2), random_cloze(2, 11, 2)};
+    for (Cloze& cloze : prompts) {
+      const auto tokens = static_cast<int64_t>(cloze.ids.size());
+      cloze.positions = {tokens - 2, tokens - 1};
+    }
+    const Chunk chunk = make_chunk(prompts, {0, 1});
+    const at::NoGradGuard no_grad;
+    Passes passes(model, Target::kLogProbability);
+    const Base base = passes.run_base(chunk, Backward::kGradient);
+    Items items;
+    items.prompt = {0, 1, 0};
+    items.layer = {0, 0, 1};
+    items.sum = at::cat({base.layers[0].resting, base.layers[1].resting.narrow(0, 0, 2)});
+    const double before = passes.flops();
+    const Outcome exact = passes.run(base, items, Reach::kExact, true);
+    const double exact_flops = passes.flops() - before;
+    const Outcome cheap = passes.run(base, items, Reach::kTargetsOnly, true);
+    EXPECT_EQ(passes.flops() - before, 2 * exact_flops);
+    EXPECT_TRUE(exact.gradient.equal(cheap.gradient));
+    EXPECT_EQ(exact.f, cheap.f);
+    for (const Cloze& cloze : prompts) {
+      AttributionOptions options;
+      options.integration.rule = Rule::kGaussLegendre;
+      options.integration.steps = 3;
+      options.target = Target::kLogProbability;
+      const Attribution fast = attribute_all(model, {&cloze, 1}, options).front();
+      const Attribution plain = attribute_naive(model, cloze, options);
+      EXPECT_LE(difference(fast.scores, plain.scores), 1e-3);
+    }
+    // One row behind the targets, and other rows move again.
+    prompts[1].positions = {3, 4};
+    EXPECT_FALSE(make_chunk(prompts, {0, 1}).targets_last());
+    EXPECT_TRUE(make_chunk(prompts, {0}).targets_last());
   }
 }
 

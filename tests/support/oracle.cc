@@ -72,8 +72,9 @@ std::filesystem::path stored_oracle(const std::string& name) {
 }
 
 std::vector<std::string> stored_oracles() {
-  return {"bert-tiny", "roberta-tiny", "distilbert-tiny", "bert-bf16-sharded-untied",
-          "electra-tiny"};
+  return {"bert-tiny",    "roberta-tiny", "distilbert-tiny", "bert-bf16-sharded-untied",
+          "electra-tiny", "gpt2-tiny",    "gpt-neox-tiny",   "llama-tiny",
+          "gemma-tiny"};
 }
 
 std::string test_name(const ::testing::TestParamInfo<std::string>& parameter) {

@@ -20,17 +20,17 @@ struct OracleText {
 
 /// A prompt and what transformers computes for it, in float64, rounded to float32 at the end.
 struct OracleCase {
-  std::string prompt;              ///< written with [MASK]
-  std::vector<int64_t> ids;        ///< with one mask per token of the answer
-  std::vector<int64_t> positions;  ///< of the masks
-  std::vector<int64_t> answer;     ///< [masks]
-  std::vector<int64_t> contrast;   ///< [masks] another answer
+  std::string prompt;        ///< written with [MASK]; of a causal model it ends there
+  std::vector<int64_t> ids;  ///< with one mask per token of the answer, or its tokens but the last
+  std::vector<int64_t> positions;  ///< whose logits predict the answer
+  std::vector<int64_t> answer;     ///< [positions]
+  std::vector<int64_t> contrast;   ///< [positions] another answer
   double p = 0;                    ///< of the answer; exp of the mean log P for several tokens
-  bool parity = false;             ///< the following are given (one mask only)
+  bool parity = false;             ///< the following are given (answers of one token only)
   std::vector<int64_t> rows;       ///< positions whose logits are given
   at::Tensor logits;               ///< [rows, vocabulary]
   at::Tensor activations;          ///< [layers, tokens, d_ff]
-  at::Tensor gradients;            ///< [layers, d_ff] of P with respect to a_l at the mask
+  at::Tensor gradients;            ///< [layers, d_ff] of P with respect to a_l there
   double gradient_error = 0;       ///< transformers' own in float32; 0: not measured
 };
 

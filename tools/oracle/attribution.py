@@ -124,8 +124,9 @@ def fixed_layer_norm(input, _, weight, bias, eps):
 
 
 class FixedScales(torch.overrides.TorchFunctionMode):
-    """RelP's rules (2508.21258): the scale of a layer norm, an attention pattern and the ratio of an
-    activation to its input are constants of the backward pass."""
+    """RelP's rules (2508.21258): the scale of a norm, an attention pattern and the ratio of an
+    activation to its input are constants of the backward pass. (Half of the relevance to each
+    factor of a gated FFN is the model's part, LanguageModel.halves_gates.)"""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -133,6 +134,8 @@ class FixedScales(torch.overrides.TorchFunctionMode):
             return out.detach()
         if func is F.layer_norm:
             return fixed_layer_norm(*args, **(kwargs or {}))
+        if func in (torch.rsqrt, torch.Tensor.rsqrt):            # of an RMS norm
+            return out.detach()
         if func in (F.gelu, F.relu, F.silu):
             return args[0] * (out / args[0]).detach()
         if func is torch.tanh:                                   # gelu_new: u/2 (1 + tanh(...))
@@ -142,8 +145,10 @@ class FixedScales(torch.overrides.TorchFunctionMode):
 
 def relevance(lm, ids, positions, activations, target):
     """[layers, d_ff]: a times the gradient under the rules of FixedScales."""
+    lm.halves_gates = True
     with FixedScales():
         found = gradients(lm, ids, positions, activations, target)
+    lm.halves_gates = False
     return (activations[:, positions] * found).sum(1)
 
 

@@ -17,7 +17,7 @@ import torch
 import transformers
 from safetensors import safe_open
 
-from masked_lm import MaskedLM
+from language_models import MaskedLM, is_causal
 
 PROMPTS = ["The capital of France is [MASK].", "France has the capital [MASK].",
            "[MASK] is the capital of France.", "In France, the capital is [MASK]."]
@@ -91,6 +91,7 @@ def main() -> None:
     engram, *checkpoints = sys.argv[1:]
     if not checkpoints:
         sys.exit(__doc__)
+    checkpoints = [c for c in checkpoints if not is_causal(Path(c))]  # which are not edited yet
     transformers.utils.logging.disable_progress_bar()
     for checkpoint in map(Path, checkpoints):
         with tempfile.TemporaryDirectory() as work:

@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import save_file
 
 import attribution as attr
-from masked_lm import MaskedLM
+from language_models import LanguageModel, open_model
 
 # Prompts with one [MASK], and for each the rank of the token taken as the answer. Between them they
 # hold accents, CJK, emoji, both cases, unknown words, a mask at either end.
@@ -24,6 +24,14 @@ PROMPTS = [
     ("Élodie, née à ORLÉANS, [MASK] naïve café!", 1),
     ("[MASK] 東京 is in 日本 🗼😀", 0),
     ("Müller don't XyZq [MASK]", 3),
+]
+
+# Of causal models: they end where the answer begins. Spaces in front, a line end behind.
+OPENINGS = [
+    ("The capital of France is", 0),
+    ("Élodie, née à ORLÉANS, a naïve café", 1),
+    ("  東京 is in 日本 🗼😀", 0),
+    ("Müller don't XyZq\n", 3),
 ]
 
 # For the tokenizer only.
@@ -52,6 +60,15 @@ SMALL_RUNS = [
     *[(case, score, "", 0, target) for score in ("activation", "gradient-x-activation", "ablation", "relp")
       for case, target in [(0, "prob"), (1, "logit-diff"), (3, "logprob"), (4, "logprob")]],
 ]
+CAUSAL_RUNS = [
+    *[(0, "ig", rule, steps, "prob") for rule, steps in [
+        ("riemann-left", 20), ("linspace", 20), ("gauss-legendre", 3), ("gauss-legendre", 64)]],
+    (1, "ig", "gauss-legendre", 64, "logit-diff"), (4, "ig", "gauss-lobatto", 4, "logprob"),
+    (4, "ig", "gauss-legendre", 64, "logprob"),
+    *[(case, score, "", 0, target) for score in ("gradient-x-activation", "ablation", "relp")
+      for case, target in [(0, "prob"), (5, "logprob")]],
+    (3, "activation", "", 0, "logprob"),
+]
 # Of a BERT-base-sized model; the rest would take minutes.
 LARGE_RUNS = [(0, "ig", "gauss-legendre", 2, "prob"), (0, "gradient-x-activation", "", 0, "prob"),
               (0, "relp", "", 0, "prob")]
@@ -62,8 +79,32 @@ def expand_mask(ids: list[int], mask: int, masks: int):
     return ids[:at] + [mask] * masks + ids[at + 1:], list(range(at, at + masks))
 
 
-def make_cases(lm: MaskedLM) -> list[dict]:
+def make_causal_cases(lm: LanguageModel) -> list[dict]:
+    """Parity cases with an answer of one token, then two of two and three. An answer's later tokens
+    are picked behind its first ones, which the model reads."""
+    specials = torch.tensor(lm.tokenizer.all_special_ids)
+    cases = []
+    for (prompt, rank), count in [*((p, 1) for p in OPENINGS), (OPENINGS[0], 2), (OPENINGS[2], 3)]:
+        ids = lm.tokenizer(prompt)["input_ids"]
+        first = len(ids) - 1
+        answer, contrast = [], []
+        for j in range(count):
+            with torch.no_grad():
+                logits = lm.logits(torch.tensor([ids + answer]))[0, -1]
+            logits[specials] = -torch.inf
+            order = logits.argsort(-1, descending=True)
+            contrast.append(int(order[rank + 7]))
+            answer.append(int(order[rank + j]))
+        cases.append({"prompt": prompt, "text": prompt, "ids": ids + answer[:-1],
+                      "positions": list(range(first, first + count)), "answer": answer,
+                      "contrast": contrast, "parity": count == 1})
+    return cases
+
+
+def make_cases(lm: LanguageModel) -> list[dict]:
     """Parity cases with one mask, then two with answers of two and three tokens."""
+    if lm.causal:
+        return make_causal_cases(lm)
     mask = lm.tokenizer.mask_token_id
     specials = torch.tensor(lm.tokenizer.all_special_ids)
     cases = []
@@ -82,7 +123,7 @@ def make_cases(lm: MaskedLM) -> list[dict]:
     return cases
 
 
-def run_case(lm: MaskedLM, case: dict, tensors: dict, name: str, every_row: bool) -> None:
+def run_case(lm: LanguageModel, case: dict, tensors: dict, name: str, every_row: bool) -> None:
     """Adds p, and for parity cases logits (at the positions `rows`), activations and gradients."""
     ids = torch.tensor(case["ids"])
     with torch.no_grad():
@@ -102,7 +143,7 @@ def run_case(lm: MaskedLM, case: dict, tensors: dict, name: str, every_row: bool
     tensors[name + ".gradients"] = gradient
 
 
-def run_attribution(lm: MaskedLM, case: dict, score, rule, steps, target_name):
+def run_attribution(lm: LanguageModel, case: dict, score, rule, steps, target_name):
     ids, positions = torch.tensor(case["ids"]), case["positions"]
     activations = lm.activations(ids)
     at_masks = activations[:, positions]                          # [layers, masks, d_ff]
@@ -127,9 +168,9 @@ def run_attribution(lm: MaskedLM, case: dict, score, rule, steps, target_name):
     return scores, f, attr.deltas(lm, ids, positions, activations, target)
 
 
-def float32_error(lm: MaskedLM, folder: Path, cases: list[dict], tensors: dict) -> float:
+def float32_error(lm: LanguageModel, folder: Path, cases: list[dict], tensors: dict) -> float:
     """transformers' own error in float32, relative to the largest logit."""
-    single = MaskedLM(folder, torch.float32)
+    single = open_model(folder, torch.float32)
     worst = 0.0
     for index, case in enumerate(cases):
         if case["parity"]:
@@ -147,7 +188,7 @@ def relative_error(found, exact) -> float:
 
 def add_gradient_errors(folder: Path, cases: list[dict], tensors: dict) -> None:
     """transformers' own error in float32: real weights cancel more than random ones."""
-    single = MaskedLM(folder, torch.float32)
+    single = open_model(folder, torch.float32)
     for index, case in enumerate(cases):
         if not case["parity"]:
             continue
@@ -161,7 +202,7 @@ def add_gradient_errors(folder: Path, cases: list[dict], tensors: dict) -> None:
 def add_relevance_errors(folder: Path, cases: list[dict], attributions: list[dict],
                          tensors: dict) -> None:
     """The same of relevance propagation, whose float32 is less exact."""
-    single = MaskedLM(folder, torch.float32)
+    single = open_model(folder, torch.float32)
     for one in attributions:
         if one["score"] == "relp":
             scores = run_attribution(single, cases[one["case"]], "relp", "", 0, one["target"])[0]
@@ -169,7 +210,7 @@ def add_relevance_errors(folder: Path, cases: list[dict], attributions: list[dic
 
 
 def expect(folder: Path, into: Path, brief: bool) -> None:
-    lm = MaskedLM(folder)
+    lm = open_model(folder)
     texts = []
     for text in TEXTS:
         ids = lm.tokenizer(text)["input_ids"]
@@ -180,7 +221,8 @@ def expect(folder: Path, into: Path, brief: bool) -> None:
     for index, case in enumerate(cases):
         run_case(lm, case, tensors, f"case.{index}", every_row=index == 0 or not brief)
     large = lm.layers * lm.d_ff > 10_000
-    for index, (case, score, rule, steps, target) in enumerate(LARGE_RUNS if large else SMALL_RUNS):
+    runs = LARGE_RUNS if large else CAUSAL_RUNS if lm.causal else SMALL_RUNS
+    for index, (case, score, rule, steps, target) in enumerate(runs):
         scores, f, deltas = run_attribution(lm, cases[case], score, rule, steps, target)
         name = f"attribution.{index}"
         tensors[name] = scores

@@ -22,7 +22,7 @@ from vocabularies import write_tokenizer
 
 @dataclasses.dataclass
 class Recipe:
-    family: str                    # bert, roberta, xlm-roberta, camembert, distilbert, electra
+    family: str                    # as config.json's model_type names it
     tokenizer: str                 # see vocabularies.write_tokenizer
     vocabulary: int
     d_model: int
@@ -37,6 +37,7 @@ class Recipe:
     shard: str = ""                # save_pretrained's max_shard_size
     positions: int = 40
     old_names: bool = False        # LayerNorm.gamma/beta, pooler and the like, as on the hub
+    tokenizer_class: str = ""      # another than the family's
     extra: dict = dataclasses.field(default_factory=dict)
 
 
@@ -51,6 +52,19 @@ STORED = {
                                        tied=False, shard="30KB"),
     "electra-tiny": Recipe("electra", "wordpiece-txt", 310, 24, 2, 3, 44, seed=5,
                            extra={"embedding_size": 14}),
+    "gpt2-tiny": Recipe("gpt2", "gpt2-files", 301, 30, 3, 3, 50, seed=61, activation="gelu_new",
+                        epsilon=1e-5),
+    "gpt-neox-tiny": Recipe("gpt_neox", "neox-json", 309, 30, 3, 2, 44, seed=62, epsilon=1e-5,
+                            dtype="float16", tied=False, extra={"rotary_pct": 0.4}),
+    "llama-tiny": Recipe("llama", "llama-json", 405, 25, 5, 3, 37, seed=63, activation="silu",
+                         epsilon=1e-5, dtype="bfloat16", shard="30KB", extra={
+                             "head_dim": 6, "num_key_value_heads": 1, "rope_parameters": {
+                                 "rope_type": "llama3", "rope_theta": 50.0, "factor": 4.0,
+                                 "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                 "original_max_position_embeddings": 16}}),
+    "gemma-tiny": Recipe("gemma", "gemma-json", 411, 24, 4, 2, 38, seed=64, epsilon=1e-6,
+                         activation="gelu_pytorch_tanh",
+                         extra={"head_dim": 10, "num_key_value_heads": 2}),
 }
 
 LIVE = {
@@ -82,6 +96,40 @@ LIVE = {
                                  epsilon=1e-7, extra={"embedding_size": 36}),
     "electra-as-wide": Recipe("electra", "wordpiece-json", 380, 40, 4, 2, 70, seed=52,
                               extra={"embedding_size": 40}),
+    "gpt2-untied": Recipe("gpt2", "gpt2-json", 333, 36, 2, 2, 144, seed=71, activation="gelu_new",
+                          epsilon=1e-3, tied=False, dtype="float16", shard="60KB"),
+    "gpt-neox-sequential": Recipe("gpt_neox", "neox-json", 341, 40, 4, 3, 66, seed=72, epsilon=1e-5,
+                                  tied=False, extra={
+                                      "use_parallel_residual": False, "rope_parameters": {
+                                          "rope_type": "linear", "rope_theta": 100.0,
+                                          "factor": 3.0, "partial_rotary_factor": 0.6}}),
+    "gpt-neox-tied": Recipe("gpt_neox", "neox-json", 325, 24, 2, 2, 40, seed=73, epsilon=1e-5,
+                            extra={"rotary_pct": 1.0, "attention_bias": False}),
+    "llama-biased": Recipe("llama", "llama3-json", 339, 36, 3, 3, 70, seed=74, epsilon=1e-6,
+                           activation="silu", tied=False,
+                           tokenizer_class="PreTrainedTokenizerFast",
+                           extra={"attention_bias": True, "mlp_bias": True, "rope_parameters": {
+                               "rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}}),
+    "llama-as-llama-2": Recipe("llama", "llama3-json", 347, 40, 4, 2, 55, seed=75, epsilon=1e-5,
+                               activation="silu", dtype="bfloat16",
+                               tokenizer_class="LlamaTokenizer", extra={"num_key_value_heads": 2}),
+    "mistral": Recipe("mistral", "llama-json", 421, 36, 6, 3, 61, seed=76, activation="silu",
+                      epsilon=1e-5, tied=False, dtype="bfloat16", shard="60KB",
+                      extra={"num_key_value_heads": 2, "sliding_window": 37, "head_dim": 10}),
+    "qwen2": Recipe("qwen2", "qwen-json", 331, 40, 4, 3, 70, seed=77, activation="silu",
+                    extra={"num_key_value_heads": 2, "rms_norm_eps": 1e-6}),
+    "qwen2-as-gpt2": Recipe("qwen2", "qwen-json", 317, 36, 6, 2, 51, seed=78, activation="silu",
+                            tied=False, tokenizer_class="GPT2Tokenizer",
+                            extra={"num_key_value_heads": 1}),
+    "qwen3": Recipe("qwen3", "qwen-json", 333, 40, 4, 3, 70, seed=79, activation="silu",
+                    epsilon=1e-6, extra={"num_key_value_heads": 2, "head_dim": 14}),
+    "qwen3-f16-untied": Recipe("qwen3", "qwen-json", 325, 30, 5, 2, 45, seed=80, epsilon=1e-5,
+                               activation="silu", tied=False, dtype="float16",
+                               extra={"num_key_value_heads": 1, "head_dim": 10,
+                                      "attention_bias": True}),
+    "gemma-legacy-gelu": Recipe("gemma", "gemma-json", 419, 40, 5, 3, 66, seed=81, activation="gelu",
+                                epsilon=1e-6, dtype="bfloat16",
+                                extra={"head_dim": 12, "num_key_value_heads": 1}),
     "bert-base-sized": Recipe("bert", "wordpiece-txt-cased", 600, 768, 12, 12, 3072, seed=41,
                               positions=512),
     "roberta-base-sized": Recipe("roberta", "bpe-json", 600, 768, 12, 12, 3072, seed=42,
@@ -93,15 +141,25 @@ LIVE = {
 
 CONFIGS = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig,
            "xlm-roberta": transformers.XLMRobertaConfig, "camembert": transformers.CamembertConfig,
-           "electra": transformers.ElectraConfig}
+           "electra": transformers.ElectraConfig, "gpt_neox": transformers.GPTNeoXConfig,
+           "llama": transformers.LlamaConfig, "mistral": transformers.MistralConfig,
+           "qwen2": transformers.Qwen2Config, "qwen3": transformers.Qwen3Config,
+           "gemma": transformers.GemmaConfig}
 TOKENIZERS = {"bert": "BertTokenizer", "roberta": "RobertaTokenizer",
               "xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer",
-              "distilbert": "DistilBertTokenizer", "electra": "ElectraTokenizer"}
+              "distilbert": "DistilBertTokenizer", "electra": "ElectraTokenizer",
+              "gpt2": "GPT2Tokenizer", "gpt_neox": "GPTNeoXTokenizer", "llama": "LlamaTokenizer",
+              "mistral": "LlamaTokenizer", "qwen2": "Qwen2Tokenizer", "qwen3": "Qwen2Tokenizer",
+              "gemma": "GemmaTokenizer"}
 MODELS = {"bert": transformers.BertForMaskedLM, "roberta": transformers.RobertaForMaskedLM,
           "xlm-roberta": transformers.XLMRobertaForMaskedLM,
           "camembert": transformers.CamembertForMaskedLM,
           "distilbert": transformers.DistilBertForMaskedLM,
-          "electra": transformers.ElectraForMaskedLM}
+          "electra": transformers.ElectraForMaskedLM, "gpt2": transformers.GPT2LMHeadModel,
+          "gpt_neox": transformers.GPTNeoXForCausalLM, "llama": transformers.LlamaForCausalLM,
+          "mistral": transformers.MistralForCausalLM, "qwen2": transformers.Qwen2ForCausalLM,
+          "qwen3": transformers.Qwen3ForCausalLM, "gemma": transformers.GemmaForCausalLM}
+DECODERS = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "gemma")
 
 
 def make_config(recipe: Recipe, vocabulary: int):
@@ -111,6 +169,20 @@ def make_config(recipe: Recipe, vocabulary: int):
             vocab_size=vocabulary, dim=r.d_model, n_heads=r.heads, n_layers=r.layers,
             hidden_dim=r.d_ff, activation=r.activation, max_position_embeddings=r.positions,
             tie_word_embeddings=r.tied, pad_token_id=0, **r.extra)
+    if r.family == "gpt2":
+        return transformers.GPT2Config(
+            vocab_size=vocabulary, n_embd=r.d_model, n_head=r.heads, n_layer=r.layers,
+            n_inner=None if r.d_ff == 4 * r.d_model else r.d_ff, n_positions=r.positions,
+            activation_function=r.activation, layer_norm_epsilon=r.epsilon,
+            tie_word_embeddings=r.tied, bos_token_id=0, eos_token_id=0, **r.extra)
+    if r.family in DECODERS:
+        epsilon = "layer_norm_eps" if r.family == "gpt_neox" else "rms_norm_eps"
+        return CONFIGS[r.family](**{
+            "vocab_size": vocabulary, "hidden_size": r.d_model, "num_attention_heads": r.heads,
+            "num_hidden_layers": r.layers, "intermediate_size": r.d_ff, "hidden_act": r.activation,
+            epsilon: r.epsilon, "max_position_embeddings": r.positions,
+            "tie_word_embeddings": r.tied, "pad_token_id": None, "bos_token_id": 0,
+            "eos_token_id": 0, **r.extra})
     kind = CONFIGS[r.family]
     special = ({"pad_token_id": 0} if r.family in ("bert", "electra") else
                {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1})
@@ -124,7 +196,8 @@ def fill(model: torch.nn.Module, recipe: Recipe) -> None:
     """Replaces every parameter by seeded numbers.
 
     Matrices keep the size of their input (variance about 1/d), norms stay near 1 and biases near 0;
-    the head's norm is larger, which makes logits spread enough for probabilities far from uniform.
+    the last norm is larger, which makes logits spread enough for probabilities far from uniform.
+    Gemma's norms store their scale less one.
     """
     generator = np.random.Generator(np.random.PCG64(recipe.seed))
     spread = 2.5
@@ -135,8 +208,10 @@ def fill(model: torch.nn.Module, recipe: Recipe) -> None:
                 value = noise * (1.1 / recipe.d_model ** 0.5)
             elif name.endswith("weight"):      # a norm's scale
                 is_head = any(part in name for part in (
-                    "vocab_layer_norm", "lm_head", ".transform.", "generator_predictions"))
+                    "vocab_layer_norm", "lm_head", ".transform.", "generator_predictions",
+                    "ln_f", "final_layer_norm", "model.norm"))
                 value = (spread if is_head else 1.0) * (1 + 0.1 * noise)
+                value -= 1.0 if recipe.family == "gemma" else 0.0
             else:
                 value = 0.1 * noise
             parameter.copy_(value)
@@ -175,7 +250,7 @@ def make(name: str, recipe: Recipe, into: Path) -> Path:
     folder.mkdir(parents=True)
     usable = recipe.positions - (2 if "roberta" in recipe.family or "camembert" in recipe.family else 0)
     vocabulary = write_tokenizer(folder, recipe.tokenizer, recipe.vocabulary,
-                                 TOKENIZERS[recipe.family], usable)
+                                 recipe.tokenizer_class or TOKENIZERS[recipe.family], usable)
     # CamembertTokenizer adds tokens of its own.
     vocabulary = max(vocabulary, len(transformers.AutoTokenizer.from_pretrained(folder)))
     config = make_config(recipe, vocabulary)

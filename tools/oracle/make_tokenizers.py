@@ -30,7 +30,14 @@ KINDS = {
     "bpe-json": "RobertaTokenizer",
     "bpe-files": "RobertaTokenizer",
     "unigram-json": "XLMRobertaTokenizer",
+    "gpt2-files": "GPT2Tokenizer",
+    "neox-json": "GPTNeoXTokenizer",
+    "qwen-json": "Qwen2Tokenizer",
+    "llama3-json": "PreTrainedTokenizerFast",
+    "llama-json": "LlamaTokenizer",
+    "gemma-json": "GemmaTokenizer",
 }
+BYTE_LEVEL = ("bpe", "gpt2", "neox", "qwen", "llama3")
 
 # MASK stands for the mask token. The folder's tokenizers were trained on corpus.txt, so these hold
 # whole words, pieces, unknown words, and characters that no token has.
@@ -81,7 +88,7 @@ def add_settings(folder: Path, kind: str, size: int) -> None:
 
 def expected(folder: Path, kind: str) -> dict:
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    texts = [text.replace("MASK", tokenizer.mask_token) for text in TEXTS]
+    texts = [text.replace("MASK", tokenizer.mask_token or "[MASK]") for text in TEXTS]
     if kind == "wordpiece-txt-cased":
         texts.append(f"Paris{ADDED}Berlin {ADDED} ##s")
     rows = []
@@ -99,8 +106,8 @@ def expected(folder: Path, kind: str) -> dict:
         "vocabulary": len(tokenizer),
         "mask": tokenizer.mask_token_id,
         "unknown": tokenizer.unk_token_id,
-        "special": sorted(set(tokenizer.all_special_ids)),
-        "byte_level": kind.startswith("bpe"),
+        "special": sorted(i for i, t in tokenizer.added_tokens_decoder.items() if t.special),
+        "byte_level": kind.split("-")[0] in BYTE_LEVEL,
         "texts": rows,
     }
 
@@ -221,7 +228,43 @@ def cases(out: Path) -> list[dict]:
              tokenizer_config_json={"tokenizer_class": None, "add_prefix_space": False})
         case(f"unigram {model} as file", "unigram-json", config_json=of,
              tokenizer_config_json={"tokenizer_class": "PreTrainedTokenizerFast"})
+    decoder_cases(case)
     return found
+
+
+def decoder_cases(case) -> None:
+    """Of causal models transformers follows the folder's class, the model type or the file itself."""
+    types = {"gpt2-files": "gpt2", "neox-json": "gpt_neox", "qwen-json": "qwen3",
+             "llama3-json": "llama", "llama-json": "llama", "gemma-json": "gemma"}
+    for base, model in types.items():
+        of = {"model_type": model}
+        case(f"{base} {model}", base, config_json=of)
+        case(f"{base} {model} without a class", base, config_json=of,
+             tokenizer_config_json={"tokenizer_class": None})
+        case(f"{base} {model} with a prefix space", base, config_json=of,
+             tokenizer_config_json={"add_prefix_space": True})
+        case(f"{base} {model} without a prefix space", base, config_json=of,
+             tokenizer_config_json={"add_prefix_space": False})
+        for begin, end in ((True, False), (False, True), (True, True)):
+            case(f"{base} {model} begin {begin} end {end}", base, config_json=of,
+                 tokenizer_config_json={"add_bos_token": begin, "add_eos_token": end})
+        if base == "gpt2-files":
+            continue
+        case(f"{base} {model} no ends", base, config_json=of,
+             tokenizer_json={"post_processor": None},
+             tokenizer_config_json={"add_bos_token": True})
+        case(f"{base} {model} as file", base, config_json=of,
+             tokenizer_config_json={"tokenizer_class": "PreTrainedTokenizerFast"})
+        case(f"{base} qwen2", base, config_json={"model_type": "qwen2"})
+        case(f"{base} mistral", base, config_json={"model_type": "mistral"})
+        if base != "gemma-json":
+            case(f"{base} as Llama", base, config_json={"model_type": "llama"},
+                 tokenizer_config_json={"tokenizer_class": "LlamaTokenizerFast"})
+    case("llama-json legacy", "llama-json", config_json={"model_type": "llama"},
+         tokenizer_config_json={"legacy": True, "added_tokens_decoder": {
+             "1": flags("<s>"), "405": flags("<one>", special=False)}})
+    case("qwen-json as GPT-2", "qwen-json", config_json={"model_type": "llama"},
+         tokenizer_config_json={"tokenizer_class": "GPT2Tokenizer"})
 
 
 def merge(target, patch):

@@ -1,11 +1,12 @@
-"""Small real tokenizers, trained offline on corpus.txt: WordPiece, byte-level BPE and Unigram."""
+"""Small real tokenizers, trained offline on corpus.txt: WordPiece, byte-level BPE, BPE over
+characters and Unigram."""
 
 import json
 import math
 from collections import Counter
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers import processors, trainers
 
 CORPUS = Path(__file__).with_name("corpus.txt")
@@ -107,6 +108,74 @@ def make_unigram(size: int) -> Tokenizer:
     return tokenizer
 
 
+QWEN_WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+              r"\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def begin_template(token: str, index: int) -> processors.TemplateProcessing:
+    return processors.TemplateProcessing(
+        single=f"{token} $A", pair=f"{token} $A {token} $B:1", special_tokens=[(token, index)])
+
+
+def train_bytes(size: int, kind: str) -> tuple[Tokenizer, dict]:
+    """A decoder's byte-level tokenizer, as published, and its named tokens: GPT-2 (nothing at the
+    ends), GPT-NeoX (NFC), Qwen (words cut by a rule of its own), Llama 3 (a begin token)."""
+    end = "<|endoftext|>"
+    special, named = {
+        "gpt2": ([end], {"bos": end, "eos": end, "unk": end}),
+        "neox": ([end, "<|padding|>"], {"bos": end, "eos": end, "unk": end}),
+        "qwen": ([end, "<|im_start|>"], {"eos": end, "pad": end}),
+        "llama3": (["<|begin_of_text|>", "<|end_of_text|>"],
+                   {"bos": "<|begin_of_text|>", "eos": "<|end_of_text|>"}),
+    }[kind]
+    tokenizer = Tokenizer(models.BPE())
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    cut = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(QWEN_WORDS), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = cut if kind in ("qwen", "llama3") else whole
+    if kind in ("neox", "qwen"):
+        tokenizer.normalizer = normalizers.NFC()
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=special, show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.train_from_iterator(CORPUS.read_text("utf-8").splitlines(), trainer)
+    tokenizer.post_processor = (begin_template(special[0], 0) if kind == "llama3" else
+                                processors.ByteLevel(trim_offsets=False))
+    tokenizer.add_special_tokens([AddedToken(t, special=True) for t in special])
+    return tokenizer, named
+
+
+def train_characters(size: int, kind: str) -> tuple[Tokenizer, dict]:
+    """A decoder's tokenizer over characters, with a begin token and bytes for what has no token:
+    Llama 2 (a space in front of a text) or Gemma (none, and a mask token that nobody uses)."""
+    gemma = kind == "gemma"
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"] if gemma else ["<unk>", "<s>", "</s>"]
+    all_bytes = [f"<0x{b:02X}>" for b in range(256)]
+    model = models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>")
+    tokenizer = Tokenizer(model)
+    # Pieces are learned within words; the finished tokenizer does not cut them.
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special + all_bytes,
+                                  show_progress=False)
+    tokenizer.train_from_iterator(CORPUS.read_text("utf-8").splitlines(), trainer)
+    stored = json.loads(tokenizer.to_str())
+    stored["added_tokens"] = stored["added_tokens"][:len(special)]  # bytes are plain pieces
+    tokenizer = Tokenizer.from_str(json.dumps(stored))
+    parts = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if gemma:
+        tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+        tokenizer.decoder = decoders.Sequence(parts)
+        tokenizer.post_processor = begin_template("<bos>", 2)
+        return tokenizer, {"bos": "<bos>", "eos": "<eos>", "unk": "<unk>", "pad": "<pad>"}
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Sequence(parts + [decoders.Strip(content=" ", left=1)])
+    tokenizer.post_processor = begin_template("<s>", 1)
+    return tokenizer, {"bos": "<s>", "eos": "</s>", "unk": "<unk>"}
+
+
 def dump_json(path: Path, value) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
@@ -117,7 +186,8 @@ def write_tokenizer(folder: Path, kind: str, size: int, tokenizer_class: str,
 
     wordpiece-json, wordpiece-txt[-cased]: tokenizer.json, or vocab.txt alone;
     bpe-json, bpe-files: tokenizer.json, or vocab.json and merges.txt alone;
-    unigram-json: tokenizer.json.
+    unigram-json: tokenizer.json;
+    gpt2-json, gpt2-files, neox-json, qwen-json, llama3-json, llama-json, gemma-json: a decoder's.
     """
     settings = {"tokenizer_class": tokenizer_class, "model_max_length": max_length}
     if kind.startswith("wordpiece"):
@@ -126,6 +196,10 @@ def write_tokenizer(folder: Path, kind: str, size: int, tokenizer_class: str,
         settings["do_lower_case"] = not cased
         for name, token in zip(("pad", "unk", "cls", "sep", "mask"), WORDPIECE_SPECIALS):
             settings[name + "_token"] = token
+    elif (family := kind.split("-")[0]) in ("gpt2", "neox", "qwen", "llama3", "llama", "gemma"):
+        train = train_characters if family in ("llama", "gemma") else train_bytes
+        tokenizer, named = train(size, family)
+        settings.update({name + "_token": token for name, token in named.items()})
     else:
         tokenizer = (make_unigram if kind.startswith("unigram") else train_byte_level)(size)
         for name, token in zip(("bos", "pad", "eos", "unk", "mask"), BYTE_LEVEL_SPECIALS):

@@ -8,8 +8,23 @@
 namespace engram {
 
 /// The families whose checkpoints can be read. Each has a tensor table in src/model/<family>.cc.
-/// XLM-RoBERTa and CamemBERT are RoBERTa's model under names of their own.
-enum class Family { kBert, kRoberta, kXlmRoberta, kCamembert, kDistilBert, kElectra };
+/// XLM-RoBERTa and CamemBERT are RoBERTa's model under names of their own; Mistral, Qwen2, Qwen3
+/// and Gemma share Llama's table.
+enum class Family {
+  kBert,
+  kRoberta,
+  kXlmRoberta,
+  kCamembert,
+  kDistilBert,
+  kElectra,
+  kGpt2,
+  kGptNeoX,
+  kLlama,
+  kMistral,
+  kQwen2,
+  kQwen3,
+  kGemma
+};
 
 /// Where layer norm stands: after the residual sum (BERT) or before each sublayer (GPT-2, Llama).
 enum class NormPlacement { kPost, kPre };
@@ -23,6 +38,20 @@ enum class AttentionKind { kBidirectional, kCausal };
 
 /// The FFN's non-linearity, by the exact formula that the checkpoint names.
 enum class Activation { kGelu, kGeluTanh, kRelu, kSilu };
+
+/// How the angles of rotary positions are stretched beyond the length of pretraining.
+struct RotaryScaling {
+  enum class Kind {
+    kNone,
+    kLinear,  ///< all angles divided by `factor` (Chen et al. 2023, "position interpolation")
+    kLlama3   ///< long waves only (Llama 3.1, Grattafiori et al. 2024), smoothly in between
+  };
+  Kind kind = Kind::kNone;
+  double factor = 1;
+  double low_frequency = 1;   ///< waves longer than original_positions / this are divided
+  double high_frequency = 4;  ///< shorter than original_positions / this stay
+  double original_positions = 0;
+};
 
 /// Everything of config.json that changes the result. Sizes are counts, not bytes.
 struct ModelConfig {
@@ -41,20 +70,34 @@ struct ModelConfig {
   int64_t key_heads = 0;    ///< heads of keys and values, a divisor of heads; 0: as many as heads
   int64_t rotary_size = 0;  ///< coordinates of a head that are rotated by position; 0: none
   double rotary_base = 10000;
+  RotaryScaling rotary_scaling;
+  bool query_key_norm = false;  ///< each head of queries and keys has a norm before it is rotated
+  double embedding_scale = 1;   ///< token embeddings are multiplied by it (Gemma)
   int64_t embedding_size =
       0;  ///< width of the embeddings and of the LM head's transform; 0: d_model
   int64_t vocabulary = 0;
-  int64_t positions = 0;       ///< rows of the position table
+  int64_t positions = 0;       ///< rows of the position table, or of rotary angles
   int64_t first_position = 0;  ///< row of the first token (RoBERTa: pad id + 1)
-  int64_t token_types = 0;     ///< 0 where the family has none
+  /// A query sees so many keys at most, itself included; 0: all. Prompts are held below it.
+  int64_t window = 0;
+  int64_t token_types = 0;  ///< 0 where the family has none
   double norm_epsilon = 1e-12;
   Activation activation = Activation::kGelu;       ///< of the FFN neurons
   Activation head_activation = Activation::kGelu;  ///< of the LM head's transform
   bool tied_decoder = true;  ///< the decoder matrix is the token-embedding matrix
+  // Which biases a decoder's layers have; masked families have all.
+  bool query_bias = true;          ///< of queries, keys and values
+  bool attention_out_bias = true;  ///< of attention's output
+  bool ffn_bias = true;            ///< of the FFN's matrices
   int64_t pad_token = 0;
 
-  /// The longest prompt in tokens, special tokens included.
-  [[nodiscard]] int64_t max_tokens() const { return positions - first_position; }
+  /// The longest prompt in tokens, special tokens included. Within it no window hides a token.
+  [[nodiscard]] int64_t max_tokens() const {
+    const int64_t places = positions - first_position;
+    return window > 0 && window < places ? window : places;
+  }
+  /// Whether the model predicts the next token; otherwise it fills masks.
+  [[nodiscard]] bool causal() const { return attention == AttentionKind::kCausal; }
   [[nodiscard]] int64_t neurons() const { return layers * d_ff; }
   [[nodiscard]] int64_t query_width() const { return heads * head_size; }
   [[nodiscard]] int64_t key_width() const {

@@ -29,7 +29,7 @@ class TransposedCopies;
 class Rotary;
 struct TensorSource;
 
-/// A masked language model, immutable after loading and shared by all threads as const.
+/// A language model, masked or causal, immutable after loading and shared by all threads as const.
 class Model {
  public:
   /// Reads a Hugging Face folder. Float32 weights stay memory-mapped (no second copy) on the CPU;
@@ -108,7 +108,7 @@ class Model {
 };
 
 /// Writes config.json and model.safetensors in Hugging Face layout (float32, or float16 when
-/// `half`). The tokenizer's files are the caller's. Throws FileError.
+/// `half`). The tokenizer's files are the caller's. Throws FileError. REQUIRES: a masked LM.
 void save_model(const Model& model, const std::filesystem::path& directory, bool half);
 
 /// The activation function, elementwise and differentiable.

@@ -20,7 +20,8 @@ enum class Axis {
   kTokenTypes,
   kEmbedding,
   kQuery,  ///< heads * head_size
-  kKey     ///< key_heads * head_size
+  kKey,    ///< key_heads * head_size
+  kHead    ///< head_size
 };
 /// The number that an axis stands for.
 int64_t axis_size(const ModelConfig& config, Axis axis);
@@ -51,6 +52,7 @@ struct TensorSpec {
   at::Tensor* destination = nullptr;
   bool required = true;  ///< false for a decoder that may be tied
   Layout layout = {};
+  double shift = 0;  ///< what the weight is more than what is stored (Gemma's norms store w - 1)
   /// Of the weight.
   [[nodiscard]] std::vector<int64_t> shape(const ModelConfig& config) const;
   /// Of the tensor that holds it.

@@ -12,6 +12,7 @@ struct LayerWeights {
   at::Tensor query_weight, query_bias;                  ///< [q, d_model], [q]
   at::Tensor key_weight, key_bias;                      ///< [kv, d_model], [kv]
   at::Tensor value_weight, value_bias;                  ///< [kv, d_model], [kv]
+  at::Tensor query_norm_weight, key_norm_weight;        ///< [head_size] each, undefined if none
   at::Tensor attention_out_weight, attention_out_bias;  ///< [d_model, q], [d_model]
   /// [d_model]: behind attention in post-norm families, before it in pre-norm ones.
   at::Tensor attention_norm_weight, attention_norm_bias;
@@ -34,7 +35,7 @@ struct ModelWeights {
   at::Tensor final_norm_weight, final_norm_bias;  ///< [d_model], of pre-norm families
   at::Tensor head_weight, head_bias;              ///< LM head's transform [e, d_model], if any
   at::Tensor head_norm_weight, head_norm_bias;    ///< [e]
-  at::Tensor decoder_weight, decoder_bias;        ///< [vocabulary, e], [vocabulary]
+  at::Tensor decoder_weight, decoder_bias;        ///< [vocabulary, e], [vocabulary] if any
 };
 
 }  // namespace engram

@@ -13,6 +13,9 @@ namespace engram {
 /// Where a prompt or fact comes from, for messages: "FILE:LINE" or "--prompt".
 using Origin = std::string;
 
+// Prompts of masked models, with a mask in the answer's place. Those of causal models end where the
+// answer begins: engram/text/causal_prompt.h.
+
 /// Token ids of `answer` in the place of the mask of `prompt`. An answer that the vocabulary itself
 /// writes so ("##ing", "\u0120London", as `predict` prints them) is that one token. In a byte-level
 /// vocabulary a word gets the space that stands before the mask if the mask swallows it, and keeps

@@ -19,8 +19,8 @@ struct TokenizerSetting {
 };
 
 /// A Hugging Face tokenizer, run by the `tokenizers` crate: WordPiece (tokenizer.json or
-/// vocab.txt), byte-level BPE (tokenizer.json or vocab.json + merges.txt) or Unigram
-/// (tokenizer.json). Immutable; one object serves many threads.
+/// vocab.txt), byte-level BPE (tokenizer.json or vocab.json + merges.txt), BPE over characters with
+/// bytes for unknown ones, or Unigram (tokenizer.json). Immutable; one object serves many threads.
 class Tokenizer {
  public:
   /// Reads a model folder as transformers' AutoTokenizer does. The class comes from
@@ -47,6 +47,7 @@ class Tokenizer {
   [[nodiscard]] std::string token_of(int64_t id) const;
   [[nodiscard]] std::vector<std::string> tokens_of(const std::vector<int64_t>& ids) const;
 
+  [[nodiscard]] bool has_mask() const;
   [[nodiscard]] int64_t mask_id() const;  ///< throws InputError if there is none
   [[nodiscard]] std::string mask_token() const;
   [[nodiscard]] std::optional<int64_t> unknown_id() const;
