@@ -15,7 +15,7 @@
 
 #include "cli/common.h"
 #include "cli/paths.h"
-#include "engram/evaluation/compare.h"
+#include "engram/neurons/compare.h"
 #include "engram/run/stored.h"
 
 namespace engram::cli {

@@ -5,7 +5,7 @@
 #include "cli/edit_make.h"
 #include "cli/paths.h"
 #include "engram/edit/working_copy.h"
-#include "engram/evaluation/prepare.h"
+#include "engram/text/prepare.h"
 
 namespace engram::cli {
 namespace {
@@ -36,7 +36,8 @@ std::vector<Asked> measure_erasure(const EraseOptions& options, const LoadedMode
   std::vector<Cloze> held_out;
   std::vector<FactProblem> problems;
   for (const Fact& fact : facts) {
-    const auto prepared = prepare_fact(fact, loaded.tokenizer, loaded.model.config(), problems);
+    const auto prepared =
+        prepare_fact(fact, loaded.tokenizer, loaded.model.config().max_tokens(), problems);
     if (!prepared) continue;
     own.insert(own.end(), prepared->prompts.begin(), prepared->prompts.end());
     held_out.insert(held_out.end(), prepared->held_out.begin(), prepared->held_out.end());

@@ -8,7 +8,7 @@
 
 #include "cli/attribute.h"
 #include "cli/paths.h"
-#include "engram/evaluation/prepare.h"
+#include "engram/text/prepare.h"
 
 namespace engram::cli {
 namespace {
@@ -72,7 +72,8 @@ std::vector<Cloze> side_clozes(const std::vector<Fact>& facts, const LoadedModel
   // Some facts do not suit the model; a few more than wanted are tried.
   for (const Fact& fact : sample(facts, 2 * options.others, options.common.seed)) {
     if (std::cmp_greater_equal(clozes.size(), options.others)) break;
-    const auto prepared = prepare_fact(fact, loaded.tokenizer, loaded.model.config(), problems);
+    const auto prepared =
+        prepare_fact(fact, loaded.tokenizer, loaded.model.config().max_tokens(), problems);
     if (prepared) clozes.push_back(prepared->prompts.front());
   }
   return clozes;

@@ -11,8 +11,8 @@
 #include "cli/common.h"
 #include "cli/paths.h"
 #include "engram/edit/delta.h"
-#include "engram/evaluation/locate.h"
 #include "engram/intervention/measure.h"
+#include "engram/neurons/locate.h"
 
 namespace engram::cli {
 

@@ -4,7 +4,7 @@
 #include <map>
 #include <utility>
 
-#include "engram/evaluation/located.h"
+#include "engram/neurons/located.h"
 #include "engram/run/stored.h"
 #include "engram/sources.h"
 

@@ -9,7 +9,7 @@
 #include "cli/edit_neurons.h"
 #include "cli/paths.h"
 #include "engram/edit/working_copy.h"
-#include "engram/evaluation/prepare.h"
+#include "engram/text/prepare.h"
 
 namespace engram::cli {
 namespace {
@@ -105,7 +105,7 @@ PreparedFact prepare_target(const Fact& fact, const LoadedModel& loaded,
   Fact changed = fact;
   changed.object = target;
   changed.origin = "--to";
-  return prepare_fact(changed, loaded.tokenizer, loaded.model.config());
+  return prepare_fact(changed, loaded.tokenizer, loaded.model.config().max_tokens());
 }
 
 struct PromptAnswers {
@@ -201,7 +201,7 @@ void run_update(const UpdateOptions& options) {
     fact.prompts = found->prompts;
     fact.held_out = found->held_out;
   }
-  const PreparedFact old = prepare_fact(fact, loaded.tokenizer, loaded.model.config());
+  const PreparedFact old = prepare_fact(fact, loaded.tokenizer, loaded.model.config().max_tokens());
   const PreparedFact target = prepare_target(fact, loaded, options.target);
   check_known(options, fact, ask(loaded.model, old.prompts, options.common),
               top_answer(loaded, loaded.model, old.prompts.front()));

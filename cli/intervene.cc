@@ -10,9 +10,9 @@
 #include "cli/paths.h"
 #include "cli/reproduce.h"
 #include "engram/base/file.h"
-#include "engram/evaluation/prepare.h"
 #include "engram/neurons/selection.h"
 #include "engram/run/replay.h"
+#include "engram/text/corpus.h"
 #include "engram/text/facts.h"
 
 namespace engram::cli {
@@ -156,8 +156,9 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
 /// Activations on the corpus, if there is one and it is needed. Checks the reference's inputs.
 at::Tensor corpus_reference(const InterveneCommandOptions& options, const LoadedModel& loaded) {
   if (options.corpus.empty()) return {};
-  CorpusPrompts corpus = read_corpus(options.corpus, loaded.tokenizer, loaded.model.config(),
-                                     options.corpus_lines, options.common.seed);
+  CorpusPrompts corpus =
+      read_corpus(options.corpus, loaded.tokenizer, loaded.model.config().max_tokens(),
+                  options.corpus_lines, options.common.seed);
   if (corpus.skipped > 0) {
     note(options.common, format_count(corpus.skipped) + " of " + format_count(corpus.lines) +
                              " lines of " + options.corpus +
@@ -169,7 +170,7 @@ at::Tensor corpus_reference(const InterveneCommandOptions& options, const Loaded
 /// Sentences with a masked word, if there is a text.
 std::vector<Cloze> read_text(const InterveneCommandOptions& options, const LoadedModel& loaded) {
   if (options.text.empty()) return {};
-  return sample_corpus(options.text, loaded.tokenizer, loaded.model.config(),
+  return sample_corpus(options.text, loaded.tokenizer, loaded.model.config().max_tokens(),
                        options.text_lines.value_or(kTextLines), options.common.seed)
       .prompts;
 }

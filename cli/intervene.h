@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/common.h"
-#include "engram/evaluation/effects.h"
+#include "engram/intervention/effects.h"
 
 namespace engram::cli {
 

@@ -5,7 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "engram/evaluation/prepare.h"
+#include "engram/text/prepare.h"
 
 namespace engram::cli {
 namespace {
@@ -132,9 +132,9 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
     const ModelConfig& config = loaded.model.config();
     std::optional<PreparedFact> prepared;
     if (options.strict) {
-      prepared = prepare_fact(fact, loaded.tokenizer, config);
+      prepared = prepare_fact(fact, loaded.tokenizer, config.max_tokens());
     } else {
-      prepared = prepare_fact(fact, loaded.tokenizer, config, selection.problems);
+      prepared = prepare_fact(fact, loaded.tokenizer, config.max_tokens(), selection.problems);
     }
     if (!prepared) continue;
     EffectFact effect{fact.relation,

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/intervene.h"
-#include "engram/evaluation/located.h"
+#include "engram/neurons/located.h"
 #include "engram/text/facts.h"
 
 // Which facts `engram intervene` manipulates, with which neurons, on which prompts.

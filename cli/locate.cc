@@ -14,7 +14,7 @@
 #include "cli/score_file.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
-#include "engram/evaluation/located.h"
+#include "engram/neurons/located.h"
 #include "engram/run/replay.h"
 
 namespace engram::cli {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/common.h"
-#include "engram/evaluation/locate.h"
+#include "engram/neurons/locate.h"
 #include "engram/text/facts.h"
 
 namespace engram::cli {

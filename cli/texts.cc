@@ -12,7 +12,7 @@
 
 #include "cli/paths.h"
 #include "engram/base/file.h"
-#include "engram/evaluation/located.h"
+#include "engram/neurons/located.h"
 
 namespace engram::cli {
 namespace {

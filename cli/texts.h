@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cli/common.h"
-#include "engram/evaluation/top_texts.h"
+#include "engram/intervention/top_texts.h"
 
 namespace engram::cli {
 

@@ -72,7 +72,7 @@ ErasePrompts erase_prompts(const RunContext& run, std::string_view relation, Era
 double erase_flops(const RunContext& run, const ErasePrompts& prompts, EraseScope scope) {
   const std::array<uint64_t, kEraseScopes> count = {prompts.own, prompts.held_out, prompts.other,
                                                     prompts.text};
-  const PromptSize size = scope == kEraseText ? text_size(run) : run.facts.mean_size();
+  const TokenCounts size = scope == kEraseText ? text_size(run) : run.facts.mean_size();
   return static_cast<double>(count[scope]) * changed_run_flops(run, size);
 }
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engram/evaluation/answers.h"
-#include "engram/evaluation/effects.h"
+#include "engram/edit/answers.h"
+#include "engram/intervention/effects.h"
 #include "experiments/erase/rows.h"
 #include "run/scopes.h"
 

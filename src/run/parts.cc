@@ -21,22 +21,22 @@ std::vector<PartRange> cut_parts(std::span<const double> costs, size_t most, dou
   return parts;
 }
 
-double run_flops(const RunContext& run, const PromptSize& size) {
+double run_flops(const RunContext& run, const TokenCounts& size) {
   return plain_flops(run.model.config(), size.tokens, size.masks);
 }
 
-double changed_run_flops(const RunContext& run, const PromptSize& size) {
+double changed_run_flops(const RunContext& run, const TokenCounts& size) {
   return run_flops(run, size) / 2;
 }
 
-double attribution_flops(const RunContext& run, const PromptSize& size, int64_t nodes) {
+double attribution_flops(const RunContext& run, const TokenCounts& size, int64_t nodes) {
   LayerReport report;
   report.nodes = nodes;
   const std::vector<LayerReport> reports(static_cast<size_t>(run.model.config().layers), report);
   return attribution_flops(run.model.config(), size.tokens, size.masks, reports);
 }
 
-PromptSize text_size(const RunContext& run) {
+TokenCounts text_size(const RunContext& run) {
   return {std::min(kTextTokensGuess, run.model.config().max_tokens()), 1};
 }
 

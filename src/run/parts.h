@@ -32,13 +32,13 @@ struct PartRange {
 std::vector<PartRange> cut_parts(std::span<const double> costs, size_t most, double budget);
 
 /// Operations of runs of one prompt.
-double run_flops(const RunContext& run, const PromptSize& size);
+double run_flops(const RunContext& run, const TokenCounts& size);
 /// Of a run with neurons changed: it begins at the lowest of them, in the middle on the average.
-double changed_run_flops(const RunContext& run, const PromptSize& size);
+double changed_run_flops(const RunContext& run, const TokenCounts& size);
 /// Of integrated gradients: `nodes` per layer.
-double attribution_flops(const RunContext& run, const PromptSize& size, int64_t nodes);
+double attribution_flops(const RunContext& run, const TokenCounts& size, int64_t nodes);
 /// A line of ordinary text with one mask.
-PromptSize text_size(const RunContext& run);
+TokenCounts text_size(const RunContext& run);
 
 /// An experiment on the located neurons, fact by fact. Consecutive facts make a part; where
 /// `steps` is more than 1, each of them is `steps` parts that follow each other.

@@ -5,8 +5,8 @@
 #include "engram/error.h"
 #include "engram/run/replay.h"
 #include "engram/sources.h"
-#include "evaluation/effects_sums.h"
 #include "experiments/effects/sums.h"
+#include "intervention/effects_sums.h"
 #include "run/sets.h"
 
 namespace engram {

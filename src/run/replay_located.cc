@@ -1,8 +1,8 @@
 #include "engram/error.h"
 #include "engram/run/replay.h"
 #include "engram/sources.h"
-#include "evaluation/locate_relation.h"
 #include "experiments/locate/rows.h"
+#include "neurons/locate_relation.h"
 #include "run/sets.h"
 
 namespace engram {

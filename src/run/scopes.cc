@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "engram/evaluation/pseudo_perplexity.h"
 #include "engram/text/prompt.h"
 #include "run/seeds.h"
+#include "text/text_positions.h"
 
 namespace engram {
 
@@ -64,7 +64,8 @@ const std::vector<Cloze>& RunText::positions(const RunContext& run) {
     TextPositionOptions options;
     options.count = run.options.text_positions;
     options.seed = choice_seed(run.options.seed, "text positions", "");
-    positions_ = text_positions(run.options.corpus, run.tokenizer, run.model.config(), options);
+    positions_ =
+        text_positions(run.options.corpus, run.tokenizer, run.model.config().max_tokens(), options);
   }
   key_ = key;
   return positions_;

@@ -6,7 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "engram/evaluation/effects.h"
+#include "engram/intervention/effects.h"
 #include "engram/neurons/selection.h"
 #include "engram/run/experiment.h"
 #include "engram/sources.h"

@@ -1,4 +1,4 @@
-#include "engram/text/distant.h"
+#include "text/distant.h"
 
 #include <nlohmann/json.hpp>
 #include <unordered_map>

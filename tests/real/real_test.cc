@@ -9,10 +9,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engram/evaluation/compare.h"
-#include "engram/evaluation/locate.h"
 #include "engram/model/hub.h"
 #include "engram/model/model.h"
+#include "engram/neurons/compare.h"
+#include "engram/neurons/locate.h"
 #include "engram/text/causal_prompt.h"
 #include "engram/text/facts.h"
 #include "engram/text/prompt.h"

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engram/edit/values.h"
-#include "engram/evaluation/effects.h"
+#include "engram/intervention/effects.h"
 #include "run/prepared_run.h"
 #include "run/scopes.h"
 

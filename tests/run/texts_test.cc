@@ -3,14 +3,19 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engram/evaluation/texts.h"
-#include "engram/evaluation/top_texts.h"
+#include "engram/intervention/top_texts.h"
+#include "experiments/texts/experiment_texts.h"
 #include "run/prepared_run.h"
 #include "run/sets.h"
 
 namespace engram {
 namespace {
 
+using experiments::texts::FactTexts;
+using experiments::texts::mask_text;
+using experiments::texts::TextKind;
+using experiments::texts::TextMask;
+using experiments::texts::TextSource;
 using testing::first_facts;
 using testing::NamedRow;
 using testing::PreparedRun;

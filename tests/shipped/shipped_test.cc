@@ -9,9 +9,9 @@
 #include <span>
 
 #include "engram/attribution/attribution.h"
-#include "engram/evaluation/prepare.h"
 #include "engram/model/model.h"
 #include "engram/text/facts.h"
+#include "engram/text/prepare.h"
 #include "engram/text/prompt.h"
 #include "engram/text/tokenizer.h"
 
@@ -73,7 +73,7 @@ TEST_F(Shipped, TheFactsAreManyAndOfManyRelations) {
 TEST_F(Shipped, EveryAnswerIsOneTokenAndEveryPromptFits) {
   std::vector<FactProblem> problems;
   for (const Fact& fact : facts_) {
-    const auto prepared = prepare_fact(fact, *tokenizer_, model_->config(), problems);
+    const auto prepared = prepare_fact(fact, *tokenizer_, model_->config().max_tokens(), problems);
     ASSERT_TRUE(prepared.has_value()) << problems.back().message;
     for (const Cloze& cloze : prepared->prompts) ASSERT_EQ(cloze.answer.size(), 1U) << fact.origin;
   }

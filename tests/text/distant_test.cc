@@ -1,5 +1,5 @@
 // Folders of distant texts: every usable line is read, every other one is named.
-#include "engram/text/distant.h"
+#include "text/distant.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -14,7 +14,7 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
-std::string refusal_of(const std::string& text) {
+std::string fact_refusal(const std::string& text) {
   FactSetOptions strict;
   strict.strict = true;
   try {
@@ -59,10 +59,10 @@ TEST(FactFormats, CounterFact) {
 
 TEST(FactFormats, CounterFactOverManyLinesAndItsBadRecords) {
   EXPECT_EQ(parse_facts("{\n" + std::string(kRewrite).substr(1), "facts").facts.size(), 1U);
-  expect_in(refusal_of(R"({"requested_rewrite": []})"), {"facts:1", "requested_rewrite", "object"});
-  expect_in(refusal_of(R"({"requested_rewrite": {"relation_id": "P1", "subject": "a"}})"),
+  expect_in(fact_refusal(R"({"requested_rewrite": []})"), {"facts:1", "requested_rewrite", "object"});
+  expect_in(fact_refusal(R"({"requested_rewrite": {"relation_id": "P1", "subject": "a"}})"),
             {"facts:1", "target_true"});
-  expect_in(refusal_of(R"([{"requested_rewrite": {"relation_id": "P1", "subject": "a",
+  expect_in(fact_refusal(R"([{"requested_rewrite": {"relation_id": "P1", "subject": "a",
       "target_true": {"str": "b"}, "prompt": "{} and {}"}}])"),
             {"facts:1", "at most one {}"});
 }
@@ -83,9 +83,9 @@ TEST(FactFormats, ARelationOfLre) {
   EXPECT_EQ(set.facts[1].prompts, (Texts{"Rio de Janeiro is part of [MASK].",
                                          "Rio de Janeiro is in the country of [MASK]."}));
   EXPECT_EQ(set.facts[1].held_out, Texts{"Rio de Janeiro is part of the country of [MASK]."});
-  expect_in(refusal_of(R"({"name": "a", "prompt_templates": ["{}"], "samples": [3]})"),
+  expect_in(fact_refusal(R"({"name": "a", "prompt_templates": ["{}"], "samples": [3]})"),
             {"facts:1", "samples", "subject and object"});
-  expect_in(refusal_of("{\n\"name\": \"a\", \"prompt_templates\": ["), {"facts:2", "line 1", "}"});
+  expect_in(fact_refusal("{\n\"name\": \"a\", \"prompt_templates\": ["), {"facts:2", "line 1", "}"});
 }
 
 TEST(FactFormats, AFolderOfRelations) {
@@ -115,7 +115,7 @@ TEST(FactFormats, KnownFacts) {
   EXPECT_EQ(set.facts[0].prompts, Texts{"Vinson Massif is located in the continent of [MASK]."});
   EXPECT_EQ(set.facts[1].relation, "{} is owned by");
   EXPECT_EQ(set.facts[2].relation, "{} is owned by");
-  expect_in(refusal_of(R"({"subject": "a", "attribute": 3, "prompt": "a is"})"),
+  expect_in(fact_refusal(R"({"subject": "a", "attribute": 3, "prompt": "a is"})"),
             {"facts:1", "attribute", "number"});
 }
 
@@ -136,7 +136,7 @@ TEST(FactFormats, EasyEdit) {
   EXPECT_EQ(both.facts[1].relation, "P171");
   EXPECT_EQ(both.facts[1].prompts, Texts{"Ramalinaceae belongs to [MASK]."});
   EXPECT_EQ(both.facts[1].held_out, Texts{"The order of Ramalinaceae is [MASK]."});
-  expect_in(refusal_of(R"({"subject": "a", "prompt": "a is", "ground_truth": []})"),
+  expect_in(fact_refusal(R"({"subject": "a", "prompt": "a is", "ground_truth": []})"),
             {"facts:1", "ground_truth"});
 }
 
@@ -165,14 +165,14 @@ TEST(FactFormats, TablesWithNamedColumns) {
 
 TEST(FactFormats, BadTablesSayTheLine) {
   const std::string header = "subject,object,prompt,held_out\n";
-  expect_in(refusal_of(header + "a,b,c,no\na,b\n"), {"facts:3", "2 fields", "expected 4"});
-  expect_in(refusal_of(header + "a,b,c,perhaps\n"), {"facts:2", "perhaps", "yes or no"});
-  expect_in(refusal_of(header + "a,,c,no\n"), {"facts:2", "object"});
-  expect_in(refusal_of(header + "a,b\xFF,c,no\n"), {"facts:2", "field 2", "UTF-8"});
-  expect_in(refusal_of("subject,object,text\na,b,c\n"), {"facts:1", "no column prompt", "subject"});
-  expect_in(refusal_of("subject,object,prompt,subj\na,b,c,d\n"),
+  expect_in(fact_refusal(header + "a,b,c,no\na,b\n"), {"facts:3", "2 fields", "expected 4"});
+  expect_in(fact_refusal(header + "a,b,c,perhaps\n"), {"facts:2", "perhaps", "yes or no"});
+  expect_in(fact_refusal(header + "a,,c,no\n"), {"facts:2", "object"});
+  expect_in(fact_refusal(header + "a,b\xFF,c,no\n"), {"facts:2", "field 2", "UTF-8"});
+  expect_in(fact_refusal("subject,object,text\na,b,c\n"), {"facts:1", "no column prompt", "subject"});
+  expect_in(fact_refusal("subject,object,prompt,subj\na,b,c,d\n"),
             {"facts:1", "two columns", "subject"});
-  expect_in(refusal_of(header + "a,b,\"c" + std::string(1 << 22, 'x')), {"facts:2", "quote"});
+  expect_in(fact_refusal(header + "a,b,\"c" + std::string(1 << 22, 'x')), {"facts:2", "quote"});
   const FactSet set = parse_facts(header + "a,b,c,yes\nd,e,f,no\nd,e,f,no\n", "facts");
   ASSERT_EQ(set.facts.size(), 1U);
   ASSERT_EQ(set.problems.size(), 2U);

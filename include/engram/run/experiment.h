@@ -11,13 +11,13 @@
 #include <unordered_set>
 #include <vector>
 
-#include "engram/evaluation/locate.h"
-#include "engram/evaluation/prepare.h"
 #include "engram/intervention/operation.h"
 #include "engram/model/model.h"
 #include "engram/neuron.h"
+#include "engram/neurons/locate.h"
 #include "engram/store/run_store.h"
 #include "engram/text/facts.h"
+#include "engram/text/prepare.h"
 #include "engram/text/tokenizer.h"
 
 namespace engram {
@@ -50,8 +50,8 @@ struct RunOptions {
   std::string corpus;                  ///< file of ordinary text; empty: none
 };
 
-/// Size of a prompt.
-struct PromptSize {
+/// Size of a prompt, in tokens.
+struct TokenCounts {
   int64_t tokens = 0;
   int64_t masks = 0;
 };
@@ -76,9 +76,11 @@ class RunFacts {
   /// The subject holds the object: left out of all effects.
   [[nodiscard]] bool copies(int64_t id) const;
   /// Size of a usable fact's longest prompt.
-  [[nodiscard]] const PromptSize& size(int64_t id) const { return sizes_[static_cast<size_t>(id)]; }
+  [[nodiscard]] const TokenCounts& size(int64_t id) const {
+    return sizes_[static_cast<size_t>(id)];
+  }
   /// The mean of it over all usable facts.
-  [[nodiscard]] const PromptSize& mean_size() const { return mean_size_; }
+  [[nodiscard]] const TokenCounts& mean_size() const { return mean_size_; }
   /// Facts that cannot be used, then lines that could not be read as facts.
   [[nodiscard]] const std::vector<FactProblem>& problems() const { return problems_; }
   /// The first of them, those of facts.
@@ -89,13 +91,13 @@ class RunFacts {
  private:
   std::vector<Fact> facts_;
   const Tokenizer* tokenizer_;
-  const ModelConfig* config_;
+  int64_t max_tokens_;
   std::vector<std::string> relations_;
   std::vector<std::vector<int64_t>> by_relation_;
   std::vector<int64_t> usable_;
   std::vector<bool> copies_;
-  std::vector<PromptSize> sizes_;
-  PromptSize mean_size_;
+  std::vector<TokenCounts> sizes_;
+  TokenCounts mean_size_;
   std::vector<FactProblem> problems_;
   size_t of_facts_ = 0;
 };

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "engram/evaluation/effects.h"
-#include "engram/evaluation/locate.h"
+#include "engram/intervention/effects.h"
+#include "engram/neurons/locate.h"
 #include "engram/run/experiment.h"
 
 namespace engram {

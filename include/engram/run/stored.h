@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "engram/evaluation/located.h"
+#include "engram/neurons/located.h"
 #include "engram/store/run_store.h"
 
 namespace engram {

@@ -4,11 +4,12 @@
 #include <cmath>
 #include <tuple>
 
-#include "engram/evaluation/effects.h"
+#include "engram/intervention/effects.h"
 #include "engram/run/experiment.h"
 #include "engram/sources.h"
-#include "evaluation/effects_sums.h"
+#include "engram/text/corpus.h"
 #include "experiments/effects/sums.h"
+#include "intervention/effects_sums.h"
 #include "run/parts.h"
 #include "run/seeds.h"
 #include "run/sets.h"
@@ -175,8 +176,8 @@ class EffectsExperiment : public FactExperiment {
 
   const std::vector<Cloze>& corpus(const RunContext& run) {
     if (!corpus_read_ && !run.options.corpus.empty()) {
-      corpus_ = sample_corpus(run.options.corpus, run.tokenizer, run.model.config(), kTextPool,
-                              run.options.seed)
+      corpus_ = sample_corpus(run.options.corpus, run.tokenizer, run.model.config().max_tokens(),
+                              kTextPool, run.options.seed)
                     .prompts;
     }
     corpus_read_ = true;

@@ -8,10 +8,10 @@
 
 #include "engram/attribution/cost.h"
 #include "engram/edit/values.h"
-#include "engram/evaluation/lens.h"
 #include "engram/neurons/matched.h"
 #include "engram/sources.h"
 #include "engram/statistics/neuron_sets.h"
+#include "experiments/erase/experiment_lens.h"
 #include "experiments/erase/rows.h"
 #include "run/erasures.h"
 #include "run/parts.h"
@@ -102,7 +102,7 @@ class ErasePieces {
 
   void add_lenses(EraseScope scope) {
     const uint64_t all = scope == kEraseOwn ? prompts_.own : prompts_.held_out;
-    const PromptSize& size = run_.facts.mean_size();
+    const TokenCounts& size = run_.facts.mean_size();
     const auto layers = static_cast<double>(run_.model.config().layers);
     const double cost =
         static_cast<double>(std::min(all, kLensPrompts)) *

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "engram/evaluation/top_texts.h"
+#include "engram/intervention/top_texts.h"
 #include "engram/run/experiment.h"
 #include "engram/sources.h"
 #include "experiments/examples/rows.h"

@@ -99,7 +99,7 @@ class SizesExperiment : public Experiment {
       std::vector<double> measure_cost;
       for (const int64_t id : chosen) {
         const Fact& fact = run.facts.fact(id);
-        const PromptSize& size = run.facts.size(id);
+        const TokenCounts& size = run.facts.size(id);
         attribute_cost.push_back(static_cast<double>(fact.prompts.size()) *
                                  attribution_flops(run, size, kNodesGuess));
         measure_cost.push_back(

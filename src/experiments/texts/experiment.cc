@@ -3,10 +3,10 @@
 #include <memory>
 #include <unordered_set>
 
-#include "engram/evaluation/texts.h"
 #include "engram/neurons/matched.h"
 #include "engram/run/experiment.h"
 #include "engram/sources.h"
+#include "experiments/texts/experiment_texts.h"
 #include "experiments/texts/rows.h"
 #include "run/parts.h"
 #include "run/seeds.h"

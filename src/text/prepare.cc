@@ -1,0 +1,89 @@
+#include "engram/text/prepare.h"
+
+#include <charconv>
+#include <utility>
+
+#include "engram/error.h"
+#include "engram/text/prompt.h"
+#include "text/words.h"
+
+namespace engram {
+namespace {
+
+std::string fact_name(const Fact& fact) {
+  return fact.relation + " \"" + fact.subject + "\" -> \"" + fact.object + "\"";
+}
+
+std::vector<Cloze> encode_all(const std::vector<std::string>& prompts, const Fact& fact,
+                              const Tokenizer& tokenizer, int64_t max_tokens) {
+  std::vector<Cloze> clozes;
+  clozes.reserve(prompts.size());
+  for (const std::string& prompt : prompts) {
+    clozes.push_back(encode_prompt(tokenizer, prompt, fact.object, max_tokens, fact.origin));
+  }
+  return clozes;
+}
+
+/// "FILE:LINE" as its two parts.
+FactProblem problem_at(const std::string& origin, std::string message) {
+  FactProblem problem{origin, 0, std::move(message)};
+  const size_t colon = origin.rfind(':');
+  if (colon == std::string::npos) return problem;
+  int64_t line = 0;
+  const char* end = origin.data() + origin.size();
+  const auto parsed = std::from_chars(origin.data() + colon + 1, end, line);
+  if (parsed.ec == std::errc() && parsed.ptr == end) {
+    problem.file = origin.substr(0, colon);
+    problem.line = line;
+  }
+  return problem;
+}
+
+}  // namespace
+
+PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, int64_t max_tokens) {
+  const std::string where = fact.origin.empty() ? "" : fact.origin + ": ";
+  if (fact.prompts.empty()) {
+    throw InputError(where + fact_name(fact) + ": has no prompt, expected at least one");
+  }
+  try {
+    PreparedFact prepared;
+    prepared.prompts = encode_all(fact.prompts, fact, tokenizer, max_tokens);
+    prepared.held_out = encode_all(fact.held_out, fact, tokenizer, max_tokens);
+    return prepared;
+  } catch (const InputError& error) {
+    std::string message = error.what();
+    if (!where.empty() && message.starts_with(where)) message.erase(0, where.size());
+    throw InputError(where + fact_name(fact) + ": " + message);
+  }
+}
+
+std::optional<PreparedFact> prepare_fact(const Fact& fact, const Tokenizer& tokenizer,
+                                         int64_t max_tokens, std::vector<FactProblem>& problems) {
+  try {
+    return prepare_fact(fact, tokenizer, max_tokens);
+  } catch (const InputError& error) {
+    std::string message = error.what();
+    const std::string where = fact.origin + ": ";
+    if (message.starts_with(where)) message.erase(0, where.size());
+    problems.push_back(problem_at(fact.origin, std::move(message)));
+    return std::nullopt;
+  }
+}
+
+bool subject_holds_object(const Fact& fact) {
+  const std::string subject = lower(fact.subject);
+  const std::string object = lower(fact.object);
+  if (object.empty()) return false;
+  for (size_t at = subject.find(object); at != std::string::npos;
+       at = subject.find(object, at + 1)) {
+    const size_t end = at + object.size();
+    const bool starts = at == 0 || !is_word_byte(static_cast<unsigned char>(subject[at - 1]));
+    const bool ends =
+        end == subject.size() || !is_word_byte(static_cast<unsigned char>(subject[end]));
+    if (starts && ends) return true;
+  }
+  return false;
+}
+
+}  // namespace engram
