@@ -15,7 +15,7 @@ fail() { echo "test-real: FAILED: $1" >&2; exit 1; }
 
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 found=0
-for name in bert-base-cased bert-base-uncased; do
+for name in bert-base-cased bert-base-uncased smollm2-135m; do
   if [ ! -f "$real/$name/model.safetensors" ]; then
     echo "test-real: SKIPPED $name: $real/$name is not there (make real-models)"
     continue

@@ -13,6 +13,7 @@
 #include "engram/evaluation/locate.h"
 #include "engram/model/hub.h"
 #include "engram/model/model.h"
+#include "engram/text/causal_prompt.h"
 #include "engram/text/facts.h"
 #include "engram/text/prompt.h"
 #include "engram/text/tokenizer.h"
@@ -70,6 +71,38 @@ TEST_F(RealModels, UncasedToo) {
   const auto [token, p] = top(uncased, kPrompt);
   EXPECT_EQ(token, "paris");
   EXPECT_NEAR(p, 0.4168, 5e-5);
+}
+
+// The top next tokens and their P, and how the text goes on, as transformers has them in float64.
+TEST_F(RealModels, ADecoderKnowsItAndGoesOnAsTransformersDoes) {
+  const fs::path folder = folder_of("smollm2-135m");
+  ENGRAM_NEEDS(folder);
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  const Model model = Model::load(folder);
+  std::vector<int64_t> ids =
+      causal_prompt(tokenizer, kPrompt, model.config().max_tokens(), "prompt").ids;
+  EXPECT_EQ(ids, (std::vector<int64_t>{504, 3575, 282, 4649, 314}));
+  const c10::InferenceMode guard;
+  const auto last_logits = [&] {
+    const at::Tensor row = at::tensor(ids, at::kLong).unsqueeze(0);
+    return model.logits(model.encode(row)[0].narrow(0, row.size(1) - 1, 1))[0];
+  };
+  const at::Tensor p = last_logits().softmax(-1);
+  const auto [values, order] = p.topk(5);
+  const std::vector<std::pair<std::string, double>> expected{{"\u0120Paris", 0.772532},
+                                                             {"\u0120the", 0.064522},
+                                                             {"\u0120London", 0.012471},
+                                                             {"\u0120Le", 0.009854},
+                                                             {"\u0120New", 0.009299}};
+  for (int64_t i = 0; i < 5; ++i) {
+    const auto& [token, share] = expected[static_cast<size_t>(i)];
+    EXPECT_EQ(tokenizer.token_of(order[i].item<int64_t>()), token);
+    EXPECT_NEAR(values[i].item<double>(), share, 2e-5);
+  }
+  const auto read = static_cast<std::ptrdiff_t>(ids.size());
+  for (int i = 0; i < 8; ++i) ids.push_back(last_logits().argmax().item<int64_t>());
+  ids.erase(ids.begin(), ids.begin() + read);
+  EXPECT_EQ(tokenizer.decode(ids, false), " Paris.\n\nThe answer is:");
 }
 
 // A tokenizer.json that lowercases, and beside it "do_lower_case": false, which wins in
