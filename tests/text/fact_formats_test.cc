@@ -59,7 +59,8 @@ TEST(FactFormats, CounterFact) {
 
 TEST(FactFormats, CounterFactOverManyLinesAndItsBadRecords) {
   EXPECT_EQ(parse_facts("{\n" + std::string(kRewrite).substr(1), "facts").facts.size(), 1U);
-  expect_in(fact_refusal(R"({"requested_rewrite": []})"), {"facts:1", "requested_rewrite", "object"});
+  expect_in(fact_refusal(R"({"requested_rewrite": []})"),
+            {"facts:1", "requested_rewrite", "object"});
   expect_in(fact_refusal(R"({"requested_rewrite": {"relation_id": "P1", "subject": "a"}})"),
             {"facts:1", "target_true"});
   expect_in(fact_refusal(R"([{"requested_rewrite": {"relation_id": "P1", "subject": "a",
@@ -85,7 +86,8 @@ TEST(FactFormats, ARelationOfLre) {
   EXPECT_EQ(set.facts[1].held_out, Texts{"Rio de Janeiro is part of the country of [MASK]."});
   expect_in(fact_refusal(R"({"name": "a", "prompt_templates": ["{}"], "samples": [3]})"),
             {"facts:1", "samples", "subject and object"});
-  expect_in(fact_refusal("{\n\"name\": \"a\", \"prompt_templates\": ["), {"facts:2", "line 1", "}"});
+  expect_in(fact_refusal("{\n\"name\": \"a\", \"prompt_templates\": ["),
+            {"facts:2", "line 1", "}"});
 }
 
 TEST(FactFormats, AFolderOfRelations) {
@@ -169,7 +171,8 @@ TEST(FactFormats, BadTablesSayTheLine) {
   expect_in(fact_refusal(header + "a,b,c,perhaps\n"), {"facts:2", "perhaps", "yes or no"});
   expect_in(fact_refusal(header + "a,,c,no\n"), {"facts:2", "object"});
   expect_in(fact_refusal(header + "a,b\xFF,c,no\n"), {"facts:2", "field 2", "UTF-8"});
-  expect_in(fact_refusal("subject,object,text\na,b,c\n"), {"facts:1", "no column prompt", "subject"});
+  expect_in(fact_refusal("subject,object,text\na,b,c\n"),
+            {"facts:1", "no column prompt", "subject"});
   expect_in(fact_refusal("subject,object,prompt,subj\na,b,c,d\n"),
             {"facts:1", "two columns", "subject"});
   expect_in(fact_refusal(header + "a,b,\"c" + std::string(1 << 22, 'x')), {"facts:2", "quote"});
