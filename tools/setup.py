@@ -104,7 +104,7 @@ def is_there(check):
                    *os.environ.get("CPLUS_INCLUDE_PATH", "").split(os.pathsep)]
         return any(folder and (Path(folder) / name).exists() for folder in folders)
     if kind == "file":
-        return Path(name).exists()
+        return any(Path("/").glob(name.lstrip("/")))  # may have wildcards
     if kind == "python":
         return run([sys.executable, "-c", f"import {name}"], stderr=subprocess.DEVNULL) == 0
     raise SetupError(f"{PACKAGES}: unknown check '{check}'")

@@ -228,7 +228,7 @@ class Leaders {
 class TextRunner {
  public:
   TextRunner(const Model& model, const Tokenizer& tokenizer, std::span<const NeuronId> neurons)
-      : model_(model), tokenizer_(tokenizer) {
+      : tokenizer_(tokenizer) {
     model.prepare_products();
     layers_.resize(static_cast<size_t>(model.config().layers));
     std::vector<std::vector<int64_t>> rows(layers_.size());
@@ -301,7 +301,6 @@ class TextRunner {
     }
   }
 
-  const Model& model_;
   const Tokenizer& tokenizer_;
   std::vector<LayerNeurons> layers_;
   int64_t highest_ = 0;

@@ -287,8 +287,7 @@ std::vector<NeuronId> parse_neurons(std::string_view text) {
     ++at;
   }
   std::ranges::sort(neurons);
-  const auto repeated = std::ranges::unique(neurons);
-  neurons.erase(repeated.begin(), repeated.end());
+  neurons.erase(std::unique(neurons.begin(), neurons.end()), neurons.end());
   return neurons;
 }
 

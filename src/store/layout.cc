@@ -74,9 +74,14 @@ void check_columns(Database& database, const char* name, const std::vector<Colum
   statement.bind(1, wanted);
   std::string got;
   std::string expected;
-  while (statement.step()) {
-    got += " " + std::get<std::string>(statement.value(0));
-    if (typed) got += " " + std::get<std::string>(statement.value(1)) + ",";
+  try {
+    while (statement.step()) {
+      got += " " + std::get<std::string>(statement.value(0));
+      if (typed) got += " " + std::get<std::string>(statement.value(1)) + ",";
+    }
+  } catch (const InternalError& error) {
+    // The question is right; a view of the file asks for what its tables do not have.
+    throw InputError(std::string(error.what()) + "; expected the tables and views of a run");
   }
   for (const Column& column : columns) {
     expected += " " + std::string(column.name);

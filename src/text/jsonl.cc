@@ -286,22 +286,26 @@ std::string optional_text(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-std::string in_quotes(std::string_view text) {
-  constexpr size_t kLongest = 120;
+std::string one_line(std::string_view text) {
   constexpr std::string_view kDigits = "0123456789ABCDEF";
-  const size_t end = character_start(text, kLongest);
-  std::string quoted = "\"";
-  for (const char c : text.substr(0, end)) {
+  std::string line;
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20U || byte == 0x7FU) {
-      quoted += "\\x";
-      quoted += kDigits[byte >> 4U];
-      quoted += kDigits[byte & 0xFU];
+      line += "\\x";
+      line += kDigits[byte >> 4U];
+      line += kDigits[byte & 0xFU];
     } else {
-      quoted += c;
+      line += c;
     }
   }
-  return quoted + (end < text.size() ? "...\"" : "\"");
+  return line;
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr size_t kLongest = 120;
+  const size_t end = character_start(text, kLongest);
+  return '"' + one_line(text.substr(0, end)) + (end < text.size() ? "...\"" : "\"");
 }
 
 bool is_blank(std::string_view text) {

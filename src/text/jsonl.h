@@ -71,6 +71,8 @@ std::string optional_text(const nlohmann::json& object, const char* key);
 /// `value` as a text without NUL. `what` names it in the message. Throws LineError.
 std::string text_value(const nlohmann::json& value, const std::string& what);
 
+/// `text` with its control characters escaped: what others wrote, in a message of ours.
+std::string one_line(std::string_view text);
 /// `text` in quotes for a one-line message: control characters escaped, long texts cut.
 std::string in_quotes(std::string_view text);
 

@@ -107,7 +107,7 @@ std::vector<int64_t> answer_ids(const Tokenizer& tokenizer, std::string_view pro
   const std::vector<int64_t> ids =
       encode_answer(tokenizer, word, has_space(tokenizer, prompt, mask, answer), origin);
   check_answer_tokens(tokenizer, ids, word, origin,
-                      [&] { return one_token_form(tokenizer, prompt, mask, answer); });
+                      [&, at = mask] { return one_token_form(tokenizer, prompt, at, answer); });
   return ids;
 }
 

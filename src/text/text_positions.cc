@@ -106,9 +106,11 @@ class Masker {
     // The special tokens that stand around any text.
     const std::vector<int64_t> plain = tokenizer.encode("a", false);
     const std::vector<int64_t> whole = tokenizer.encode("a", true);
-    const auto found = std::ranges::search(whole, plain);
-    before_.assign(whole.begin(), found.begin());
-    after_.assign(found.end(), whole.end());
+    const auto found = std::search(whole.begin(), whole.end(), plain.begin(), plain.end());
+    before_.assign(whole.begin(), found);
+    if (found != whole.end()) {
+      after_.assign(found + static_cast<std::ptrdiff_t>(plain.size()), whole.end());
+    }
     room_ = std::min(window, max_tokens) - static_cast<int64_t>(before_.size() + after_.size());
     if (room_ < 2) {
       throw InputError("text positions need room for at least two tokens, got " +

@@ -4,6 +4,7 @@
 
 #include "engram/error.h"
 #include "engram_hf.h"
+#include "text/jsonl.h"
 #include "text/tokenizer_files.h"
 
 namespace engram {
@@ -63,7 +64,8 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
   char* error = nullptr;
   impl->handle.reset(engram_hf_tokenizer_from_json(bytes_of(plan.json), plan.json.size(), &error));
   if (impl->handle == nullptr) {
-    throw InputError(plan.source.string() + ": not a usable tokenizer: " + take_text(error));
+    throw InputError(plan.source.string() +
+                     ": not a usable tokenizer: " + one_line(take_text(error)));
   }
   if (!plan.mask.empty()) impl->mask = impl->find(plan.mask);
   for (const std::string& name : {plan.unknown, std::string("[UNK]"), std::string("<unk>")}) {
@@ -108,7 +110,8 @@ std::string Tokenizer::decode(const std::vector<int64_t>& ids, bool skip_special
   char* error = nullptr;
   char* text = engram_hf_tokenizer_decode(impl_->handle.get(), narrow.data(), narrow.size(),
                                           skip_special, &error);
-  if (text == nullptr) throw InputError(impl_->source + ": cannot decode: " + take_text(error));
+  if (text == nullptr)
+    throw InputError(impl_->source + ": cannot decode: " + one_line(take_text(error)));
   return take_text(text);
 }
 
