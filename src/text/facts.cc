@@ -166,7 +166,6 @@ void read_table(LineReader& text, char delimiter, const std::string& source, Pro
         throw InputError(source + ":" + std::to_string(table.line()) + ": " + error.message);
       }
       sink.malformed(source, table.line(), error.message);
-      if (fields.empty()) break;  // too long a record: what follows cannot be told apart
     }
   }
   // A bag that only tests has nothing to locate by.

@@ -15,6 +15,8 @@ TableReader::TableReader(LineReader& text, char delimiter, size_t longest)
 TableReader::~TableReader() = default;
 
 bool TableReader::next(std::vector<std::string>& fields) {
+  fields.clear();
+  if (broken_) return false;
   constexpr int kMore = 0;
   constexpr int kRecord = 1;
   constexpr int kEnd = 2;
@@ -37,10 +39,10 @@ bool TableReader::next(std::vector<std::string>& fields) {
     take(taken);
     if (status == kEnd) return false;
     if (status == kMore || status == kRecord) continue;
+    broken_ = true;  // where the next record begins cannot be told
     throw LineError{"got a record of more than " + std::to_string(longest_) +
                     " bytes (a quote that is not closed?), expected at most so many"};
   }
-  fields.clear();
   for (size_t i = 0; i < engram_hf_table_fields(table_.get()); ++i) {
     size_t size = 0;
     const uint8_t* field = engram_hf_table_field(table_.get(), i, &size);

@@ -23,7 +23,7 @@ class TableReader {
   TableReader& operator=(const TableReader&) = delete;
 
   /// The next record that is not an empty line; false at the end. Throws LineError for one that is
-  /// too long, after which nothing can be read, and what `text` throws.
+  /// too long, which ends the table, and what `text` throws.
   bool next(std::vector<std::string>& fields);
   /// Of the last record: where it began, from 1.
   [[nodiscard]] int64_t line() const { return line_; }
@@ -32,6 +32,7 @@ class TableReader {
   LineReader& text_;
   size_t longest_;
   std::unique_ptr<engram_hf_table, void (*)(engram_hf_table*)> table_;
+  bool broken_ = false;
   int64_t line_ = 1;
   int64_t lines_ = 1;  ///< line of the next byte
 };

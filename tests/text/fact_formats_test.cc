@@ -176,6 +176,12 @@ TEST(FactFormats, BadTablesSayTheLine) {
   expect_in(fact_refusal("subject,object,prompt,subj\na,b,c,d\n"),
             {"facts:1", "two columns", "subject"});
   expect_in(fact_refusal(header + "a,b,\"c" + std::string(1 << 22, 'x')), {"facts:2", "quote"});
+  // What is too long is told once, and ends the table.
+  const FactSet cut =
+      parse_facts(header + "a,b,c,no\nd,e,\"f" + std::string(1 << 22, 'x'), "facts");
+  EXPECT_EQ(cut.facts.size(), 1U);
+  ASSERT_EQ(cut.problems.size(), 1U);
+  EXPECT_EQ(cut.problems[0].line, 3);
   const FactSet set = parse_facts(header + "a,b,c,yes\nd,e,f,no\nd,e,f,no\n", "facts");
   ASSERT_EQ(set.facts.size(), 1U);
   ASSERT_EQ(set.problems.size(), 2U);

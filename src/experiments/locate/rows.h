@@ -61,23 +61,11 @@ struct ScoreRow {
   }
 };
 
-struct NearRow {
+/// The same of the scores near the threshold.
+struct NearRow : ScoreRow {
   static constexpr const char* kTable = "score_near";
   static constexpr const char* kMeaning =
       "scores within 1e-3 of the prompt's largest one from the threshold, on either side";
-  static constexpr size_t kKey = 5;
-  std::string method;
-  int64_t fact = 0;
-  int64_t prompt = 0;
-  int64_t layer = 0;
-  int64_t neuron = 0;
-  double score = 0;
-  static constexpr auto fields() {
-    return std::tuple{
-        Field{"method", &NearRow::method, ""},       Field{"fact", &NearRow::fact, "", "fact"},
-        Field{"prompt", &NearRow::prompt, ""},       Field{"layer", &NearRow::layer, "from 0"},
-        Field{"neuron", &NearRow::neuron, "from 0"}, Field{"score", &NearRow::score, ""}};
-  }
 };
 
 struct ScoresRow {
