@@ -9,7 +9,7 @@ foreach(source IN LISTS fuzz_sources)
   target_include_directories(fuzz_${name} PRIVATE "${PROJECT_SOURCE_DIR}/src")
   target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-  # What reads files, not what computes: a quarter of the sources.
+  # What reads files and what it needs; no programs, no runs.
   target_link_libraries(fuzz_${name} PRIVATE engram_warnings engram_report engram_store engram_edit
                         engram_text engram_base)
   if(ENGRAM_HAS_RUST)
