@@ -63,7 +63,6 @@ TEST_P(EveryCausal, AnAnswersPIsThatOfItsTokensOneAfterTheOther) {
       {"predict", model_, prompt + " [MASK].", "--answer", "Berlin, Paris", "--top", "1000000"});
   const json& answer = result.at("answer");
   double product = 1;
-  std::string text = prompt;
   for (size_t i = 0; i < answer.at("tokens").size(); ++i) {
     product *= answer.at("tokens").at(i).at("p").get<double>();
   }
