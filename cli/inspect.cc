@@ -186,7 +186,7 @@ const char* scaling_name(const RotaryScaling& scaling) {
 /// How positions and heads go into attention.
 std::string attention_text(const ModelConfig& c) {
   std::string text = c.causal() ? "causal" : "bidirectional";
-  const int64_t key_heads = c.key_width() / c.head_size;
+  const int64_t key_heads = c.key_head_count();
   if (key_heads != c.heads) text += ", keys of " + std::to_string(key_heads) + " heads";
   if (c.query_key_norm) text += ", queries and keys normed";
   if (c.rotary_size == 0) {
@@ -214,7 +214,7 @@ Json config_json(const ModelConfig& c) {
   out["neurons"] = c.neurons();
   out["heads"] = c.heads;
   out["head_size"] = c.head_size;
-  out["key_heads"] = c.key_width() / c.head_size;
+  out["key_heads"] = c.key_head_count();
   out["vocabulary"] = c.vocabulary;
   out["max_tokens"] = c.max_tokens();
   out["token_types"] = c.token_types;

@@ -8,7 +8,12 @@ endif()
 # -g1 keeps function names and lines for profiles and backtraces at little size. NDEBUG as in the
 # wheel, so that inline code of the torch headers is the same on both sides.
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1 -DNDEBUG")
-set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+# A debugger wants more than lines; the sanitizers' reports do not, and half of their build is that.
+if(ENGRAM_SANITIZE)
+  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
+else()
+  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+endif()
 
 add_library(engram_warnings INTERFACE)
 target_compile_options(engram_warnings INTERFACE

@@ -94,7 +94,7 @@ at::Tensor Model::attend(int64_t layer, const at::Tensor& x, const at::Tensor& m
   const bool pre = config_.norm == NormPlacement::kPre;
   const at::Tensor read =
       pre ? norm(config_, x, l.attention_norm_weight, l.attention_norm_bias) : x;
-  const int64_t key_heads = config_.key_width() / config_.head_size;
+  const int64_t key_heads = config_.key_head_count();
   at::Tensor q = split_heads(affine(read, columns(l.query_weight), l.query_bias), config_.heads);
   at::Tensor k = split_heads(affine(read, columns(l.key_weight), l.key_bias), key_heads);
   const at::Tensor v = split_heads(affine(read, columns(l.value_weight), l.value_bias), key_heads);

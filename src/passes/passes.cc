@@ -100,7 +100,7 @@ void Passes::begin_layer(Run& run, int64_t layer, int64_t full, int64_t partial,
   shape.partial = partial;
   shape.targets = run.chunk->targets;
   shape.heads = config_.heads;
-  shape.key_heads = config_.key_width() / config_.head_size;
+  shape.key_heads = config_.key_head_count();
   shape.head_size = config_.head_size;
   shape.causal = config_.attention == AttentionKind::kCausal;
   shape.target_queries =

@@ -100,9 +100,8 @@ struct ModelConfig {
   [[nodiscard]] bool causal() const { return attention == AttentionKind::kCausal; }
   [[nodiscard]] int64_t neurons() const { return layers * d_ff; }
   [[nodiscard]] int64_t query_width() const { return heads * head_size; }
-  [[nodiscard]] int64_t key_width() const {
-    return (key_heads > 0 ? key_heads : heads) * head_size;
-  }
+  [[nodiscard]] int64_t key_head_count() const { return key_heads > 0 ? key_heads : heads; }
+  [[nodiscard]] int64_t key_width() const { return key_head_count() * head_size; }
   [[nodiscard]] int64_t embedding_width() const {
     return embedding_size > 0 ? embedding_size : d_model;
   }
