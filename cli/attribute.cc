@@ -128,7 +128,7 @@ void run_attribute(const AttributeOptions& options) {
   }
   try {
     const auto start = std::chrono::steady_clock::now();
-    const LoadedModel loaded = load_model(options.model, options.common, Reads::kMaskedAndCausal);
+    const LoadedModel loaded = load_model(options.model, options.common);
     const auto ready = std::chrono::steady_clock::now();
     const std::vector<Subject> subjects = make_subjects(loaded, options, asked);
     std::unique_ptr<ScoreFile> scores;

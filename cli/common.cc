@@ -248,16 +248,8 @@ void add_common_options(CLI::App& command, CommonOptions& options, const Uses& u
   group.remark_on_unused();
 }
 
-LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common,
-                       Reads reads) {
+LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common) {
   WorkingCopy::check_whole(directory);
-  if (const ModelConfig config = read_config(directory);
-      config.causal() && reads == Reads::kMasked) {
-    throw InputError(directory.string() + ": got a causal model (" +
-                     std::string(family_name(config.family)) +
-                     "), expected a masked one: so far only inspect, predict and attribute read "
-                     "causal models");
-  }
   const at::Device device = open_device(common.device);
   // More than there are cores would only wait; OpenMP ends a program that it cannot have them in.
   const int cores = usable_cores();

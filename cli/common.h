@@ -142,12 +142,9 @@ struct LoadedModel {
   Model model;
   Tokenizer tokenizer;
 };
-/// Which models a command reads.
-enum class Reads { kMasked, kMaskedAndCausal };
-/// Opens the device, loads both, and checks that they fit each other and the command. Also bounds
-/// libtorch's own threads: library calls that run one worker per core set theirs themselves.
-LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common,
-                       Reads reads = Reads::kMasked);
+/// Opens the device, loads both, and checks that they fit each other. Also bounds libtorch's own
+/// threads: library calls that run one worker per core set theirs themselves.
+LoadedModel load_model(const std::filesystem::path& directory, const CommonOptions& common);
 
 /// Nobody reads stdout any more, as with `| head`: the program ends without a message.
 class ReaderLeft : public Error {

@@ -37,7 +37,7 @@ std::vector<Asked> measure_erasure(const EraseOptions& options, const LoadedMode
   std::vector<FactProblem> problems;
   for (const Fact& fact : facts) {
     const auto prepared =
-        prepare_fact(fact, loaded.tokenizer, loaded.model.config().max_tokens(), problems);
+        prepare_fact(fact, loaded.tokenizer, prompt_form(loaded.model.config()), problems);
     if (!prepared) continue;
     own.insert(own.end(), prepared->prompts.begin(), prepared->prompts.end());
     held_out.insert(held_out.end(), prepared->held_out.begin(), prepared->held_out.end());

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cli/attribute.h"
+#include "cli/fact_options.h"
 #include "cli/paths.h"
 #include "engram/text/prepare.h"
 
@@ -48,7 +49,7 @@ std::vector<Fact> sample(std::vector<Fact> facts, int64_t count, uint64_t seed) 
 Relation read_relation(const MakeOptions& options) {
   FactSetOptions reading;
   reading.seed = options.common.seed;
-  FactSet set = read_facts(facts_path(options), reading);
+  FactSet set = facts_for_model(options.model, facts_path(options), reading, options.common);
   Relation relation;
   std::vector<std::string> names;
   for (Fact& fact : set.facts) {
@@ -73,7 +74,7 @@ std::vector<Cloze> side_clozes(const std::vector<Fact>& facts, const LoadedModel
   for (const Fact& fact : sample(facts, 2 * options.others, options.common.seed)) {
     if (std::cmp_greater_equal(clozes.size(), options.others)) break;
     const auto prepared =
-        prepare_fact(fact, loaded.tokenizer, loaded.model.config().max_tokens(), problems);
+        prepare_fact(fact, loaded.tokenizer, prompt_form(loaded.model.config()), problems);
     if (prepared) clozes.push_back(prepared->prompts.front());
   }
   return clozes;

@@ -31,6 +31,11 @@ before and after, on the prompts that located and on held-out ones, and on one p
 each of other facts. A warning says how many of these changed; the delta keeps the
 numbers, and `engram edit list` shows them.
 
+e(.) is the input embedding of a masked model and the output embedding of a causal one;
+--embedding takes the other, where they are not tied. A fact set that says what the new
+answer is (CounterFact, EasyEdit) makes --to needless; its neighbours, prompts about
+other subjects with the same answer, are asked before and after, too.
+
 The model must answer the fact rightly on most of its prompts; --force edits anyway.
 
 Example:
@@ -44,6 +49,7 @@ struct UpdateOptions : MakeOptions {
   std::string target;
   double lambda1 = 1;
   double lambda2 = 8;
+  std::optional<AnswerEmbedding> embedding;
   bool force = false;
   NeuronOptions from;
 };
@@ -105,7 +111,7 @@ PreparedFact prepare_target(const Fact& fact, const LoadedModel& loaded,
   Fact changed = fact;
   changed.object = target;
   changed.origin = "--to";
-  return prepare_fact(changed, loaded.tokenizer, loaded.model.config().max_tokens());
+  return prepare_fact(changed, loaded.tokenizer, prompt_form(loaded.model.config()));
 }
 
 struct PromptAnswers {
@@ -146,6 +152,12 @@ std::vector<Asked> measure_update(const UpdateOptions& options, const LoadedMode
   for (const Fact& one : relation.facts) {
     if (one.subject != fact.subject) rest.push_back(one);
   }
+  std::vector<Cloze> neighbours;
+  for (const std::string& prompt : fact.neighbours) {
+    neighbours.push_back(encode_cloze(loaded.tokenizer, prompt, fact.object,
+                                      prompt_form(loaded.model.config()), fact.origin));
+  }
+  add("neighbours", neighbours, {});
   add(kSameRelationScope, side_clozes(rest, loaded, options), {});
   add(kOtherRelationsScope, side_clozes(relation.others, loaded, options), {});
   return scopes;
@@ -160,6 +172,7 @@ void print_update(const UpdateOptions& options, const Fact& fact, const Delta& d
     out["target"] = options.target;
     out["lambda1"] = options.lambda1;
     out["lambda2"] = options.lambda2;
+    out["embedding"] = answer_embedding_name(options.embedding.value());
     out["scopes"] = asked_json(scopes);
     out["side_effects"] = side_effects_json(delta.why.side_effects);
     auto& list = out["prompts"] = Json::array();
@@ -186,14 +199,19 @@ void print_update(const UpdateOptions& options, const Fact& fact, const Delta& d
   print(table.str());
 }
 
-void run_update(const UpdateOptions& options) {
+void run_update(UpdateOptions options) {
   check_paths(options, {{"--neurons", options.from.neurons}, {"--run", options.from.run}});
   const Relation relation = read_relation(options);
   Fact fact = find_fact(relation.facts, options);
+  if (options.target.empty()) options.target = fact.new_object;
+  if (options.target.empty()) {
+    throw UsageError("--to is required: the fact set does not say what the new answer is");
+  }
   if (fact.object == options.target) {
     throw UsageError("--to: got \"" + options.target + "\", which is the fact's answer already");
   }
   const LoadedModel loaded = load_model(options.model, options.common);
+  if (!options.embedding) options.embedding = usual_embedding(loaded.model.config());
   const std::string base = edit_base(options.model);
   std::optional<RelationSets> found = stored_sets(options.from, fact, loaded, base);
   if (found && !found->prompts.empty()) {
@@ -201,7 +219,7 @@ void run_update(const UpdateOptions& options) {
     fact.prompts = found->prompts;
     fact.held_out = found->held_out;
   }
-  const PreparedFact old = prepare_fact(fact, loaded.tokenizer, loaded.model.config().max_tokens());
+  const PreparedFact old = prepare_fact(fact, loaded.tokenizer, prompt_form(loaded.model.config()));
   const PreparedFact target = prepare_target(fact, loaded, options.target);
   check_known(options, fact, ask(loaded.model, old.prompts, options.common),
               top_answer(loaded, loaded.model, old.prompts.front()));
@@ -217,9 +235,9 @@ void run_update(const UpdateOptions& options) {
   why.target = options.target;
   why.lambda1 = options.lambda1;
   why.lambda2 = options.lambda2;
-  const ValueEdit edit =
-      update_values(loaded.model, neurons, old.prompts.front().answer,
-                    target.prompts.front().answer, options.lambda1, options.lambda2);
+  const ValueEdit edit = update_values(loaded.model, neurons, old.prompts.front().answer,
+                                       target.prompts.front().answer, options.lambda1,
+                                       options.lambda2, options.embedding);
   Delta delta = make_delta(options.model, base, edit, why);
   const Model edited = with_values(loaded.model, delta.values());  // as rounded
   const std::vector<Asked> scopes =
@@ -244,9 +262,10 @@ void add_edit_update_command(CLI::App& edit) {
   command->add_option("--relation", options->relation, "Of the fact, like P36. Required.")
       ->type_name("R")
       ->required();
-  command->add_option("--to", options->target, "The new answer. Required.")
-      ->type_name("O")
-      ->required();
+  command
+      ->add_option("--to", options->target,
+                   "The new answer. Required, unless the fact set gives one.")
+      ->type_name("O");
   command
       ->add_option("--object", options->object,
                    "The old answer, where the subject has several in the relation.")
@@ -255,6 +274,13 @@ void add_edit_update_command(CLI::App& edit) {
              "How far values move away from the old answer. Default: 1.");
   add_number(*command, "--lambda2", options->lambda2, 0, 1e6,
              "How far they move towards the new one. Default: 8.");
+  command
+      ->add_option_function<std::string>(
+          "--embedding",
+          [options](const std::string& name) { options->embedding = parse_answer_embedding(name); },
+          "e(.): input or output embedding. Default: input of masked models, output of causal "
+          "ones.")
+      ->type_name("NAME");
   command->add_flag("--force", options->force, "Also where the model does not answer rightly.");
   add_integer(*command, "--filter-facts", options->from.filter_facts, 0, 1'000'000'000,
               "Other facts of the relation to locate, a seeded sample; 0: no filter. Default: 20.");

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/common.h"
 #include "cli/paths.h"
+#include "engram/model/config.h"
 
 namespace engram::cli {
 
@@ -14,6 +14,24 @@ void add_facts_option(CLI::App& command, std::string& facts) {
            "Required.")
       ->type_name("FILE|DIR")
       ->required();
+}
+
+FactSet facts_for_model(const std::string& model, const std::string& facts, FactSetOptions reading,
+                        const CommonOptions& common) {
+  reading.answer_last = read_config(model).causal();
+  FactSet set = read_facts(facts, reading);
+  int64_t kept = 0;
+  int64_t left_out = 0;
+  for (const Fact& fact : set.facts) {
+    kept += static_cast<int64_t>(fact.prompts.size() + fact.held_out.size());
+    left_out += fact.left_out;
+  }
+  if (left_out > 0) {
+    note(common, format_count(left_out) + " of " + format_count(kept + left_out) +
+                     " prompts are left out: the model is causal, and they do not end with the "
+                     "answer");
+  }
+  return set;
 }
 
 void add_choice_options(CLI::App& command, FactChoice& choice, const std::string& verb) {

@@ -19,10 +19,10 @@ constexpr const char* kOverview =
 to that fact and to others when they are switched off or doubled.
 
 A MODEL is a Hugging Face folder with config.json, model.safetensors (or shards)
-and a tokenizer: BERT, RoBERTa, DistilBERT or ELECTRA's generator with an LM
-head. A prompt is a sentence with [MASK] in the place of the answer.
-inspect, predict and attribute read causal models, too: GPT-2, GPT-NeoX, Llama,
-Mistral, Qwen2, Qwen3 and Gemma. Their prompts end where the answer begins.
+and a tokenizer: a masked model (BERT, RoBERTa, DistilBERT, ELECTRA's generator)
+or a causal one (GPT-2, GPT-NeoX, Llama, Mistral, Qwen2, Qwen3, Gemma). A prompt is
+a sentence with [MASK] in the place of the answer; that of a causal model ends where
+the answer begins, with or without the [MASK].
 
 A tour, with the model that comes with the program:
   engram inspect   models/engram-base

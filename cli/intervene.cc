@@ -35,7 +35,8 @@ the held-out prompts are those of the fact set.
 --do: zero (suppress), double (amplify), scale:X, mean (the neuron's mean over
 --corpus, or over prompts of other facts), resample (its value on another prompt:
 a line of --corpus, or a prompt of another fact). It acts at the mask, or at all
-masks of an answer of several tokens.
+masks of an answer of several tokens; of a causal model at the tokens that predict the
+answer.
 
 The measure is the change of the answer's log-odds, log(P / (1 - P)); P, its ratio,
 rank and accuracy stand beside it. Each table shows all facts, those the model knows
@@ -67,7 +68,7 @@ std::string reference_text(const InterveneCommandOptions& options, const EffectR
   if (!needs_reference(options.effects.manipulation)) return "";
   return options.corpus.empty() ? format_count(report.reference) + " prompts of other facts"
                                 : format_count(report.reference) + " sentences of " +
-                                      options.corpus + ", one random word masked in each";
+                                      options.corpus + ", one random word asked for in each";
 }
 
 Json report_json(const InterveneCommandOptions& options, const Selection& selection,
@@ -157,12 +158,12 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
 at::Tensor corpus_reference(const InterveneCommandOptions& options, const LoadedModel& loaded) {
   if (options.corpus.empty()) return {};
   CorpusPrompts corpus =
-      read_corpus(options.corpus, loaded.tokenizer, loaded.model.config().max_tokens(),
+      read_corpus(options.corpus, loaded.tokenizer, prompt_form(loaded.model.config()),
                   options.corpus_lines, options.common.seed);
   if (corpus.skipped > 0) {
     note(options.common, format_count(corpus.skipped) + " of " + format_count(corpus.lines) +
                              " lines of " + options.corpus +
-                             " were not used: blank, too long, or without a word to mask");
+                             " were not used: blank, too long, or without a word to ask for");
   }
   return mask_activations(loaded.model, corpus.prompts, options.effects.measure);
 }
@@ -170,7 +171,7 @@ at::Tensor corpus_reference(const InterveneCommandOptions& options, const Loaded
 /// Sentences with a masked word, if there is a text.
 std::vector<Cloze> read_text(const InterveneCommandOptions& options, const LoadedModel& loaded) {
   if (options.text.empty()) return {};
-  return sample_corpus(options.text, loaded.tokenizer, loaded.model.config().max_tokens(),
+  return sample_corpus(options.text, loaded.tokenizer, prompt_form(loaded.model.config()),
                        options.text_lines.value_or(kTextLines), options.common.seed)
       .prompts;
 }
@@ -296,7 +297,7 @@ void run_intervene(const InterveneCommandOptions& given) {
   if (options.held_out_share) reading.held_out_share = *options.held_out_share;
   // The file says which prompts of its facts are held out; the others show side effects only.
   if (!source.list) reading.held_out_share = 0;
-  FactSet set = read_facts(options.facts, reading);
+  FactSet set = facts_for_model(options.model, options.facts, reading, options.common);
   try {
     const auto start = std::chrono::steady_clock::now();
     const LoadedModel loaded = load_model(options.model, options.common);
@@ -376,9 +377,10 @@ void add_intervene_command(CLI::App& app) {
       ->type_name("FILE");
   add_integer(*command, "--corpus-lines", options->corpus_lines, 1, 1'000'000,
               "Lines of --corpus to read at most. Default: 1000.");
-  add_path(*command, "--text", options->text,
-           "Plain text, one sentence per line: the effect on it, one random word masked in each. "
-           "Default: none.")
+  add_path(
+      *command, "--text", options->text,
+      "Plain text, one sentence per line: the effect on it, one random word asked for in each. "
+      "Default: none.")
       ->type_name("FILE");
   add_integer(*command, "--text-lines", options->text_lines, 1, 1'000'000,
               "Lines of --text to take, a seeded sample; 20 of them per fact. Default: 200.");

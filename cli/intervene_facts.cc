@@ -132,9 +132,9 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
     const ModelConfig& config = loaded.model.config();
     std::optional<PreparedFact> prepared;
     if (options.strict) {
-      prepared = prepare_fact(fact, loaded.tokenizer, config.max_tokens());
+      prepared = prepare_fact(fact, loaded.tokenizer, prompt_form(config));
     } else {
-      prepared = prepare_fact(fact, loaded.tokenizer, config.max_tokens(), selection.problems);
+      prepared = prepare_fact(fact, loaded.tokenizer, prompt_form(config), selection.problems);
     }
     if (!prepared) continue;
     EffectFact effect{fact.relation,

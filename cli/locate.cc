@@ -66,7 +66,7 @@ SelectionOptions selection_of(const LocateCommandOptions& options) {
 }
 
 std::string run_line(const LocateCommandOptions& options, const LocateOptions& how,
-                     const ModelConfig& config, const std::vector<std::string>& unsplit) {
+                     const ModelConfig& config, const FactSet& set) {
   const IntegrationOptions& integration = how.attribution.integration;
   Json line = {{"schema", "engram.locate/1"}, {"record", "run"}};
   line["version"] = ENGRAM_VERSION;
@@ -77,7 +77,12 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
   add_choice(options.choice, line);
   line["seed"] = options.common.seed;
   line["held_out_share"] = options.held_out_share;
-  line["unsplit_relations"] = unsplit;
+  line["unsplit_relations"] = set.unsplit_relations;
+  if (config.causal()) {
+    int64_t left_out = 0;
+    for (const Fact& fact : set.facts) left_out += fact.left_out;
+    line["left_out_prompts"] = left_out;
+  }
   line["score"] = score_name(how.attribution.score);
   line["rule"] = rule_json(how.attribution);
   line["steps"] = integration.steps ? Json(*integration.steps) : Json(nullptr);
@@ -274,8 +279,8 @@ class Output {
   Output(const LocateCommandOptions& options, const LocateOptions& how)
       : options_(options), how_(how), lines_(options) {}
 
-  void begin(const ModelConfig& config, const std::vector<std::string>& unsplit) {
-    if (lines_.wanted()) lines_.write(run_line(options_, how_, config, unsplit));
+  void begin(const ModelConfig& config, const FactSet& set) {
+    if (lines_.wanted()) lines_.write(run_line(options_, how_, config, set));
   }
   void add(LocatedRelation&& relation, std::vector<LocatedFact>&& facts) {
     if (lines_.wanted()) {
@@ -347,7 +352,7 @@ void locate_in_run(const LocateCommandOptions& options, const LocateOptions& how
   run.outputs = {{"--out", options.out}};
   perform_run(run, [&](const RunContext& context, const RunSummary&, const FactSet& set) {
     Output output(options, how);
-    output.begin(context.model.config(), set.unsplit_relations);
+    output.begin(context.model.config(), set);
     LocateSink sink;
     sink.on_relation = [&](LocatedRelation&& relation, std::vector<LocatedFact>&& facts) {
       output.add(std::move(relation), std::move(facts));
@@ -365,7 +370,7 @@ void locate_at_once(const LocateCommandOptions& options, const LocateOptions& ho
   reading.choice = options.choice;
   reading.seed = options.common.seed;
   reading.held_out_share = options.held_out_share;
-  const FactSet set = read_facts(options.facts, reading);
+  const FactSet set = facts_for_model(options.model, options.facts, reading, options.common);
   int64_t total = 0;
   for (const Fact& fact : set.facts) total += static_cast<int64_t>(fact.prompts.size());
 
@@ -378,7 +383,7 @@ void locate_at_once(const LocateCommandOptions& options, const LocateOptions& ho
     if (!options.scores.empty()) {
       scores = std::make_unique<ScoreFile>(options.scores, config.layers, config.d_ff);
     }
-    output.begin(config, set.unsplit_relations);
+    output.begin(config, set);
     LocateSummary summary;
     {
       Progress progress(options.common.quiet, "locating", total, "prompts");

@@ -183,7 +183,7 @@ std::string predict_text(const PredictOptions& options, const Tokenizer& tokeniz
 }
 
 void run_predict(const PredictOptions& options) {
-  const LoadedModel loaded = load_model(options.model, options.common, Reads::kMaskedAndCausal);
+  const LoadedModel loaded = load_model(options.model, options.common);
   const Tokenizer& tokenizer = loaded.tokenizer;
   const ModelConfig& config = loaded.model.config();
   const bool causal = config.causal();

@@ -194,7 +194,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   reading.choice = how.choice;
   reading.seed = options.common.seed;
   reading.held_out_share = how.held_out_share;
-  FactSet set = read_facts(options.facts, reading);
+  FactSet set = facts_for_model(options.model, options.facts, reading, options.common);
   if (how.as_published) {
     // All prompts locate and test.
     for (Fact& fact : set.facts) {

@@ -35,16 +35,17 @@ std::string tensor_name(int32_t layer, const char* what) {
 
 // ---- making one -------------------------------------------------------------------------------
 
-[[noreturn]] void refuse_value(const StoredTensor& matrix, NeuronId id, const at::Tensor& values) {
+[[noreturn]] void refuse_value(const ValueMatrix& matrix, NeuronId id, const at::Tensor& values) {
   const double largest = values.abs().max().item<double>();
   throw InputError("neuron " + neuron_name(id) + ": got a new value of size " +
                    std::to_string(largest) + ", expected finite ones in the type in which " +
-                   matrix.file->path().string() + " stores them, " + storage_text(matrix.storage) +
-                   (matrix.storage == Storage::kF16 ? " (at most 65504)" : ""));
+                   matrix.tensor.file->path().string() + " stores them, " +
+                   storage_text(matrix.tensor.storage) +
+                   (matrix.tensor.storage == Storage::kF16 ? " (at most 65504)" : ""));
 }
 
 /// Rounds new values [d_model] to the matrix's type and adds them to the layer.
-void add_column(DeltaLayer& layer, const StoredTensor& matrix, NeuronId id,
+void add_vector(DeltaLayer& layer, const ValueMatrix& matrix, NeuronId id,
                 const at::Tensor& values) {
   const at::Tensor rounded = values.detach().to(at::kCPU, scalar_type(layer.storage)).contiguous();
   const auto* bytes = static_cast<const std::byte*>(rounded.const_data_ptr());
@@ -62,9 +63,9 @@ std::vector<size_t> order_of(const std::vector<NeuronId>& neurons) {
 }
 
 void check_neuron(const std::filesystem::path& directory, NeuronId id,
-                  const std::vector<StoredTensor>& matrices) {
+                  const std::vector<ValueMatrix>& matrices) {
   const auto layers = static_cast<int64_t>(matrices.size());
-  const int64_t d_ff = matrices.front().shape[1];
+  const int64_t d_ff = matrices.front().d_ff();
   if (id.layer >= 0 && id.layer < layers && id.neuron >= 0 && id.neuron < d_ff) return;
   throw InputError("neuron " + neuron_name(id) + " does not exist, " + directory.string() +
                    " has layers 0.." + std::to_string(layers - 1) + " of neurons 0.." +
@@ -335,8 +336,8 @@ ValueEdit Delta::values() const {
 Delta make_delta(const std::filesystem::path& directory, const std::string& base,
                  const ValueEdit& edit, const EditReason& why) {
   if (edit.neurons.empty()) throw InputError("an edit changes no neuron, expected at least one");
-  const std::vector<StoredTensor> matrices = value_tensors(directory);
-  Delta delta{"", base, why, matrices.front().shape[0], {}};
+  const std::vector<ValueMatrix> matrices = value_tensors(directory);
+  Delta delta{"", base, why, matrices.front().d_model(), {}};
   const auto count = static_cast<int64_t>(edit.neurons.size());
   if (edit.values.sizes() != at::IntArrayRef({count, delta.d_model})) {
     throw InputError("an edit of " + std::to_string(count) + " neurons needs values of shape [" +
@@ -345,18 +346,18 @@ Delta make_delta(const std::filesystem::path& directory, const std::string& base
   for (const size_t i : order_of(edit.neurons)) {
     const NeuronId id = edit.neurons[i];
     check_neuron(directory, id, matrices);
-    const StoredTensor& matrix = matrices[static_cast<size_t>(id.layer)];
+    const ValueMatrix& matrix = matrices[static_cast<size_t>(id.layer)];
     if (delta.layers.empty() || delta.layers.back().layer != id.layer) {
-      delta.layers.push_back({id.layer, matrix.storage, {}, {}, {}});
+      delta.layers.push_back({id.layer, matrix.tensor.storage, {}, {}, {}});
     }
     DeltaLayer& layer = delta.layers.back();
     if (!layer.neurons.empty() && layer.neurons.back() == id.neuron) {
       throw InputError("neuron " + neuron_name(id) + " is named twice, expected each once");
     }
-    add_column(layer, matrix, id, edit.values.select(0, static_cast<int64_t>(i)));
+    add_vector(layer, matrix, id, edit.values.select(0, static_cast<int64_t>(i)));
   }
   for (DeltaLayer& layer : delta.layers) {
-    layer.before = read_columns(matrices[static_cast<size_t>(layer.layer)], layer.neurons);
+    layer.before = read_values(matrices[static_cast<size_t>(layer.layer)], layer.neurons);
   }
   return delta;
 }

@@ -43,10 +43,17 @@ struct Sums {
   double a = 0, b = 0, change = 0, largest = 0;
 };
 
+/// Where value vectors lie: in which layer's matrix, as its rows or columns.
+struct ValuePlace {
+  int64_t layer = 0;
+  bool by_rows = false;
+};
+
 /// Compares two tensors of one shape row by row; equal rows are passed over as bytes.
 class Comparison {
  public:
-  Comparison(const StoredTensor& a, const StoredTensor& b) : a_(a), b_(b) {
+  Comparison(const StoredTensor& a, const StoredTensor& b, bool by_rows)
+      : a_(a), b_(b), by_rows_(by_rows) {
     columns_ = a.shape.empty() ? 1 : static_cast<size_t>(a.shape.back());
     const size_t width = storage_width(a.storage);
     rows_ = columns_ == 0 ? 0 : a.bytes / width / columns_;
@@ -69,25 +76,28 @@ class Comparison {
         ++out.different;
         squares += change * change;
         out.largest = std::max(out.largest, change);
-        changed_.insert(column);
+        changed_.insert(by_rows_ ? row : column);
       }
     }
     out.change = std::sqrt(squares);
   }
 
-  [[nodiscard]] std::vector<ColumnDifference> columns(int64_t layer) const {
+  /// The changed vectors, which are columns, or rows.
+  [[nodiscard]] std::vector<ColumnDifference> vectors(int64_t layer) const {
     std::vector<ColumnDifference> list;
-    for (const size_t column : changed_) {
+    const size_t length = by_rows_ ? columns_ : rows_;
+    for (const size_t neuron : changed_) {
       Sums sums;
-      for (size_t row = 0; row < rows_; ++row) {
-        const double a = element(a_, row * columns_ + column);
-        const double b = element(b_, row * columns_ + column);
+      for (size_t i = 0; i < length; ++i) {
+        const size_t index = by_rows_ ? neuron * columns_ + i : i * columns_ + neuron;
+        const double a = element(a_, index);
+        const double b = element(b_, index);
         sums.a += a * a;
         sums.b += b * b;
         sums.change += (b - a) * (b - a);
         sums.largest = std::max(sums.largest, std::abs(b - a));
       }
-      list.push_back({{static_cast<int32_t>(layer), static_cast<int32_t>(column)},
+      list.push_back({{static_cast<int32_t>(layer), static_cast<int32_t>(neuron)},
                       std::sqrt(sums.a),
                       std::sqrt(sums.b),
                       std::sqrt(sums.change),
@@ -99,6 +109,7 @@ class Comparison {
  private:
   const StoredTensor& a_;
   const StoredTensor& b_;
+  bool by_rows_ = false;
   size_t rows_ = 0, columns_ = 0, row_bytes_ = 0;
   bool same_type_ = false;
   std::set<size_t> changed_;
@@ -109,28 +120,30 @@ bool same(const StoredTensor& a, const StoredTensor& b) {
          std::memcmp(a.data, b.data, a.bytes) == 0;
 }
 
-TensorDifference compare(const StoredTensor& a, const StoredTensor& b, int64_t layer) {
+/// `values`: null for tensors that hold no value vectors.
+TensorDifference compare(const StoredTensor& a, const StoredTensor& b, const ValuePlace* values) {
   TensorDifference out;
   out.name = a.name;
   out.shape_a = describe(a);
   out.shape_b = describe(b);
-  out.layer = layer;
+  out.layer = values != nullptr ? values->layer : -1;
   if (a.shape != b.shape || a.storage == Storage::kOther || b.storage == Storage::kOther) {
     return out;
   }
-  Comparison comparison(a, b);
+  Comparison comparison(a, b, values != nullptr && values->by_rows);
   comparison.run(out);
-  if (layer >= 0) out.columns = comparison.columns(layer);
+  if (values != nullptr) out.columns = comparison.vectors(values->layer);
   return out;
 }
 
-std::map<std::string, int64_t> layers_of(const std::filesystem::path& directory) {
-  std::map<std::string, int64_t> layers;
-  const auto names = value_tensor_names(read_config(directory));
-  for (size_t layer = 0; layer < names.size(); ++layer) {
-    for (const std::string& name : names[layer]) layers[name] = static_cast<int64_t>(layer);
+std::map<std::string, ValuePlace> value_places(const std::filesystem::path& directory) {
+  std::map<std::string, ValuePlace> places;
+  int64_t layer = 0;
+  for (const ValueNames& stored : value_tensor_names(read_config(directory))) {
+    for (const std::string& name : stored.names) places[name] = {layer, stored.by_rows};
+    ++layer;
   }
-  return layers;
+  return places;
 }
 
 }  // namespace
@@ -139,7 +152,7 @@ CheckpointDifference diff_checkpoints(const std::filesystem::path& a,
                                       const std::filesystem::path& b) {
   const std::map<std::string, StoredTensor> first = open_checkpoint(a);
   const std::map<std::string, StoredTensor> second = open_checkpoint(b);
-  const std::map<std::string, int64_t> layers = layers_of(a);
+  const std::map<std::string, ValuePlace> values = value_places(a);
   std::set<std::string> names;
   for (const auto* tensors : {&first, &second}) {
     for (const auto& [name, tensor] : *tensors) names.insert(name);
@@ -159,9 +172,9 @@ CheckpointDifference diff_checkpoints(const std::filesystem::path& a,
       continue;
     }
     if (same(one->second, other->second)) continue;
-    const auto layer = layers.find(name);
+    const auto place = values.find(name);
     difference.changed.push_back(
-        compare(one->second, other->second, layer == layers.end() ? -1 : layer->second));
+        compare(one->second, other->second, place == values.end() ? nullptr : &place->second));
   }
   return difference;
 }

@@ -89,18 +89,18 @@ void copy_one(const fs::path& source, const fs::path& target) {
   flush_to_disk(to, target);
 }
 
-/// Writes rows of one matrix: of each row the span from the first to the last neuron is read,
-/// changed and written back, so that many neurons of a layer cost no more calls than one.
-void write_layer(const Handle& file, const StoredTensor& matrix, const DeltaLayer& layer,
-                 const std::vector<std::byte>& values) {
-  const fs::path& path = matrix.file->path();
+/// Writes value vectors that are columns: of each row the span from the first to the last neuron is
+/// read, changed and written back, so that many neurons of a layer cost no more calls than one.
+void write_columns(const Handle& file, const ValueMatrix& matrix, const DeltaLayer& layer,
+                   const std::vector<std::byte>& values) {
+  const fs::path& path = matrix.tensor.file->path();
   const size_t width = storage_width(layer.storage);
-  const auto rows = static_cast<size_t>(matrix.shape[0]);
-  const auto columns = static_cast<size_t>(matrix.shape[1]);
+  const auto rows = static_cast<size_t>(matrix.d_model());
+  const auto columns = static_cast<size_t>(matrix.d_ff());
   const auto first = static_cast<size_t>(layer.neurons.front());
   const auto last = static_cast<size_t>(layer.neurons.back());
   std::vector<std::byte> span((last - first + 1) * width);
-  const auto start = static_cast<size_t>(matrix.data - matrix.file->data());
+  const auto start = static_cast<size_t>(matrix.tensor.data - matrix.tensor.file->data());
   for (size_t row = 0; row < rows; ++row) {
     const auto offset = static_cast<off_t>(start + (row * columns + first) * width);
     read_at(file, path, span, offset);
@@ -109,6 +109,17 @@ void write_layer(const Handle& file, const StoredTensor& matrix, const DeltaLaye
                   &values[(i * rows + row) * width], width);
     }
     write_at(file, path, span, offset);
+  }
+}
+
+/// Writes value vectors that are rows.
+void write_rows(const Handle& file, const ValueMatrix& matrix, const DeltaLayer& layer,
+                const std::vector<std::byte>& values) {
+  const size_t bytes = static_cast<size_t>(matrix.d_model()) * storage_width(layer.storage);
+  const auto start = static_cast<size_t>(matrix.tensor.data - matrix.tensor.file->data());
+  for (size_t i = 0; i < layer.neurons.size(); ++i) {
+    write_at(file, matrix.tensor.file->path(), std::span(values).subspan(i * bytes, bytes),
+             static_cast<off_t>(start + static_cast<size_t>(layer.neurons[i]) * bytes));
   }
 }
 
@@ -180,17 +191,18 @@ void copy_files(const fs::path& from, const fs::path& to, const std::vector<std:
   for (const std::string& name : names) copy_one(from / name, to / name);
 }
 
-void write_columns(const std::vector<StoredTensor>& matrices, const Delta& delta, Side side) {
+void write_values(const std::vector<ValueMatrix>& matrices, const Delta& delta, Side side) {
   std::map<fs::path, Handle> files;
   for (const DeltaLayer& layer : delta.layers) {
-    const StoredTensor& matrix = matrices[static_cast<size_t>(layer.layer)];
-    const fs::path& path = matrix.file->path();
+    const ValueMatrix& matrix = matrices[static_cast<size_t>(layer.layer)];
+    const fs::path& path = matrix.tensor.file->path();
     auto file = files.find(path);
     if (file == files.end()) {
       file = files.emplace(path, open_file(path, O_RDWR | O_NOFOLLOW, "cannot write")).first;
       check_only_name(file->second, path);
     }
-    write_layer(file->second, matrix, layer, side == Side::kAfter ? layer.after : layer.before);
+    const std::vector<std::byte>& values = side == Side::kAfter ? layer.after : layer.before;
+    (matrix.by_rows ? write_rows : write_columns)(file->second, matrix, layer, values);
   }
   for (const auto& [path, file] : files) flush_to_disk(file, path);
 }

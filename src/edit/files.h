@@ -50,6 +50,6 @@ enum class Side { kBefore, kAfter };
 /// Writes value vectors of a delta into the weights' files, in place, and flushes them; nothing
 /// else in the files changes. REQUIRES: the delta fits `matrices`. Throws FileError; InputError for
 /// a file that has a second name (a link), which would change with it.
-void write_columns(const std::vector<StoredTensor>& matrices, const Delta& delta, Side side);
+void write_values(const std::vector<ValueMatrix>& matrices, const Delta& delta, Side side);
 
 }  // namespace engram

@@ -16,12 +16,14 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-void check(const StoredTensor& tensor, const ModelConfig& config) {
+void check(const ValueMatrix& matrix, const ModelConfig& config) {
+  const StoredTensor& tensor = matrix.tensor;
   const std::string where = tensor.file->path().string() + ": tensor \"" + tensor.name + "\"";
   if (tensor.storage == Storage::kOther) {
     throw InputError(where + ": got dtype " + tensor.storage_name + ", expected F32, F16 or BF16");
   }
-  const std::vector<int64_t> shape = {config.d_model, config.d_ff};
+  const std::vector<int64_t> shape = matrix.by_rows ? std::vector{config.d_ff, config.d_model}
+                                                    : std::vector{config.d_model, config.d_ff};
   if (tensor.shape != shape) {
     throw InputError(where + ": got shape " + shape_text(tensor.shape) + ", expected " +
                      shape_text(shape) + " from config.json");
@@ -30,17 +32,17 @@ void check(const StoredTensor& tensor, const ModelConfig& config) {
 
 }  // namespace
 
-std::vector<std::vector<std::string>> value_tensor_names(const ModelConfig& config) {
+std::vector<ValueNames> value_tensor_names(const ModelConfig& config) {
   ModelWeights weights;
   const std::vector<TensorSpec> table = tensor_table(config, weights);
-  std::vector<std::vector<std::string>> names;
+  std::vector<ValueNames> names;
   for (const LayerWeights& layer : weights.layers) {
     for (const TensorSpec& spec : table) {
       if (spec.destination != &layer.ffn_out_weight) continue;
-      if (!spec.layout.plain()) {
-        throw InternalError("value_tensor_names: value vectors that are no columns of a tensor");
+      if (spec.layout.rows != 0) {
+        throw InternalError("value_tensor_names: value vectors in a part of a tensor");
       }
-      names.push_back(spec.names);
+      names.push_back({spec.names, spec.layout.transposed});
     }
   }
   if (names.size() != weights.layers.size()) {
@@ -49,34 +51,40 @@ std::vector<std::vector<std::string>> value_tensor_names(const ModelConfig& conf
   return names;
 }
 
-std::vector<StoredTensor> value_tensors(const std::filesystem::path& directory) {
+std::vector<ValueMatrix> value_tensors(const std::filesystem::path& directory) {
   const ModelConfig config = read_config(directory);
   const std::map<std::string, StoredTensor> stored = open_checkpoint(directory);
-  std::vector<StoredTensor> tensors;
-  for (const std::vector<std::string>& names : value_tensor_names(config)) {
+  std::vector<ValueMatrix> matrices;
+  for (const ValueNames& layer : value_tensor_names(config)) {
     const StoredTensor* found = nullptr;  // where a file has several of the names, the last counts
-    for (const std::string& name : names) {
+    for (const std::string& name : layer.names) {
       const auto place = stored.find(name);
       if (place != stored.end()) found = &place->second;
     }
     if (found == nullptr) {
-      throw InputError(directory.string() + ": tensor \"" + names.front() + "\" is missing");
+      throw InputError(directory.string() + ": tensor \"" + layer.names.front() + "\" is missing");
     }
-    check(*found, config);
-    tensors.push_back(*found);
+    matrices.push_back({*found, layer.by_rows});
+    check(matrices.back(), config);
   }
-  return tensors;
+  return matrices;
 }
 
-std::vector<std::byte> read_columns(const StoredTensor& matrix, std::span<const int32_t> neurons) {
-  const size_t width = storage_width(matrix.storage);
-  const auto rows = static_cast<size_t>(matrix.shape[0]);
-  const auto columns = static_cast<size_t>(matrix.shape[1]);
-  std::vector<std::byte> bytes(neurons.size() * rows * width);
+std::vector<std::byte> read_values(const ValueMatrix& matrix, std::span<const int32_t> neurons) {
+  const size_t width = storage_width(matrix.tensor.storage);
+  const auto d_model = static_cast<size_t>(matrix.d_model());
+  const auto columns = static_cast<size_t>(matrix.tensor.shape[1]);
+  std::vector<std::byte> bytes(neurons.size() * d_model * width);
   std::byte* out = bytes.data();
   for (const int32_t neuron : neurons) {
-    const std::byte* element = matrix.data + static_cast<size_t>(neuron) * width;
-    for (size_t row = 0; row < rows; ++row, element += columns * width, out += width) {
+    const auto number = static_cast<size_t>(neuron);
+    if (matrix.by_rows) {
+      std::memcpy(out, matrix.tensor.data + number * columns * width, columns * width);
+      out += columns * width;
+      continue;
+    }
+    const std::byte* element = matrix.tensor.data + number * width;
+    for (size_t row = 0; row < d_model; ++row, element += columns * width, out += width) {
       std::memcpy(out, element, width);
     }
   }

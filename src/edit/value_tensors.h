@@ -16,16 +16,29 @@ namespace engram {
 /// Bytes of one element; REQUIRES: not kOther.
 inline std::size_t storage_width(Storage storage) { return storage == Storage::kF32 ? 4 : 2; }
 
-/// The names that the second FFN matrices may have in files, by layer.
-std::vector<std::vector<std::string>> value_tensor_names(const ModelConfig& config);
+/// How a family stores the second FFN matrix of a layer.
+struct ValueNames {
+  std::vector<std::string> names;  ///< that it may have in files
+  bool by_rows = false;            ///< [d_ff, d_model] (GPT-2); otherwise [d_model, d_ff]
+};
 
-/// The second FFN matrices of a checkpoint folder by layer, [d_model, d_ff] each: a column is a
-/// neuron's value vector. Throws as open_checkpoint() and Model::load() for what is wrong with
-/// them.
-std::vector<StoredTensor> value_tensors(const std::filesystem::path& directory);
+/// By layer.
+std::vector<ValueNames> value_tensor_names(const ModelConfig& config);
+
+/// The second FFN matrix of a layer as stored: a neuron's value vector is a column of it, or a row.
+struct ValueMatrix {
+  StoredTensor tensor;
+  bool by_rows = false;
+  [[nodiscard]] int64_t d_model() const { return tensor.shape[by_rows ? 1 : 0]; }
+  [[nodiscard]] int64_t d_ff() const { return tensor.shape[by_rows ? 0 : 1]; }
+};
+
+/// Those of a checkpoint folder by layer. Throws as open_checkpoint() and Model::load() for what is
+/// wrong with them.
+std::vector<ValueMatrix> value_tensors(const std::filesystem::path& directory);
 
 /// The value vectors of `neurons` as stored, [neurons, d_model]. REQUIRES: the neurons exist.
-std::vector<std::byte> read_columns(const StoredTensor& matrix, std::span<const int32_t> neurons);
+std::vector<std::byte> read_values(const ValueMatrix& matrix, std::span<const int32_t> neurons);
 
 /// Is every element finite? `bytes` holds elements of `storage`.
 bool all_finite(Storage storage, std::span<const std::byte> bytes);

@@ -28,28 +28,36 @@ void check_neurons(const ModelConfig& config, std::span<const NeuronId> neurons)
   }
 }
 
-/// The input embedding of a token as wide as the layers, [d_model] float64, CPU: a narrower one
-/// goes through the matrix that widens it.
-at::Tensor embedding(const Model& model, int64_t token) {
+/// The embedding of a token as wide as the layers, [d_model] float64, CPU: a narrower one goes
+/// through the matrix that widens it.
+at::Tensor embedding_of(const Model& model, int64_t token, AnswerEmbedding which) {
   const ModelConfig& config = model.config();
   if (token < 0 || token >= config.vocabulary) {
     throw InputError("token id " + std::to_string(token) + " lies outside the vocabulary of " +
                      std::to_string(config.vocabulary));
   }
   const ModelWeights& w = model.weights();
+  if (which == AnswerEmbedding::kOutput) {
+    if (w.decoder_weight.size(1) != config.d_model) {
+      throw InputError("the output embedding is " + std::to_string(w.decoder_weight.size(1)) +
+                       " wide and the layers " + std::to_string(config.d_model) +
+                       ": value vectors cannot be moved along it, expected the input's");
+    }
+    return w.decoder_weight.select(0, token).to(at::kCPU, at::kDouble);
+  }
   const at::Tensor own = w.token_embedding.select(0, token).to(at::kCPU, at::kDouble);
   if (!w.embedding_project_weight.defined()) return own;
   return at::mv(w.embedding_project_weight.to(at::kCPU, at::kDouble), own);
 }
 
 /// The mean of the tokens' embeddings, of length 1.
-at::Tensor direction(const Model& model, std::span<const int64_t> answer) {
+at::Tensor direction(const Model& model, std::span<const int64_t> answer, AnswerEmbedding which) {
   if (answer.empty()) throw InputError("an answer has no token, expected at least one");
   at::Tensor sum = at::zeros({model.config().d_model}, at::kDouble);
-  for (const int64_t token : answer) sum += embedding(model, token);
+  for (const int64_t token : answer) sum += embedding_of(model, token, which);
   const double length = sum.norm().item<double>();
   if (!(length > 0)) {
-    throw InputError("the input embeddings of an answer (token " + std::to_string(answer.front()) +
+    throw InputError("the embeddings of an answer (token " + std::to_string(answer.front()) +
                      (answer.size() > 1 ? " and others" : "") +
                      ") sum to zero, so that they have no direction");
   }
@@ -57,6 +65,21 @@ at::Tensor direction(const Model& model, std::span<const int64_t> answer) {
 }
 
 }  // namespace
+
+const char* answer_embedding_name(AnswerEmbedding embedding) {
+  return embedding == AnswerEmbedding::kInput ? "input" : "output";
+}
+
+AnswerEmbedding parse_answer_embedding(std::string_view name) {
+  for (const AnswerEmbedding one : {AnswerEmbedding::kInput, AnswerEmbedding::kOutput}) {
+    if (name == answer_embedding_name(one)) return one;
+  }
+  throw UsageError("'" + std::string(name) + "' is no embedding; expected input or output");
+}
+
+AnswerEmbedding usual_embedding(const ModelConfig& config) {
+  return config.causal() ? AnswerEmbedding::kOutput : AnswerEmbedding::kInput;
+}
 
 const char* erase_mode_name(EraseMode mode) {
   switch (mode) {
@@ -92,10 +115,11 @@ at::Tensor value_vectors(const Model& model, std::span<const NeuronId> neurons) 
 
 ValueEdit update_values(const Model& model, std::span<const NeuronId> neurons,
                         std::span<const int64_t> old_answer, std::span<const int64_t> new_answer,
-                        double lambda1, double lambda2) {
+                        double lambda1, double lambda2, std::optional<AnswerEmbedding> embedding) {
+  const AnswerEmbedding which = embedding.value_or(usual_embedding(model.config()));
   // The sum of an answer's embeddings has the direction of their mean, which is all that counts.
   const at::Tensor change =
-      lambda2 * direction(model, new_answer) - lambda1 * direction(model, old_answer);
+      lambda2 * direction(model, new_answer, which) - lambda1 * direction(model, old_answer, which);
   const at::Tensor values = value_vectors(model, neurons).to(at::kDouble);
   const at::Tensor lengths = values.norm(2, {1}, /*keepdim=*/true);
   return {{neurons.begin(), neurons.end()}, (values + lengths * change).to(at::kFloat)};
@@ -109,7 +133,8 @@ ValueEdit erase_values(const Model& model, std::span<const NeuronId> neurons, Er
   if (mode == EraseMode::kZero) return edit;
   if (mode == EraseMode::kUnknown) {
     if (!unknown) throw InputError("the vocabulary has no unknown token to erase with");
-    edit.values.copy_(embedding(model, *unknown).expand_as(edit.values));
+    edit.values.copy_(
+        embedding_of(model, *unknown, AnswerEmbedding::kInput).expand_as(edit.values));
     return edit;
   }
   std::map<int32_t, at::Tensor> means;

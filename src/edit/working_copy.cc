@@ -98,7 +98,7 @@ void check_delta_base(const Delta& delta, const fs::path& model, const std::stri
 }
 
 /// Does the delta fit the weights?
-void check_fit(const Delta& delta, const std::vector<StoredTensor>& matrices,
+void check_fit(const Delta& delta, const std::vector<ValueMatrix>& matrices,
                const fs::path& directory) {
   for (const DeltaLayer& layer : delta.layers) {
     const std::string where =
@@ -106,14 +106,15 @@ void check_fit(const Delta& delta, const std::vector<StoredTensor>& matrices,
     if (std::cmp_greater_equal(layer.layer, matrices.size())) {
       throw InputError(where + "got a model of " + std::to_string(matrices.size()) + " layers");
     }
-    const StoredTensor& matrix = matrices[static_cast<size_t>(layer.layer)];
-    if (matrix.storage != layer.storage || matrix.shape[0] != delta.d_model ||
-        matrix.shape[1] <= layer.neurons.back()) {
+    const ValueMatrix& matrix = matrices[static_cast<size_t>(layer.layer)];
+    if (matrix.tensor.storage != layer.storage || matrix.d_model() != delta.d_model ||
+        matrix.d_ff() <= layer.neurons.back()) {
       throw InputError(where + "got values of " + std::to_string(delta.d_model) + " numbers in " +
                        storage_text(layer.storage) + " for neurons up to " +
                        std::to_string(layer.neurons.back()) + ", expected " +
-                       std::to_string(matrix.shape[0]) + " in " + storage_text(matrix.storage) +
-                       " and neurons below " + std::to_string(matrix.shape[1]));
+                       std::to_string(matrix.d_model()) + " in " +
+                       storage_text(matrix.tensor.storage) + " and neurons below " +
+                       std::to_string(matrix.d_ff()));
     }
   }
 }
@@ -225,9 +226,9 @@ struct WorkingCopy::Impl {
   /// Puts the weights back under an edit that is pending, and forgets it.
   void drop_pending() {
     const Delta delta = read_delta(history() / kPending);
-    const std::vector<StoredTensor> matrices = value_tensors(directory);
+    const std::vector<ValueMatrix> matrices = value_tensors(directory);
     check_fit(delta, matrices, directory);
-    write_columns(matrices, delta, Side::kBefore);
+    write_values(matrices, delta, Side::kBefore);
     remove_file(history() / kPending);
   }
 
@@ -249,13 +250,13 @@ struct WorkingCopy::Impl {
 
   AppliedEdit apply(const Delta& delta) {
     check_delta_base(delta, directory, base);
-    const std::vector<StoredTensor> matrices = value_tensors(directory);
+    const std::vector<ValueMatrix> matrices = value_tensors(directory);
     check_fit(delta, matrices, directory);
     AppliedEdit done{static_cast<int64_t>(edits.size()) + 1, 0, 0, 0};
     Delta entry = delta;
     for (DeltaLayer& layer : entry.layers) {
       std::vector<std::byte> held =
-          read_columns(matrices[static_cast<size_t>(layer.layer)], layer.neurons);
+          read_values(matrices[static_cast<size_t>(layer.layer)], layer.neurons);
       done.neurons += static_cast<int64_t>(layer.neurons.size());
       done.changed += different(layer, held, layer.after);
       done.replaced += different(layer, held, layer.before);
@@ -264,7 +265,7 @@ struct WorkingCopy::Impl {
     write_delta(history() / kPending, entry);
     try {
       sync_folder(history());
-      write_columns(matrices, entry, Side::kAfter);
+      write_values(matrices, entry, Side::kAfter);
       rename_file(history() / kPending, edit_file(edits.size() + 1));
     } catch (const Error&) {
       recover();
@@ -287,11 +288,11 @@ struct WorkingCopy::Impl {
                        "back " + std::to_string(newest) + " first (the newest)");
     }
     const Delta& delta = edits.back();
-    const std::vector<StoredTensor> matrices = value_tensors(directory);
+    const std::vector<ValueMatrix> matrices = value_tensors(directory);
     check_fit(delta, matrices, directory);
     for (const DeltaLayer& layer : delta.layers) {
       const std::vector<std::byte> held =
-          read_columns(matrices[static_cast<size_t>(layer.layer)], layer.neurons);
+          read_values(matrices[static_cast<size_t>(layer.layer)], layer.neurons);
       if (different(layer, held, layer.after) == 0) continue;
       throw InputError(directory.string() + ": layer " + std::to_string(layer.layer) +
                        " no longer holds what edit " + std::to_string(newest) +
@@ -353,7 +354,7 @@ WorkingCopy WorkingCopy::create(const fs::path& model, const fs::path& directory
   const std::vector<std::string> files = checkpoint_files(model);
   const json states = states_of(model);
   const std::string base = model_fingerprint(model);
-  const std::vector<StoredTensor> matrices = value_tensors(model);
+  const std::vector<ValueMatrix> matrices = value_tensors(model);
   for (const Delta& delta : deltas) {
     check_delta_base(delta, model, base);
     check_fit(delta, matrices, model);

@@ -58,7 +58,7 @@ void check_clozes(const ModelConfig& config, std::span<const Cloze> clozes) {
                        std::to_string(config.max_tokens()));
     }
     if (cloze.positions.empty() || cloze.positions.size() != cloze.answer.size()) {
-      throw InputError(name + "has " + std::to_string(cloze.positions.size()) + " masks and " +
+      throw InputError(name + "has " + std::to_string(cloze.positions.size()) + " positions and " +
                        std::to_string(cloze.answer.size()) + " answer tokens");
     }
     int64_t last = -1;

@@ -25,14 +25,14 @@ TokenCounts longest_prompt(const PreparedFact& fact) {
 
 RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const ModelConfig& config,
                    std::vector<FactProblem> unread, bool keep_copies)
-    : facts_(std::move(facts)), tokenizer_(&tokenizer), max_tokens_(config.max_tokens()) {
+    : facts_(std::move(facts)), tokenizer_(&tokenizer), form_(prompt_form(config)) {
   copies_.resize(facts_.size());
   sizes_.resize(facts_.size());
   std::map<std::string_view, size_t> place;
   for (size_t i = 0; i < facts_.size(); ++i) {
     Interrupt::check();
     const std::optional<PreparedFact> prepared =
-        prepare_fact(facts_[i], tokenizer, max_tokens_, problems_);
+        prepare_fact(facts_[i], tokenizer, form_, problems_);
     if (!prepared) continue;
     sizes_[i] = longest_prompt(*prepared);
     mean_size_.tokens += sizes_[i].tokens;
@@ -68,7 +68,7 @@ const std::vector<int64_t>& RunFacts::of(std::string_view relation) const {
 }
 
 PreparedFact RunFacts::prepared(int64_t id) const {
-  PreparedFact fact = prepare_fact(facts_[static_cast<size_t>(id)], *tokenizer_, max_tokens_);
+  PreparedFact fact = prepare_fact(facts_[static_cast<size_t>(id)], *tokenizer_, form_);
   fact.index = static_cast<size_t>(id);
   return fact;
 }

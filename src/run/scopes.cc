@@ -18,10 +18,11 @@ uint32_t ClozeList::add(const PromptPlace& place, const std::vector<int64_t>& an
       known_.try_emplace({place, answer}, static_cast<uint32_t>(clozes_.size()));
   if (!fresh) return it->second;
   const Fact& fact = run_.facts.fact(place.fact);
-  Cloze cloze = encode_prompt(run_.tokenizer, prompt_text(run_, place), fact.object,
-                              run_.model.config().max_tokens(), fact.origin);
-  if (!answer.empty()) cloze.answer = answer;
-  clozes_.push_back(std::move(cloze));
+  const PromptForm form = prompt_form(run_.model.config());
+  Cloze cloze =
+      encode_cloze(run_.tokenizer, prompt_text(run_, place), fact.object, form, fact.origin);
+  clozes_.push_back(answer.empty() ? std::move(cloze)
+                                   : with_answer(std::move(cloze), answer, form));
   return it->second;
 }
 
@@ -65,7 +66,7 @@ const std::vector<Cloze>& RunText::positions(const RunContext& run) {
     options.count = run.options.text_positions;
     options.seed = choice_seed(run.options.seed, "text positions", "");
     positions_ =
-        text_positions(run.options.corpus, run.tokenizer, run.model.config().max_tokens(), options);
+        text_positions(run.options.corpus, run.tokenizer, prompt_form(run.model.config()), options);
   }
   key_ = key;
   return positions_;

@@ -42,29 +42,39 @@ bool is_punctuation(std::string_view rest) {
   return true;
 }
 
-Opening opening_of(std::string_view prompt, const Origin& origin) {
-  size_t place = std::string_view::npos;
-  size_t length = 0;
+/// Where masks stand in a prompt.
+struct Masks {
+  int64_t count = 0;
+  size_t place = 0;   ///< of the last one
+  size_t length = 0;  ///< of its text
+};
+
+Masks masks_in(std::string_view prompt) {
+  Masks masks;
   for (const std::string_view mark : kPlaces) {
     for (size_t at = prompt.find(mark); at != std::string_view::npos;
          at = prompt.find(mark, at + mark.size())) {
-      if (length > 0) {
-        refuse_prompt(origin,
-                      "got two masks, expected one at most, in the prompt " + in_quotes(prompt));
-      }
-      place = at;
-      length = mark.size();
+      masks = {masks.count + 1, at, mark.size()};
     }
   }
-  const bool marked = length > 0;
-  if (marked && !is_punctuation(prompt.substr(place + length))) {
+  return masks;
+}
+
+Opening opening_of(std::string_view prompt, const Origin& origin) {
+  const Masks masks = masks_in(prompt);
+  if (masks.count > 1) {
+    refuse_prompt(origin,
+                  "got two masks, expected one at most, in the prompt " + in_quotes(prompt));
+  }
+  const bool marked = masks.count == 1;
+  if (marked && !is_punctuation(prompt.substr(masks.place + masks.length))) {
     refuse_prompt(origin,
                   "got text behind the mask, expected the mask last, since a causal model "
                   "reads nothing behind the answer, in the prompt " +
                       in_quotes(prompt));
   }
   Opening opening;
-  opening.text = prompt.substr(0, place);
+  opening.text = marked ? prompt.substr(0, masks.place) : prompt;
   const size_t end = opening.text.find_last_not_of(' ') + 1;  // of npos: 0
   opening.gap = opening.text.substr(end);
   opening.text = opening.text.substr(0, end);
@@ -105,6 +115,12 @@ void check_length(const Cloze& cloze, int64_t max_tokens, std::string_view promp
 }
 
 }  // namespace
+
+bool answer_stands_last(std::string_view prompt) {
+  const Masks masks = masks_in(prompt);
+  return masks.count == 0 ||
+         (masks.count == 1 && is_punctuation(prompt.substr(masks.place + masks.length)));
+}
 
 Cloze causal_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t max_tokens,
                     const Origin& origin) {

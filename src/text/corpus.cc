@@ -55,9 +55,14 @@ void check_corpus(const std::filesystem::path& path, const CorpusPrompts& corpus
                    std::to_string(corpus.lines) + " lines read), expected one sentence per line");
 }
 
+/// `line` with a mask in the place of `word`; a causal model reads it up to there.
+std::string masked_line(const std::string& line, const Word& word, const PromptForm& form) {
+  return line.substr(0, word.begin) + "[MASK]" + (form.causal ? "" : line.substr(word.end));
+}
+
 /// `line` with a random word masked that is one token; none: no such word, or too long.
 std::optional<Cloze> mask_one_token(const std::string& line, const Tokenizer& tokenizer,
-                                    int64_t max_tokens, Random& random) {
+                                    const PromptForm& form, Random& random) {
   std::vector<Word> words = maskable_words(line);
   random.shuffle(words);
   // A mask in the place of one token leaves the length as it is, but for a space that it swallows:
@@ -65,17 +70,15 @@ std::optional<Cloze> mask_one_token(const std::string& line, const Tokenizer& to
   constexpr int64_t kSlack = 4;
   try {
     const size_t tokens = tokenizer.encode(line).size();
-    if (std::cmp_greater(tokens, max_tokens + kSlack)) return std::nullopt;
+    if (!form.causal && std::cmp_greater(tokens, form.max_tokens + kSlack)) return std::nullopt;
   } catch (const InputError&) {
     return std::nullopt;  // no text
   }
   for (const Word& word : words) {
     const std::string answer = line.substr(word.begin, word.end - word.begin);
-    std::string prompt = line;
-    prompt.replace(word.begin, word.end - word.begin, "[MASK]");
     try {
-      if (answer_ids(tokenizer, prompt, answer, "").size() != 1) continue;
-      return encode_prompt(tokenizer, prompt, answer, max_tokens, "");
+      Cloze cloze = encode_cloze(tokenizer, masked_line(line, word, form), answer, form, "");
+      if (cloze.answer.size() == 1) return cloze;
     } catch (const InputError&) {
       continue;  // a word that the vocabulary does not hold; another one may do
     }
@@ -86,7 +89,7 @@ std::optional<Cloze> mask_one_token(const std::string& line, const Tokenizer& to
 }  // namespace
 
 CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                          int64_t max_tokens, int64_t limit, uint64_t seed) {
+                          const PromptForm& form, int64_t limit, uint64_t seed) {
   LineReader file(path, kLongestCorpusLine);
   CorpusPrompts corpus;
   Random random(seed);
@@ -100,12 +103,11 @@ CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& to
       continue;
     }
     const Word word = words[random.below(words.size())];
-    line.replace(word.begin, word.end - word.begin, "[MASK]");
     try {
-      // Only the activations count: one mask stands for the word, whatever tokens it has.
-      Cloze cloze = encode_prompt(tokenizer, line, 1, max_tokens,
-                                  path.string() + ":" + std::to_string(corpus.lines));
-      cloze.answer = {tokenizer.mask_id()};
+      // Only the activations count: one place stands for the word, whatever tokens it has.
+      Cloze cloze = encode_open(tokenizer, masked_line(line, word, form), form,
+                                path.string() + ":" + std::to_string(corpus.lines));
+      cloze.answer = {cloze.ids.back()};
       corpus.prompts.push_back(std::move(cloze));
     } catch (const InputError&) {
       ++corpus.skipped;
@@ -116,7 +118,7 @@ CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& to
 }
 
 CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                            int64_t max_tokens, int64_t limit, uint64_t seed) {
+                            const PromptForm& form, int64_t limit, uint64_t seed) {
   LineReader file(path, kLongestCorpusLine);
   CorpusPrompts corpus;
   Random random(seed);
@@ -137,7 +139,7 @@ CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& 
       ++usable;
       continue;
     }
-    std::optional<Cloze> cloze = mask_one_token(line, tokenizer, max_tokens, random);
+    std::optional<Cloze> cloze = mask_one_token(line, tokenizer, form, random);
     if (!cloze) {
       ++corpus.skipped;
       continue;

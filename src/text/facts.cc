@@ -10,6 +10,7 @@
 
 #include "engram/base/lines.h"
 #include "engram/error.h"
+#include "engram/text/causal_prompt.h"
 #include "text/fact_formats.h"
 #include "text/jsonl.h"
 #include "text/table_reader.h"
@@ -19,7 +20,7 @@ namespace {
 
 using nlohmann::json;
 
-/// The prompts at `key`, each with one mask. Throws LineError.
+/// The prompts at `key`, each with one mask or none. Throws LineError.
 std::vector<std::string> prompts_field(const json& object, const char* key) {
   const std::string name = '"' + std::string(key) + '"';
   const json& array = object.at(key);
@@ -30,10 +31,9 @@ std::vector<std::string> prompts_field(const json& object, const char* key) {
   std::vector<std::string> prompts;
   for (const json& value : array) {
     std::string prompt = text_value(value, "a prompt of " + name);
-    const int64_t masks = count_masks(prompt);
-    if (masks != 1) {
-      throw LineError{"got " + (masks == 0 ? "no [MASK]" : std::to_string(masks) + " masks") +
-                      " in the prompt " + in_quotes(prompt) + ", expected one [MASK]"};
+    if (const int64_t masks = count_masks(prompt); masks > 1) {
+      throw LineError{"got " + std::to_string(masks) + " masks in the prompt " + in_quotes(prompt) +
+                      ", expected one [MASK]"};
     }
     // A prompt that counts twice would make neurons agree with themselves.
     if (std::ranges::find(prompts, prompt) != prompts.end()) {
@@ -43,6 +43,25 @@ std::vector<std::string> prompts_field(const json& object, const char* key) {
     prompts.push_back(std::move(prompt));
   }
   return prompts;
+}
+
+/// Throws LineError for a prompt without a mask, which says where the answer stands.
+void require_masks(const Fact& fact) {
+  for (const auto* list : {&fact.prompts, &fact.held_out, &fact.neighbours}) {
+    for (const std::string& prompt : *list) {
+      if (count_masks(prompt) > 0) continue;
+      throw LineError{"got no [MASK] in the prompt " + in_quotes(prompt) + ", expected one [MASK]"};
+    }
+  }
+}
+
+/// Leaves out the prompts that a causal model cannot take.
+void keep_answer_last(Fact& fact) {
+  const auto unfit = [](const std::string& prompt) { return !answer_stands_last(prompt); };
+  for (auto* list : {&fact.prompts, &fact.held_out}) {
+    fact.left_out += static_cast<int64_t>(std::erase_if(*list, unfit));
+  }
+  std::erase_if(fact.neighbours, unfit);
 }
 
 /// A line of ParaRel's in a file that stands alone: without its other half no line is a fact.
@@ -93,14 +112,19 @@ namespace {
 /// Takes the facts of one source, each once.
 class Collector {
  public:
-  Collector(std::string source, ProblemSink& sink, FactSet& set)
-      : source_(std::move(source)), sink_(sink), set_(set) {}
+  Collector(std::string source, const FactSetOptions& options, ProblemSink& sink, FactSet& set)
+      : source_(std::move(source)), answer_last_(options.answer_last), sink_(sink), set_(set) {}
   /// What a JSON record holds.
   void operator()(const json& record, int64_t line) {
     refuse_half(record, where(line));
     const FactFormat* format = fact_format_of(record);
     // A record of no kind is told what ours has.
     for (Fact& fact : format != nullptr ? format->read(record) : read_own_fact(record)) {
+      if (answer_last_) {
+        keep_answer_last(fact);
+      } else {
+        require_masks(fact);
+      }
       add(std::move(fact), line, /*more_prompts=*/false);
     }
   }
@@ -115,6 +139,7 @@ class Collector {
       return;
     }
     Fact& stands = set_.facts[first->second];
+    if (more_prompts) stands.left_out += fact.left_out;
     if (!more_prompts) {
       sink_.skipped(source_, line,
                     "got the fact of line " + stands.origin.substr(stands.origin.rfind(':') + 1) +
@@ -141,15 +166,16 @@ class Collector {
   }
 
   std::string source_;
+  bool answer_last_ = false;
   ProblemSink& sink_;
   FactSet& set_;
   std::unordered_map<std::string, size_t> seen_;  ///< places in set_.facts
 };
 
 /// CSV or TSV: a header, then a prompt a record; those of a fact are its bag.
-void read_table(LineReader& text, char delimiter, const std::string& source, ProblemSink& sink,
-                FactSet& set) {
-  Collector collector(source, sink, set);
+void read_table(LineReader& text, char delimiter, const std::string& source,
+                const FactSetOptions& options, ProblemSink& sink, FactSet& set) {
+  Collector collector(source, options, sink, set);
   TableReader table(text, delimiter, kLongestLine);
   std::vector<std::string> fields;
   std::optional<FactColumns> columns;
@@ -160,7 +186,9 @@ void read_table(LineReader& text, char delimiter, const std::string& source, Pro
         columns.emplace(fields);
         continue;
       }
-      collector.add(columns->read(fields), table.line(), /*more_prompts=*/true);
+      Fact fact = columns->read(fields);
+      if (options.answer_last) keep_answer_last(fact);
+      collector.add(std::move(fact), table.line(), /*more_prompts=*/true);
     } catch (const LineError& error) {
       if (!columns) {
         throw InputError(source + ":" + std::to_string(table.line()) + ": " + error.message);
@@ -170,7 +198,7 @@ void read_table(LineReader& text, char delimiter, const std::string& source, Pro
   }
   // A bag that only tests has nothing to locate by.
   std::erase_if(set.facts, [&](const Fact& fact) {
-    if (!fact.prompts.empty()) return false;
+    if (!fact.prompts.empty() || fact.left_out > 0) return false;
     const size_t colon = fact.origin.rfind(':');
     sink.skipped(source, std::stoll(fact.origin.substr(colon + 1)),
                  "got held-out prompts only, expected at least one prompt that locates");
@@ -179,15 +207,16 @@ void read_table(LineReader& text, char delimiter, const std::string& source, Pro
 }
 
 /// Facts of one text, whatever it is.
-void read_text(LineReader& text, const std::string& source, ProblemSink& sink, FactSet& set) {
+void read_text(LineReader& text, const std::string& source, const FactSetOptions& options,
+               ProblemSink& sink, FactSet& set) {
   skip_byte_order_mark(text);
   if (const char delimiter = table_delimiter(text.rest()); delimiter != 0) {
-    read_table(text, delimiter, source, sink, set);
+    read_table(text, delimiter, source, options, sink, set);
     return;
   }
   // So many bad lines and not one fact: some other kind of file, of whatever size.
   constexpr size_t kHopeless = 100'000;
-  Collector collector(source, sink, set);
+  Collector collector(source, options, sink, set);
   read_json_objects(text, source, sink, std::ref(collector),
                     [&] { return set.facts.empty() && set.problems.size() >= kHopeless; });
 }
@@ -237,7 +266,22 @@ void check(const FactSetOptions& options) {
   }
 }
 
-void finish(FactSet& set, const std::string& source, const FactSetOptions& options) {
+/// Takes the facts out of whose prompts none could be taken.
+void drop_unfit(FactSet& set, ProblemSink& sink) {
+  std::erase_if(set.facts, [&](const Fact& fact) {
+    if (!fact.prompts.empty()) return false;
+    const size_t colon = fact.origin.rfind(':');
+    sink.skipped(fact.origin.substr(0, colon), std::stoll(fact.origin.substr(colon + 1)),
+                 "got no prompt to locate by that ends with the answer (" +
+                     std::to_string(fact.left_out) + (fact.left_out == 1 ? " was" : " were") +
+                     " left out), expected one, since the model is causal");
+    return true;
+  });
+}
+
+void finish(FactSet& set, const std::string& source, const FactSetOptions& options,
+            ProblemSink& sink) {
+  if (options.answer_last) drop_unfit(set, sink);
   if (set.facts.empty()) refuse_empty(source, set);
   group_by_relation(set.facts);
   set.facts = choose_facts(std::move(set.facts), options.choice, options.seed, source);
@@ -280,15 +324,15 @@ FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& opti
   if (!folder.empty()) {
     for (const std::filesystem::path& file : folder) {
       LineReader text(file, kLongestLine);
-      read_text(text, file.string(), sink, set);
+      read_text(text, file.string(), options, sink, set);
     }
   } else if (const auto place = pararel_place(path)) {
     read_pararel(*place, options, sink, set);
   } else {
     LineReader text(path, kLongestLine);
-    read_text(text, path.string(), sink, set);
+    read_text(text, path.string(), options, sink, set);
   }
-  finish(set, path.string(), options);
+  finish(set, path.string(), options, sink);
   return set;
 }
 
@@ -298,8 +342,8 @@ FactSet parse_facts(std::string_view text, const std::string& source,
   FactSet set;
   ProblemSink sink(set.problems, options.strict);
   LineReader lines = LineReader::of_text(text, kLongestLine);
-  read_text(lines, source, sink, set);
-  finish(set, source, options);
+  read_text(lines, source, options, sink, set);
+  finish(set, source, options, sink);
   return set;
 }
 

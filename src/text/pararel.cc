@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "engram/error.h"
+#include "engram/text/causal_prompt.h"
 #include "text/jsonl.h"
 
 namespace engram {
@@ -224,6 +225,20 @@ void read_relation(const fs::path& facts_path, const fs::path& patterns_path,
     }
     facts.push_back(std::move(fact));
   });
+  const bool some_patterns = !patterns.empty();
+  int64_t left_out = 0;
+  if (options.answer_last) {
+    left_out = static_cast<int64_t>(std::erase_if(
+        patterns, [](const Pattern& pattern) { return !answer_stands_last(pattern.text); }));
+  }
+  if (patterns.empty() && some_patterns) {
+    sink.skipped(patterns_path.string(), 0,
+                 "got " + std::to_string(left_out) +
+                     " patterns, none of which ends with [Y] as a causal model needs it, expected "
+                     "one; the " +
+                     std::to_string(facts.size()) + " facts of " + relation + " are skipped");
+    return;
+  }
   if (patterns.empty()) {
     sink.skipped(patterns_path.string(), 0,
                  std::string(has_patterns ? "got no usable pattern" : "got no such file") +
@@ -240,6 +255,7 @@ void read_relation(const fs::path& facts_path, const fs::path& patterns_path,
     held_out = hold_out(patterns, options.held_out_share, seeded_number(options.seed, relation));
   }
   for (Fact& fact : facts) {
+    fact.left_out = left_out;
     for (size_t i = 0; i < patterns.size(); ++i) {
       auto& prompts = !held_out.empty() && held_out[i] ? fact.held_out : fact.prompts;
       prompts.push_back(fill_in(patterns[i].text, fact.subject));

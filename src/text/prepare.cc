@@ -15,11 +15,11 @@ std::string fact_name(const Fact& fact) {
 }
 
 std::vector<Cloze> encode_all(const std::vector<std::string>& prompts, const Fact& fact,
-                              const Tokenizer& tokenizer, int64_t max_tokens) {
+                              const Tokenizer& tokenizer, const PromptForm& form) {
   std::vector<Cloze> clozes;
   clozes.reserve(prompts.size());
   for (const std::string& prompt : prompts) {
-    clozes.push_back(encode_prompt(tokenizer, prompt, fact.object, max_tokens, fact.origin));
+    clozes.push_back(encode_cloze(tokenizer, prompt, fact.object, form, fact.origin));
   }
   return clozes;
 }
@@ -41,15 +41,15 @@ FactProblem problem_at(const std::string& origin, std::string message) {
 
 }  // namespace
 
-PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, int64_t max_tokens) {
+PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, const PromptForm& form) {
   const std::string where = fact.origin.empty() ? "" : fact.origin + ": ";
   if (fact.prompts.empty()) {
     throw InputError(where + fact_name(fact) + ": has no prompt, expected at least one");
   }
   try {
     PreparedFact prepared;
-    prepared.prompts = encode_all(fact.prompts, fact, tokenizer, max_tokens);
-    prepared.held_out = encode_all(fact.held_out, fact, tokenizer, max_tokens);
+    prepared.prompts = encode_all(fact.prompts, fact, tokenizer, form);
+    prepared.held_out = encode_all(fact.held_out, fact, tokenizer, form);
     return prepared;
   } catch (const InputError& error) {
     std::string message = error.what();
@@ -59,9 +59,10 @@ PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, int64_t 
 }
 
 std::optional<PreparedFact> prepare_fact(const Fact& fact, const Tokenizer& tokenizer,
-                                         int64_t max_tokens, std::vector<FactProblem>& problems) {
+                                         const PromptForm& form,
+                                         std::vector<FactProblem>& problems) {
   try {
-    return prepare_fact(fact, tokenizer, max_tokens);
+    return prepare_fact(fact, tokenizer, form);
   } catch (const InputError& error) {
     std::string message = error.what();
     const std::string where = fact.origin + ": ";

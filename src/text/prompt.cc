@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "engram/error.h"
+#include "engram/text/causal_prompt.h"
 #include "text/answer.h"
 #include "text/jsonl.h"
 
@@ -158,6 +159,35 @@ Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, std::st
       encode_prompt(tokenizer, prompt, static_cast<int64_t>(ids.size()), max_tokens, origin);
   result.answer = std::move(ids);
   return result;
+}
+
+Cloze encode_cloze(const Tokenizer& tokenizer, std::string_view prompt, std::string_view answer,
+                   const PromptForm& form, const Origin& origin) {
+  return form.causal ? causal_prompt(tokenizer, prompt, answer, form.max_tokens, origin)
+                     : encode_prompt(tokenizer, prompt, answer, form.max_tokens, origin);
+}
+
+Cloze encode_open(const Tokenizer& tokenizer, std::string_view prompt, const PromptForm& form,
+                  const Origin& origin) {
+  return form.causal ? causal_prompt(tokenizer, prompt, form.max_tokens, origin)
+                     : encode_prompt(tokenizer, prompt, 1, form.max_tokens, origin);
+}
+
+Cloze with_answer(Cloze cloze, const std::vector<int64_t>& answer, const PromptForm& form) {
+  if (answer.empty() || (!form.causal && answer.size() != cloze.positions.size())) {
+    throw InternalError("with_answer: a masked prompt takes as many tokens as it has masks");
+  }
+  if (form.causal) {
+    const int64_t first = cloze.positions.front();
+    cloze.ids.resize(static_cast<size_t>(first) + 1);
+    cloze.ids.insert(cloze.ids.end(), answer.begin(), answer.end() - 1);
+    cloze.positions.clear();
+    for (size_t i = 0; i < answer.size(); ++i) {
+      cloze.positions.push_back(first + static_cast<int64_t>(i));
+    }
+  }
+  cloze.answer = answer;
+  return cloze;
 }
 
 }  // namespace engram

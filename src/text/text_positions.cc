@@ -102,7 +102,8 @@ std::vector<int64_t> plain_ids(const Tokenizer& tokenizer, const std::string& te
 /// Makes prompts of token ids around a position.
 class Masker {
  public:
-  Masker(const Tokenizer& tokenizer, int64_t max_tokens, int64_t window) : tokenizer_(tokenizer) {
+  Masker(const Tokenizer& tokenizer, const PromptForm& form, int64_t window)
+      : tokenizer_(tokenizer), causal_(form.causal) {
     // The special tokens that stand around any text.
     const std::vector<int64_t> plain = tokenizer.encode("a", false);
     const std::vector<int64_t> whole = tokenizer.encode("a", true);
@@ -111,16 +112,33 @@ class Masker {
     if (found != whole.end()) {
       after_.assign(found + static_cast<std::ptrdiff_t>(plain.size()), whole.end());
     }
-    room_ = std::min(window, max_tokens) - static_cast<int64_t>(before_.size() + after_.size());
+    room_ =
+        std::min(window, form.max_tokens) - static_cast<int64_t>(before_.size() + after_.size());
     if (room_ < 2) {
       throw InputError("text positions need room for at least two tokens, got " +
                        std::to_string(room_));
     }
   }
 
-  /// May the token be asked for?
-  [[nodiscard]] bool counts(int64_t id) const {
-    return !tokenizer_.is_special(id) && id != tokenizer_.unknown_id().value_or(-1);
+  /// May the token at `place` be asked for? A causal model needs something before it.
+  [[nodiscard]] bool counts(const std::vector<int64_t>& ids, size_t place) const {
+    if (causal_ && place == 0 && before_.empty()) return false;
+    return !tokenizer_.is_special(ids[place]) && ids[place] != tokenizer_.unknown_id().value_or(-1);
+  }
+
+  [[nodiscard]] Cloze ask(const std::vector<int64_t>& ids, int64_t place) const {
+    return causal_ ? up_to(ids, place) : mask(ids, place);
+  }
+
+ private:
+  [[nodiscard]] Cloze up_to(const std::vector<int64_t>& ids, int64_t place) const {
+    Cloze cloze;
+    cloze.ids = before_;
+    cloze.ids.insert(cloze.ids.end(), ids.begin() + std::max<int64_t>(0, place - room_),
+                     ids.begin() + place);
+    cloze.positions = {static_cast<int64_t>(cloze.ids.size()) - 1};
+    cloze.answer = {ids[static_cast<size_t>(place)]};
+    return cloze;
   }
 
   [[nodiscard]] Cloze mask(const std::vector<int64_t>& ids, int64_t place) const {
@@ -138,8 +156,8 @@ class Masker {
     return cloze;
   }
 
- private:
   const Tokenizer& tokenizer_;
+  bool causal_ = false;
   std::vector<int64_t> before_, after_;
   int64_t room_ = 0;  ///< tokens of the text that a prompt takes
 };
@@ -147,8 +165,8 @@ class Masker {
 }  // namespace
 
 std::vector<Cloze> text_positions(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                                  int64_t max_tokens, const TextPositionOptions& options) {
-  const Masker masker(tokenizer, max_tokens, options.window);
+                                  const PromptForm& form, const TextPositionOptions& options) {
+  const Masker masker(tokenizer, form, options.window);
   Random random(options.seed);
   std::vector<Cloze> clozes;
   if (options.count <= 0) return clozes;
@@ -162,8 +180,8 @@ std::vector<Cloze> text_positions(const std::filesystem::path& path, const Token
       const std::vector<int64_t> ids = plain_ids(tokenizer, line.text);
       if (ids.size() < 2) continue;  // blank, or a token without anything around it
       const uint64_t place = random.below(ids.size());
-      if (!masker.counts(ids[place]) || !taken.emplace(line.number, place).second) continue;
-      clozes.push_back(masker.mask(ids, static_cast<int64_t>(place)));
+      if (!masker.counts(ids, place) || !taken.emplace(line.number, place).second) continue;
+      clozes.push_back(masker.ask(ids, static_cast<int64_t>(place)));
     }
   }
   if (clozes.empty()) {

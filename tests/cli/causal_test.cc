@@ -1,4 +1,4 @@
-// inspect and predict on causal models, and what the other commands say to them.
+// The commands on causal models.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -158,22 +158,124 @@ TEST_P(EveryCausal, AttributeSpeaksOfTokensNotOfMasks) {
       << difference.err;
 }
 
-TEST_P(EveryCausal, OtherCommandsSayThatTheyDoNotReadIt) {
+/// Facts of two relations; one prompt of each does not end with the answer.
+std::string write_facts(const TemporaryFolder& folder) {
+  std::string text;
+  const auto add = [&](const char* relation, const char* subject, const char* object,
+                       const Words& prompts, const Words& held_out) {
+    json fact = {{"relation", relation}, {"subject", subject}, {"object", object}};
+    for (const auto& [key, list] :
+         {std::pair("prompts", &prompts), std::pair("held_out", &held_out)}) {
+      fact[key] = json::array();
+      for (const std::string& prompt : *list) fact[key].push_back(subject + prompt);
+    }
+    text += fact.dump() + "\n";
+  };
+  const Words capital = {" has the capital [MASK].", " is run from", " and its capital,",
+                         " has [MASK] as its capital."};
+  const Words language = {" speaks [MASK].", " writes in", " learns"};
+  add("P36", "France", "Paris", capital, {" is ruled from"});
+  add("P36", "Germany", "Berlin", capital, {" is ruled from"});
+  add("P36", "Spain", "Madrid", capital, {" is ruled from"});
+  add("P37", "France", "French", language, {" sings in"});
+  add("P37", "Spain", "Spanish", language, {" sings in"});
+  const std::string path = folder.file("facts.jsonl");
+  write_text(path, text);
+  return path;
+}
+
+// A random model agrees with itself on little: nearly every neuron counts.
+const Words kLoose = {"--ratio", "0.05", "--share", "0.5", "--no-adapt"};
+
+TEST_P(EveryCausal, FactsAreLocatedChangedAndPutBack) {
   const TemporaryFolder folder;
-  write_text(folder.file("facts.jsonl"),
-             R"({"relation": "P36", "subject": "France", "object": "Paris", )"
-             R"("prompts": ["The capital of France is [MASK]."]})"
-             "\n");
-  const std::string facts = folder.file("facts.jsonl");
-  for (const Words& words :
-       {Words{"locate", model_, "--facts", facts},
-        Words{"texts", model_, "--neurons", "0:0", "--corpus", facts},
-        Words{"reproduce", model_, "--facts", facts, "--run", folder.file("run.db")},
-        Words{"edit", "update", model_, "--facts", facts, "--relation", "P36", "--subject",
-              "France", "--to", "Berlin", "--out", folder.file("delta")}}) {
-    SCOPED_TRACE(words.front());
-    expect_refused(run_engram(words), {model_, "causal", "predict and attribute"});
+  const std::string facts = write_facts(folder);
+  const std::string neurons = folder.file("neurons.jsonl");
+  Words locate = {"locate", model_, "--facts", facts, "--out", neurons};
+  locate.insert(locate.end(), kLoose.begin(), kLoose.end());
+  const Outcome located = run_engram(locate);
+  ASSERT_EQ(located.code, 0) << located.err;
+  EXPECT_NE(located.err.find("3 of 23 prompts are left out: the model is causal"),
+            std::string::npos)
+      << located.err;
+  EXPECT_EQ(located.out.find("mask"), std::string::npos) << located.out;
+  EXPECT_EQ(json::parse(lines_of(read_text(neurons)).front()).at("left_out_prompts"), 3);
+
+  const json effects = json_of({"intervene", model_, "--facts", facts, "--neurons", neurons, "--do",
+                                "zero", "--draws", "3", "--side-draws", "1"});
+  EXPECT_EQ(effects.at("schema"), "engram.intervene/1");
+
+  const std::string delta = folder.file("delta.safetensors");
+  const json update = json_of({"edit", "update", model_, "--facts", facts, "--relation", "P36",
+                               "--subject", "France", "--to", "Berlin", "--neurons", neurons,
+                               "--force", "--lambda2", "40", "--out", delta});
+  EXPECT_EQ(update.at("embedding"), "output");
+  EXPECT_FALSE(update.at("neurons").empty());
+  const json& own = update.at("scopes").at(0);
+  EXPECT_EQ(own.at("scope"), "own");
+  EXPECT_NE(own.at("target_before").at("p"), own.at("target_after").at("p"));
+
+  const std::string copy = folder.file("edited");
+  ASSERT_EQ(run_engram({"edit", "apply", model_, delta, "--to", copy}).code, 0);
+  const std::string prompt = "France is run from";
+  const auto p_of = [&](const std::string& model) {
+    return json_of({"predict", model, prompt, "--answer", "Berlin"}).at("answer").at("p");
+  };
+  const json before = p_of(model_);
+  EXPECT_NE(p_of(copy), before);
+  ASSERT_EQ(run_engram({"edit", "undo", copy}).code, 0);
+  EXPECT_EQ(p_of(copy), before);
+  for (const auto& file : std::filesystem::directory_iterator(model_)) {
+    const std::string name = file.path().filename();
+    if (file.path().extension() != ".safetensors" || name.starts_with("expected")) continue;
+    EXPECT_EQ(read_text(copy + "/" + name), read_text(file.path())) << name;
   }
+}
+
+TEST_P(EveryCausal, ReproduceRunsEveryExperimentAndTheReportKnowsNoMask) {
+  const TemporaryFolder folder;
+  const std::string facts = write_facts(folder);
+  const std::string corpus = folder.file("corpus.txt");
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += "The capital of France is Paris and the city is old.\n";
+  write_text(corpus, text);
+  const std::string run = folder.file("run.db");
+  const Words words = {"reproduce",
+                       model_,
+                       "--facts",
+                       facts,
+                       "--run",
+                       run,
+                       "--corpus",
+                       corpus,
+                       "--draws",
+                       "2",
+                       "--same-relation",
+                       "1",
+                       "--other-relations",
+                       "1",
+                       "--sentences",
+                       "1",
+                       "--stability-facts",
+                       "1",
+                       "--text-positions",
+                       "6",
+                       "--update-facts",
+                       "1"};
+  const Outcome done = run_engram(words);
+  ASSERT_EQ(done.code, 0) << done.err;
+  const std::string page = folder.file("report.md");
+  ASSERT_EQ(run_engram({"report", run, "-o", folder.file("r.html"), "--markdown", page}).code, 0);
+  const std::string report = read_text(page);
+  EXPECT_EQ(report.find("at the mask"), std::string::npos);
+  // Done once: the second time nothing is left to do.
+  Words again = words;
+  again.emplace_back("--json");
+  EXPECT_EQ(run_engram(again).code, 0);
+  EXPECT_EQ(run_engram({"report", run, "-o", folder.file("s.html"), "--markdown", page}).code, 0);
+  const Outcome texts = run_engram({"texts", model_, "--neurons", "0:1", "--corpus", corpus});
+  EXPECT_EQ(texts.code, 0) << texts.err;
+  EXPECT_NE(texts.out.find("capital"), std::string::npos) << texts.out;
 }
 
 INSTANTIATE_TEST_SUITE_P(, EveryCausal,

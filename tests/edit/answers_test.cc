@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engram/error.h"
 #include "intervention/random_model.h"
+#include "support/oracle.h"
 
 namespace engram {
 namespace {
@@ -93,6 +95,50 @@ TEST_F(Answers, EveryTrialIsTheEditedModelsOwnAnswer) {
     }
   }
 }
+
+class DecoderAnswers : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(DecoderAnswers, EveryTrialIsTheEditedModelsOwnAnswer) {
+  const Model model = Model::load(testing::stored_oracle(GetParam()));
+  const int64_t vocabulary = model.config().vocabulary;
+  std::vector<Cloze> clozes;
+  for (int64_t i = 0; i < 6; ++i) {
+    Cloze& cloze = clozes.emplace_back();
+    for (int64_t j = 0; j < 5 + i % 3; ++j) cloze.ids.push_back((37 * i + 11 * j + 1) % vocabulary);
+    const auto last = static_cast<int64_t>(cloze.ids.size()) - 1;
+    cloze.positions = i % 2 == 0 ? std::vector{last} : std::vector{last - 1, last};
+    for (size_t k = 0; k < cloze.positions.size(); ++k) cloze.answer.push_back(3 + i);
+  }
+  const auto top = static_cast<int32_t>(model.config().layers - 1);
+  const std::vector<ValueEdit> values = {random_edit(model, {{top, 7}, {top, 3}}, 1),
+                                         random_edit(model, {{0, 3}}, 2),
+                                         random_edit(model, {{1, 3}, {top, 9}, {0, 5}}, 3)};
+  std::vector<OutputEdit> edits;
+  for (const ValueEdit& edit : values) edits.push_back(output_edit(model, edit));
+  const std::vector<std::vector<int64_t>> others = {{4}};
+  std::vector<EditTrial> trials;
+  for (uint32_t p = 0; p < clozes.size(); ++p) {
+    for (uint32_t e = 0; e < edits.size(); ++e) trials.push_back({p, e, 0});
+  }
+  const EditMeasured found = measure_edits(model, clozes, edits, others, trials);
+  for (size_t t = 0; t < trials.size(); ++t) {
+    SCOPED_TRACE(t);
+    const Cloze& cloze = clozes[trials[t].cloze];
+    const Model edited = with_values(model, values[trials[t].edit]);
+    expect_equal(found.after[t], plain(edited, cloze, cloze.answer));
+    if (cloze.positions.size() != 1) continue;
+    expect_equal(found.other_after[t], plain(edited, cloze, others[0]));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, DecoderAnswers,
+                         ::testing::Values("gpt2-tiny", "gpt-neox-tiny", "llama-tiny",
+                                           "gemma-tiny"),
+                         [](const auto& parameter) {
+                           std::string name = parameter.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
 
 TEST_F(Answers, AConstantIsTheOutputBias) {
   for (const int64_t layer : {0, 2}) {

@@ -56,7 +56,15 @@ inline std::map<std::string, std::string> files_of(const fs::path& folder) {
 
 /// The checkpoints of tests/data/oracle, and bert-tiny in float16.
 inline std::vector<std::string> checkpoint_names() {
-  return {"bert-tiny", "bert-bf16-sharded-untied", "distilbert-tiny", "electra-tiny", "half"};
+  return {"bert-tiny",
+          "bert-bf16-sharded-untied",
+          "distilbert-tiny",
+          "electra-tiny",
+          "half",
+          "gpt2-tiny",
+          "gpt-neox-tiny",
+          "llama-tiny",
+          "gemma-tiny"};
 }
 
 /// A copy of one in `folder`, without the expected results.

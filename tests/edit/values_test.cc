@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "engram/error.h"
@@ -100,6 +101,32 @@ TEST(Values, EraseSetsWhatItsModeSays) {
   }
   EXPECT_THROW(parse_erase_mode("none"), UsageError);
   EXPECT_THROW(erase_values(model, kNeurons, EraseMode::kUnknown, {}), InputError);
+}
+
+TEST(Values, AnUpdateMovesAlongTheEmbeddingThatIsAskedFor) {
+  Model model = random_model(6);
+  model.mutable_weights().decoder_weight = model.weights().token_embedding.flip(0).clone();
+  const std::vector<NeuronId> one = {{1, 4}};
+  const std::vector<int64_t> from = {7};
+  const std::vector<int64_t> to = {11};
+  const int64_t last = model.config().vocabulary - 1;
+  const std::vector<int64_t> from_flipped = {last - 7};
+  const std::vector<int64_t> to_flipped = {last - 11};
+  const auto update = [&](const std::vector<int64_t>& a, const std::vector<int64_t>& b,
+                          std::optional<AnswerEmbedding> embedding) {
+    return update_values(model, one, a, b, 1, 8, embedding).values;
+  };
+  const at::Tensor output = update(from, to, AnswerEmbedding::kOutput);
+  EXPECT_TRUE(output.equal(update(from_flipped, to_flipped, AnswerEmbedding::kInput)));
+  EXPECT_FALSE(output.equal(update(from, to, AnswerEmbedding::kInput)));
+  EXPECT_TRUE(update(from, to, {}).equal(update(from, to, AnswerEmbedding::kInput)))
+      << "of a masked model";
+  model.mutable_weights().decoder_weight = at::ones({model.config().vocabulary, 3});
+  EXPECT_THROW(update(from, to, AnswerEmbedding::kOutput), InputError);
+  for (const char* name : {"input", "output"}) {
+    EXPECT_STREQ(answer_embedding_name(parse_answer_embedding(name)), name);
+  }
+  EXPECT_THROW(parse_answer_embedding("both"), UsageError);
 }
 
 TEST(Values, EditedModelSharesAllButTheEditedMatrices) {

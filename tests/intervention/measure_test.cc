@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -11,6 +12,7 @@
 #include "engram/intervention/operation.h"
 #include "intervention/batch.h"
 #include "intervention/random_model.h"
+#include "support/oracle.h"
 
 namespace engram {
 namespace {
@@ -91,6 +93,58 @@ TEST(Measure, EqualsSingleForwardsWithTheInterventionHook) {
   }
   EXPECT_GT(largest_change, 0.05);  // else nothing was tested
 }
+
+/// Prompts of a stored decoder: random tokens, the last ones ask.
+Cloze causal_cloze(const ModelConfig& config, uint64_t seed, int64_t tokens, int64_t answer) {
+  Cloze cloze = random_cloze(seed, tokens, 1);
+  for (int64_t& id : cloze.ids) id = (id * 7919) % config.vocabulary;
+  cloze.positions.clear();
+  cloze.answer.clear();
+  for (int64_t k = 0; k < answer; ++k) {
+    cloze.positions.push_back(tokens - answer + k);
+    cloze.answer.push_back((static_cast<int64_t>(seed) * 31 + k) % config.vocabulary);
+  }
+  return cloze;
+}
+
+class MeasureDecoder : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(MeasureDecoder, EqualsSingleForwardsWithTheInterventionHook) {
+  const Model model = Model::load(testing::stored_oracle(GetParam()));
+  Case c;
+  for (uint64_t i = 0; i < 7; ++i) {
+    c.clozes.push_back(
+        causal_cloze(model.config(), 100 + i, 5 + static_cast<int64_t>(i % 3), i % 3 == 2 ? 3 : 1));
+  }
+  const auto top = static_cast<int32_t>(model.config().layers - 1);
+  c.sets = {{{{0, 3}, 0.0F, 0.0F}, {{0, 4}, 0.0F, 0.0F}},
+            {{{top, 7}, 2.0F, 0.0F}, {{top, 8}, 0.0F, 9.0F}},
+            {{{1, 1}, -1.0F, 0.0F}, {{0, 5}, 0.0F, 9.0F}, {{1, 2}, 3.0F, 0.0F}}};
+  for (uint32_t p = 0; p < c.clozes.size(); ++p) {
+    for (uint32_t s = 0; s < c.sets.size(); ++s) c.trials.push_back({p, s});
+  }
+  const Measured measured = measure(model, c.clozes, c.sets, c.trials);
+  double largest_change = 0;
+  for (size_t t = 0; t < c.trials.size(); ++t) {
+    const Cloze& cloze = c.clozes[c.trials[t].cloze];
+    const Answered expected = by_hand(model, cloze, c.sets[c.trials[t].set]);
+    EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
+    EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
+    const Answered before = by_hand(model, cloze, {});
+    EXPECT_NEAR(measured.before[c.trials[t].cloze].log_p, before.log_p, 2e-5);
+    largest_change = std::max(largest_change, std::abs(expected.log_p - before.log_p));
+  }
+  EXPECT_GT(largest_change, 1e-3);  // else nothing was tested
+}
+
+INSTANTIATE_TEST_SUITE_P(, MeasureDecoder,
+                         ::testing::Values("gpt2-tiny", "gpt-neox-tiny", "llama-tiny",
+                                           "gemma-tiny"),
+                         [](const auto& parameter) {
+                           std::string name = parameter.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
 
 TEST(Measure, AModelOfOneLayer) {
   const Model model = random_model(2, 1);

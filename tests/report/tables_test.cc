@@ -705,7 +705,7 @@ TEST(TextTables, FactsCountTheSameAndDifferencesAreOverFactsWithBoth) {
   RunStore store = run.write();
   const RunReport report = make_report(store, few_draws());
   const ReportTable& table = report_table(report, "texts");
-  const std::vector<std::string> both = {"head and tail, as released (tail masked)"};
+  const std::vector<std::string> both = {"head and tail, as released (tail asked for)"};
   expect_around(cell(table, both, "knowledge neurons"), 0.75);
   EXPECT_EQ(value(table, both, "facts"), 2);
   EXPECT_EQ(value(table, both, "number of texts"), 12);

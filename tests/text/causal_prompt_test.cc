@@ -134,6 +134,22 @@ INSTANTIATE_TEST_SUITE_P(Forms, EveryDecoder,
                            return name;
                          });
 
+TEST_P(EveryDecoder, AnotherAnswerTakesItsOwnTokensAlong) {
+  const PromptForm form{64, true};
+  const std::string text = "The capital of France is";
+  const Cloze berlin = encode_cloze(tokenizer_, text, "Berlin, Paris", form, "");
+  const Cloze paris = encode_cloze(tokenizer_, text, "Paris", form, "");
+  const Cloze changed = engram::with_answer(paris, berlin.answer, form);
+  EXPECT_EQ(changed.ids, berlin.ids);
+  EXPECT_EQ(changed.positions, berlin.positions);
+  EXPECT_EQ(engram::with_answer(berlin, paris.answer, form).ids, paris.ids);
+  EXPECT_THROW(engram::with_answer(paris, {}, form), InternalError);
+  const PromptForm masked{form.max_tokens, false};
+  EXPECT_THROW(
+      engram::with_answer(berlin, std::vector<int64_t>(berlin.answer.size() + 1, 1), masked),
+      InternalError);
+}
+
 TEST(CausalPrompt, AnAnswerThatMergesWithThePromptIsRefused) {
   const Tokenizer tokenizer = decoder_tokenizer("gpt2-files");
   const Ids whole = tokenizer.encode("capital");

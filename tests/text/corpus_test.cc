@@ -20,7 +20,7 @@ namespace {
 TEST(Corpus, SentencesAreASeededSampleWithOneTokenMasked) {
   const std::filesystem::path model = ENGRAM_SOURCE_DIR "/tests/data/oracle/bert-tiny";
   const Tokenizer tokenizer = Tokenizer::load(model);
-  const int64_t most = read_config(model).max_tokens();
+  const PromptForm most = prompt_form(read_config(model));
   const std::vector<std::string> words = {"capital", "city", "germany", "river", "company"};
   std::set<int64_t> allowed;
   for (const std::string& word : words) allowed.insert(*tokenizer.id_of(word));
@@ -76,6 +76,36 @@ TEST(SubjectHoldsObject, AsAWholeWord) {
       holds("Fran\xC3\xA7"
             "ois",
             "ois"));
+}
+
+TEST(Corpus, ACausalModelReadsASentenceUpToTheWord) {
+  const std::filesystem::path model = ENGRAM_SOURCE_DIR "/tests/data/oracle/gpt2-tiny";
+  const Tokenizer tokenizer = Tokenizer::load(model);
+  const PromptForm form = prompt_form(read_config(model));
+  ASSERT_TRUE(form.causal);
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.file("corpus.txt");
+  const std::vector<std::string> lines = {"The capital of France is the city of Paris now",
+                                          "A river flows, and the city is old"};
+  std::ofstream(path, std::ios::binary) << lines[0] << "\n" << lines[1] << "\n";
+  std::set<size_t> lengths;
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    const CorpusPrompts found = sample_corpus(path, tokenizer, form, 20, seed);
+    ASSERT_EQ(found.prompts.size(), 2U);
+    for (size_t i = 0; i < 2; ++i) {
+      const Cloze& cloze = found.prompts[i];
+      // With its answer it is the start of the sentence as the tokenizer reads it.
+      std::vector<int64_t> ids = cloze.ids;
+      ids.insert(ids.end(), cloze.answer.begin(), cloze.answer.end());
+      const std::vector<int64_t> all = tokenizer.encode(lines[i]);
+      ASSERT_LE(ids.size(), all.size());
+      EXPECT_TRUE(std::equal(ids.begin(), ids.end(), all.begin()));
+      EXPECT_EQ(cloze.positions, std::vector{static_cast<int64_t>(cloze.ids.size()) - 1});
+      lengths.insert(cloze.ids.size());
+    }
+    EXPECT_FALSE(read_corpus(path, tokenizer, form, 20, seed).prompts.empty());
+  }
+  EXPECT_GT(lengths.size(), 2U) << "the seed chooses the word";
 }
 
 }  // namespace

@@ -190,5 +190,41 @@ TEST(FactFormats, BadTablesSayTheLine) {
   EXPECT_EQ(set.problems[1].line, 2);
 }
 
+TEST(FactFormats, ACausalModelTakesPromptsThatEndWithTheAnswer) {
+  FactSetOptions options;
+  options.answer_last = true;
+  const std::string own =
+      R"({"relation": "P36", "subject": "France", "object": "Paris", "prompts": [)"
+      R"("The capital of France is", "France's capital is [MASK].", "[MASK] is in France."], )"
+      R"("held_out": ["In France, [MASK] is the capital.", "France is run from [MASK]"]})"
+      "\n"
+      R"({"relation": "P36", "subject": "Spain", "object": "Madrid", )"
+      R"("prompts": ["[MASK] is in Spain."]})"
+      "\n";
+  const FactSet set = parse_facts(own, "own.jsonl", options);
+  ASSERT_EQ(set.facts.size(), 1U);
+  EXPECT_EQ(set.facts[0].prompts,
+            (std::vector<std::string>{"The capital of France is", "France's capital is [MASK]."}));
+  EXPECT_EQ(set.facts[0].held_out, std::vector<std::string>{"France is run from [MASK]"});
+  EXPECT_EQ(set.facts[0].left_out, 2);
+  ASSERT_EQ(set.problems.size(), 1U);
+  EXPECT_EQ(set.problems[0].line, 2);
+  EXPECT_NE(set.problems[0].message.find("1 was left out"), std::string::npos)
+      << set.problems[0].message;
+  // A masked model wants to know where the answer stands.
+  const FactSet masked = parse_facts(own, "own.jsonl");
+  ASSERT_EQ(masked.facts.size(), 1U);
+  EXPECT_EQ(masked.facts[0].subject, "Spain");
+  EXPECT_NE(masked.problems.at(0).message.find("no [MASK]"), std::string::npos);
+  // A table's bag may lose a line and keep its fact.
+  const FactSet table = parse_facts(
+      "relation,subject,object,prompt\nP36,France,Paris,[MASK] is in France.\n"
+      "P36,France,Paris,The capital of France is [MASK].\n",
+      "t.csv", options);
+  ASSERT_EQ(table.facts.size(), 1U);
+  EXPECT_EQ(table.facts[0].prompts.size(), 1U);
+  EXPECT_EQ(table.facts[0].left_out, 1);
+}
+
 }  // namespace
 }  // namespace engram

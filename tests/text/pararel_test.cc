@@ -352,5 +352,30 @@ TEST(RealPararel, CountsAndSplit) {
   }
 }
 
+TEST_F(PararelTest, ACausalModelTakesThePatternsThatEndWithTheAnswer) {
+  add_fact("P36", "France", "Paris");
+  add_fact("P37", "France", "French");
+  add_pattern("P36", "[X] has the capital [Y] .", "have", "have-capital");
+  add_pattern("P36", "[Y] is the capital of [X].", "be", "capital-of");
+  add_pattern("P36", "People of [X] go to [Y]", "go", "go-to");
+  add_pattern("P36", "The king of [X] lives in [Y] today.", "live", "live-in");
+  add_pattern("P36", "The government of [X] meets in [Y]!", "meet", "meet-in");
+  add_pattern("P36", "Trains through [X] arrive at [Y]...", "arrive", "arrive-at");
+  add_pattern("P37", "[Y] is spoken in [X].", "speak", "speak");
+  FactSetOptions options;
+  options.answer_last = true;
+  const FactSet set = read_facts(folder_, options);
+  ASSERT_EQ(set.facts.size(), 1U);
+  const Fact& fact = set.facts.front();
+  EXPECT_EQ(fact.left_out, 2);
+  // The split is made among those that are left.
+  EXPECT_EQ(fact.prompts.size() + fact.held_out.size(), 4U);
+  EXPECT_EQ(fact.held_out.size(), 1U);
+  ASSERT_EQ(set.problems.size(), 1U);
+  EXPECT_NE(problem_text(set.problems.front()).find("none of which ends with [Y]"),
+            std::string::npos)
+      << problem_text(set.problems.front());
+}
+
 }  // namespace
 }  // namespace engram

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "engram/error.h"
 #include "engram/model/config.h"
@@ -27,7 +28,7 @@ class TextPositions : public ::testing::Test {
   void write(const std::string& text) { std::ofstream(path_) << text; }
   [[nodiscard]] std::vector<Cloze> positions(int64_t count, uint64_t seed = 0,
                                              int64_t window = 64) const {
-    return text_positions(path_, *tokenizer_, config_.max_tokens(), {count, window, seed});
+    return text_positions(path_, *tokenizer_, prompt_form(config_), {count, window, seed});
   }
   /// The prompt with its answer in the place of the mask.
   static std::vector<int64_t> unmasked(const Cloze& cloze) {
@@ -118,8 +119,36 @@ TEST_F(TextPositions, ATextWithoutAPositionIsRefused) {
   EXPECT_THROW((void)positions(10), InputError);
   fs::remove(path_);
   EXPECT_THROW((void)positions(10), FileError);
-  EXPECT_THROW(text_positions(fs::temp_directory_path(), *tokenizer_, config_.max_tokens()),
+  EXPECT_THROW(text_positions(fs::temp_directory_path(), *tokenizer_, prompt_form(config_)),
                FileError);
+}
+
+TEST_F(TextPositions, OfACausalModelAreTheTextUpToThem) {
+  const fs::path folder = fs::path(ENGRAM_SOURCE_DIR) / "tests/data/oracle/llama-tiny";
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  const PromptForm form = prompt_form(read_config(folder));
+  const std::string line = "The capital of France is Paris, and the river is old and long.";
+  write(line + "\n");
+  const std::vector<int64_t> all = tokenizer.encode(line);
+  const std::vector<int64_t> plain = tokenizer.encode(line, false);
+  ASSERT_EQ(all.size(), plain.size() + 1) << "a begin token";
+  std::set<size_t> asked;
+  for (const Cloze& cloze : text_positions(path_, tokenizer, form, {1000, 64, 3})) {
+    ASSERT_EQ(cloze.positions, std::vector{static_cast<int64_t>(cloze.ids.size()) - 1});
+    ASSERT_TRUE(std::equal(cloze.ids.begin(), cloze.ids.end(), all.begin()));
+    EXPECT_EQ(cloze.answer, std::vector{all[cloze.ids.size()]});
+    EXPECT_TRUE(asked.insert(cloze.ids.size()).second) << "twice";
+  }
+  EXPECT_GT(asked.size(), plain.size() / 2);
+  EXPECT_TRUE(asked.contains(1)) << "the first token follows the begin token";
+  // A window ends where the position is.
+  for (const Cloze& cloze : text_positions(path_, tokenizer, form, {1000, 5, 3})) {
+    ASSERT_LE(cloze.ids.size(), 5U);
+    EXPECT_EQ(cloze.ids.front(), all.front());
+    const auto found =
+        std::search(plain.begin(), plain.end(), cloze.ids.begin() + 1, cloze.ids.end());
+    EXPECT_NE(found, plain.end());
+  }
 }
 
 }  // namespace

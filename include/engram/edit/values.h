@@ -26,17 +26,29 @@ enum class EraseMode {
 const char* erase_mode_name(EraseMode mode);        ///< "zero", "unk", "mean"
 EraseMode parse_erase_mode(std::string_view name);  ///< throws UsageError
 
+/// The vector e(.) of a token in an update: its row of the input embedding, or of the output
+/// embedding, which the logits are products with. In tied models they are the same.
+enum class AnswerEmbedding { kInput, kOutput };
+const char* answer_embedding_name(AnswerEmbedding embedding);   ///< "input", "output"
+AnswerEmbedding parse_answer_embedding(std::string_view name);  ///< throws UsageError
+/// The input's for masked models, as in the paper, and the output's for causal ones (METHOD
+/// section 8).
+AnswerEmbedding usual_embedding(const ModelConfig& config);
+
 /// The value vectors of `neurons`, [neurons, d_model] float32, CPU. Throws InputError for a neuron
 /// that the model does not have.
 at::Tensor value_vectors(const Model& model, std::span<const NeuronId> neurons);
 
 /// Fact update o -> o' (METHOD section 5): value_i += -lambda1 |value_i|/|e(o)| e(o)
-/// + lambda2 |value_i|/|e(o')| e(o'), e(.) = the mean of the input embeddings of the answer's
-/// tokens (narrower ones than the layers, as ELECTRA's: widened by the model's own matrix). Throws
-/// InputError as value_vectors().
+/// + lambda2 |value_i|/|e(o')| e(o'), e(.) = the mean of the embeddings of the answer's tokens
+/// (narrower ones than the layers, as ELECTRA's: widened by the model's own matrix), without
+/// `embedding` of the usual ones. Throws
+/// InputError as value_vectors(), and for kOutput where the output embedding is narrower than the
+/// layers.
 ValueEdit update_values(const Model& model, std::span<const NeuronId> neurons,
                         std::span<const int64_t> old_answer, std::span<const int64_t> new_answer,
-                        double lambda1, double lambda2);
+                        double lambda1, double lambda2,
+                        std::optional<AnswerEmbedding> embedding = {});
 
 /// Erased value vectors. `unknown` is the id of the unknown token, used by kUnknown only.
 ValueEdit erase_values(const Model& model, std::span<const NeuronId> neurons, EraseMode mode,

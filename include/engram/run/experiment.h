@@ -91,7 +91,7 @@ class RunFacts {
  private:
   std::vector<Fact> facts_;
   const Tokenizer* tokenizer_;
-  int64_t max_tokens_;
+  PromptForm form_;
   std::vector<std::string> relations_;
   std::vector<std::vector<int64_t>> by_relation_;
   std::vector<int64_t> usable_;

@@ -9,6 +9,10 @@
 
 namespace engram {
 
+/// Whether a causal model can take the prompt: it holds no mask, or one that stands last but for
+/// punctuation.
+bool answer_stands_last(std::string_view prompt);
+
 /// A prompt of a causal model, which ends where the answer begins (METHOD section 8): its tokens,
 /// with the ones that the tokenizer puts before a text, and the last position, whose logits predict
 /// the next token; no answer. A mask ([MASK] or ParaRel's [Y]) may mark the place: it stands last,

@@ -5,11 +5,12 @@
 #include <vector>
 
 #include "engram/text/cloze.h"
+#include "engram/text/prompt.h"
 #include "engram/text/tokenizer.h"
 
 namespace engram {
 
-/// Sentences of ordinary text with one masked word.
+/// Sentences of ordinary text with one masked word; for a causal model, up to that word.
 struct CorpusPrompts {
   std::vector<Cloze> prompts;
   int64_t lines = 0;    ///< read
@@ -17,16 +18,16 @@ struct CorpusPrompts {
 };
 
 /// For mean activations: up to `limit` lines from the start of plain text, one sentence each, with
-/// one random word (letters only) of each masked; those of more than `max_tokens` tokens are left
-/// out. The answer is the mask token, unused. Seeded. Throws FileError; InputError when no line can
-/// be used.
+/// one random word (letters only) of each masked; those of more tokens than the model takes are
+/// left out. The answer stands for none, unused. Seeded. Throws FileError; InputError when no line
+/// can be used.
 CorpusPrompts read_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                          int64_t max_tokens, int64_t limit, uint64_t seed);
+                          const PromptForm& form, int64_t limit, uint64_t seed);
 
 /// For effects on ordinary text: a seeded sample of up to `limit` lines of all, in the order of the
 /// file, each with one random word masked that is one token of the vocabulary: the answer. Throws
 /// as read_corpus().
 CorpusPrompts sample_corpus(const std::filesystem::path& path, const Tokenizer& tokenizer,
-                            int64_t max_tokens, int64_t limit, uint64_t seed);
+                            const PromptForm& form, int64_t limit, uint64_t seed);
 
 }  // namespace engram

@@ -22,6 +22,7 @@ struct Fact {
   std::string new_object = {};        ///< what an edit should make of the object, where given
   /// Prompts about other subjects that have the same object: what an edit should leave alone.
   std::vector<std::string> neighbours = {};
+  int64_t left_out = 0;  ///< prompts of the source that FactSetOptions::answer_last leaves out
 };
 
 /// A line that could not be used.
@@ -55,6 +56,9 @@ struct FactSetOptions {
   /// ParaRel: share of the patterns held out at most, in whole groups of one extended_lemma and its
   /// near-copies, as long as kLocatingPrompts remain; 0: none.
   double held_out_share = 0.3;
+  /// For causal models: prompts whose answer does not stand last are left out, before the split
+  /// and the choice. Our own format may then leave the mask at the end away.
+  bool answer_last = false;
 };
 
 /// So few prompts of a fact can be refined to neurons that they agree on (METHOD section 3).

@@ -7,6 +7,7 @@
 
 #include "engram/text/cloze.h"
 #include "engram/text/facts.h"
+#include "engram/text/prompt.h"
 #include "engram/text/tokenizer.h"
 
 namespace engram {
@@ -20,13 +21,14 @@ struct PreparedFact {
 };
 
 /// Encodes a fact's prompts. Throws InputError that names the fact, where it stands, and what is
-/// wrong: an answer that the vocabulary does not hold, a prompt without mask or of more than
-/// `max_tokens` tokens, or no prompt at all.
-PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, int64_t max_tokens);
+/// wrong: an answer that the vocabulary does not hold, a prompt that does not have the model's form
+/// or is too long, or no prompt at all.
+PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, const PromptForm& form);
 
 /// The same with the problem as a value.
 std::optional<PreparedFact> prepare_fact(const Fact& fact, const Tokenizer& tokenizer,
-                                         int64_t max_tokens, std::vector<FactProblem>& problems);
+                                         const PromptForm& form,
+                                         std::vector<FactProblem>& problems);
 
 /// True when the object occurs in the subject as a whole word, whatever the case: a model can copy
 /// such an answer.

@@ -13,8 +13,34 @@ namespace engram {
 /// Where a prompt or fact comes from, for messages: "FILE:LINE" or "--prompt".
 using Origin = std::string;
 
-// Prompts of masked models, with a mask in the answer's place. Those of causal models end where the
-// answer begins: engram/text/causal_prompt.h.
+/// In which form a model reads prompts: with a mask in the answer's place, or up to where the
+/// answer begins.
+struct PromptForm {
+  int64_t max_tokens = 0;  ///< special tokens included
+  bool causal = false;
+};
+
+/// That of a model's `config` (a ModelConfig).
+template <class Config>
+PromptForm prompt_form(const Config& config) {
+  return {config.max_tokens(), config.causal()};
+}
+
+/// A prompt and its answer in the model's form: encode_prompt() below, or causal_prompt() of
+/// engram/text/causal_prompt.h. Throws as these.
+Cloze encode_cloze(const Tokenizer& tokenizer, std::string_view prompt, std::string_view answer,
+                   const PromptForm& form, const Origin& origin);
+
+/// A prompt without an answer, which asks for one token. Throws as these.
+Cloze encode_open(const Tokenizer& tokenizer, std::string_view prompt, const PromptForm& form,
+                  const Origin& origin);
+
+/// `cloze` with other tokens for its answer. A masked one has as many tokens as before; in a causal
+/// one the tokens that the model reads behind the prompt change with the answer. Throws
+/// InternalError for no token, and for another number in a masked one.
+Cloze with_answer(Cloze cloze, const std::vector<int64_t>& answer, const PromptForm& form);
+
+// Prompts of masked models, with a mask in the answer's place.
 
 /// Token ids of `answer` in the place of the mask of `prompt`. An answer that the vocabulary itself
 /// writes so ("##ing", "\u0120London", as `predict` prints them) is that one token. In a byte-level

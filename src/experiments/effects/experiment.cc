@@ -176,7 +176,7 @@ class EffectsExperiment : public FactExperiment {
 
   const std::vector<Cloze>& corpus(const RunContext& run) {
     if (!corpus_read_ && !run.options.corpus.empty()) {
-      corpus_ = sample_corpus(run.options.corpus, run.tokenizer, run.model.config().max_tokens(),
+      corpus_ = sample_corpus(run.options.corpus, run.tokenizer, prompt_form(run.model.config()),
                               kTextPool, run.options.seed)
                     .prompts;
     }

@@ -60,8 +60,9 @@ void add_lens(const ReportInput& input, ReportSection& section) {
       "erase-lens", "The answer after every layer",
       "If the answer comes up in the middle layers and only the last ones push it down, the "
       "knowledge is still there.",
-      "Logit lens: the hidden state at the mask after each layer read through the LM head. Layer 0 "
-      "is the embedding. Geometric mean of the answer's rank, and accuracy; means over relations.",
+      "Logit lens: the hidden state at the position that predicts the answer, after "
+      "each layer, read through the LM head. Layer 0 is the embedding. Geometric mean "
+      "of the answer's rank, and accuracy; means over relations.",
       {{"prompts", CellFormat::kText}, {"layers passed", CellFormat::kCount}});
   if (lens.modes.empty()) {
     table.skipped = missing_reason(input, "erase");

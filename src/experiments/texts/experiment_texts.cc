@@ -152,28 +152,37 @@ bool masks_object(TextKind kind, TextMask mask) {
   return mask == TextMask::kObject || (mask == TextMask::kReleased && kind == TextKind::kBoth);
 }
 
-/// The object's token for one mask; nothing for an object of several tokens or none.
-std::optional<int64_t> object_token(const MaskedText& masked, const FactTexts& texts,
-                                    const Tokenizer& tokenizer) {
-  try {
-    const std::vector<int64_t> ids = answer_ids(tokenizer, masked.text, texts.object, "text");
-    if (ids.size() == 1) return ids.front();
-  } catch (const InputError&) {
-    return std::nullopt;  // the vocabulary cannot write it
-  }
-  return std::nullopt;
+/// What a causal model reads of a masked text: all up to the mask.
+std::string read_part(const MaskedText& masked, const PromptForm& form) {
+  constexpr std::string_view kMask = "[MASK]";
+  if (!form.causal) return masked.text;
+  return masked.text.substr(0, masked.text.find(kMask) + kMask.size());
 }
 
-/// The masked text as token ids; nothing where the vocabulary cannot write it.
-std::optional<Cloze> encode(const MaskedText& masked, bool object, const FactTexts& texts,
-                            const Tokenizer& tokenizer) {
-  constexpr int64_t kAnyLength = std::numeric_limits<int32_t>::max();
+/// A masked text as token ids, and whether its answer is asked for.
+struct EncodedText {
+  Cloze cloze;
+  bool asked = false;
+};
+
+/// Nothing where the vocabulary cannot write it.
+std::optional<EncodedText> encode(const MaskedText& masked, bool object, const FactTexts& texts,
+                                  const Tokenizer& tokenizer, const ModelConfig& config) {
+  // Those that are too long are counted by whoever asks.
+  const PromptForm form{std::numeric_limits<int32_t>::max(), config.causal()};
+  const std::string text = read_part(masked, form);
   try {
-    if (object) return encode_prompt(tokenizer, masked.text, texts.object, kAnyLength, "text");
-    // Any other word has one mask, whatever tokens it has; what is asked for there is the object.
-    Cloze cloze = encode_prompt(tokenizer, masked.text, 1, kAnyLength, "text");
-    cloze.answer = {object_token(masked, texts, tokenizer).value_or(tokenizer.mask_id())};
-    return cloze;
+    const Cloze whole = encode_cloze(tokenizer, text, texts.object, form, "text");
+    if (object || whole.answer.size() == 1) return EncodedText{whole, true};
+  } catch (const InputError&) {
+    if (object) return std::nullopt;
+  }
+  // Any other word has one place, whatever tokens it has, and an object of several tokens, or none,
+  // cannot be asked for there.
+  try {
+    EncodedText open{encode_open(tokenizer, text, form, "text"), false};
+    open.cloze.answer = {open.cloze.ids.back()};
+    return open;
   } catch (const InputError&) {
     return std::nullopt;
   }
@@ -360,16 +369,16 @@ TextClozes text_clozes(const FactTexts& texts, std::span<const std::string> name
             seed_of(seed, std::string(text_kind_name(kind)) + " " + text_mask_name(mask),
                     text + '\0' + texts.subject + '\0' + texts.object);
         const auto masked = mask_text(text, kind, mask, texts.subject, texts.object, names, choice);
-        std::optional<Cloze> cloze;
-        if (masked) cloze = encode(*masked, masks_object(kind, mask), texts, tokenizer);
-        if (!cloze) {
+        std::optional<EncodedText> encoded;
+        if (masked) encoded = encode(*masked, masks_object(kind, mask), texts, tokenizer, config);
+        if (!encoded) {
           ++count.unfit;
-        } else if (std::cmp_greater(cloze->ids.size(), config.max_tokens())) {
+        } else if (std::cmp_greater(encoded->cloze.ids.size(), config.max_tokens())) {
           ++count.too_long;
         } else {
           ++count.texts;
-          result.asked.push_back(cloze->answer.front() != tokenizer.mask_id());
-          result.clozes.push_back(std::move(*cloze));
+          result.asked.push_back(encoded->asked);
+          result.clozes.push_back(std::move(encoded->cloze));
         }
       }
     }

@@ -17,23 +17,23 @@ constexpr std::array<std::string_view, 3> kSources = {sources::kIg, sources::kAc
 constexpr std::array<const char*, 3> kSourceTitles = {"knowledge neurons", "activation baseline",
                                                       "random: same layer"};
 
-/// A row of the table: which texts, and which of their words is masked.
+/// A row of the table: which texts, and which of their words is asked for.
 struct Contrast {
   const char* kind;
   const char* mask;
   const char* title;
 };
 constexpr std::array<Contrast, 10> kContrasts = {
-    Contrast{"both", "released", "head and tail, as released (tail masked)"},
-    {"head", "released", "head only, as released (a random word masked)"},
-    {"random", "released", "random, as released (a random word masked)"},
-    {"tail", "released", "tail only, a random word masked"},
-    {"both", "name", "head and tail, a name masked"},
-    {"head", "name", "head only, a name masked"},
-    {"tail", "name", "tail only, a name masked"},
-    {"random", "name", "random, a name masked"},
-    {"both", "word", "head and tail, a random word masked"},
-    {"tail", "object", "tail only, the tail masked"}};
+    Contrast{"both", "released", "head and tail, as released (tail asked for)"},
+    {"head", "released", "head only, as released (a random word asked for)"},
+    {"random", "released", "random, as released (a random word asked for)"},
+    {"tail", "released", "tail only, a random word asked for"},
+    {"both", "name", "head and tail, a name asked for"},
+    {"head", "name", "head only, a name asked for"},
+    {"tail", "name", "tail only, a name asked for"},
+    {"random", "name", "random, a name asked for"},
+    {"both", "word", "head and tail, a random word asked for"},
+    {"tail", "object", "tail only, the tail asked for"}};
 
 /// Sum of activations and number of (draw, text) by fact.
 struct OfFact {
@@ -60,20 +60,20 @@ Activations read_activations(const ReportInput& input) {
 enum : size_t { kFacts = 0, kMean = 3, kPairs = 6, kFirst, kSecond, kTextColumns };
 
 ReportTable activation_table(const ReportInput& input, const Activations& all) {
-  ReportTable table = make_table(
-      "texts", "Mean activation on texts",
-      "The paper masks the tail where head and tail are there, and one random word elsewhere, so "
-      "its "
-      "contrast mixes what the text states with what kind of word is masked. The rows below match "
-      "the kind.",
-      "Activation at the mask, mean over a set's neurons, over the fact's texts, then over facts. "
-      "Name: another object of the relation, or else a capitalised word. Known: the answer is the "
-      "top one on at least half of the fact's own prompts; never: on none. Difference: knowledge "
-      "neurons minus random ones, over facts with both and in the same draws of the bootstrap.",
-      {{"texts", CellFormat::kText},
-       {"of facts", CellFormat::kText},
-       {"facts", CellFormat::kCount},
-       {"number of texts", CellFormat::kCount}});
+  ReportTable table =
+      make_table("texts", "Mean activation on texts",
+                 "The paper asks for the tail where head and tail are there, and for one random "
+                 "word elsewhere, so its contrast mixes what the text states with what kind of "
+                 "word is asked for. The rows below match the kind.",
+                 "Activation where the word is asked for, mean over a set's neurons, over the "
+                 "fact's texts, then over facts. Name: another object of the relation, or else a "
+                 "capitalised word. Known: the answer is the top one on at least half of the "
+                 "fact's own prompts; never: on none. Difference: knowledge neurons minus random "
+                 "ones, over facts with both and in the same draws of the bootstrap.",
+                 {{"texts", CellFormat::kText},
+                  {"of facts", CellFormat::kText},
+                  {"facts", CellFormat::kCount},
+                  {"number of texts", CellFormat::kCount}});
   for (const char* title : kSourceTitles) table.columns.push_back({title, CellFormat::kNumber});
   table.columns.push_back({"knowledge minus random", CellFormat::kSigned});
   const std::vector<FactGroup> groups = fact_groups(input.run, input.facts);
@@ -128,13 +128,13 @@ ReportTable activation_table(const ReportInput& input, const Activations& all) {
 ReportTable contrast_table(const ReportInput& input, const Activations& all) {
   ReportTable table = make_table(
       "texts-contrast", "Does the neuron respond to the fact?",
-      "Head and tail together against either alone. The fair comparison masks the tail in both; "
-      "where "
-      "another word is masked in a text with head and tail, the fact is not asked.",
+      "Head and tail together against either alone. The fair comparison asks for the "
+      "tail in both; where a text with head and tail is asked for another word, the "
+      "fact is not asked.",
       "Mean activation on texts with head and tail minus that on the others, over facts that have "
       "both, in the same draws of the bootstrap.",
       {{"head and tail minus", CellFormat::kText},
-       {"masked", CellFormat::kText},
+       {"asked for", CellFormat::kText},
        {"facts", CellFormat::kCount}});
   for (const char* title : kSourceTitles) table.columns.push_back({title, CellFormat::kSigned});
   struct Pair {
@@ -230,17 +230,18 @@ Odds read_odds(const ReportInput& input) {
 
 /// Does the kind of text say anything about the activation beyond the answer's log-odds?
 ReportTable regression_table(const ReportInput& input) {
-  ReportTable table = make_table(
-      "texts-regression", "Beyond the answer's log-odds",
-      "Texts with head and tail also make the answer more probable at the mask. Does their kind "
-      "still predict the activation at equal log-odds of the answer?",
-      "Least squares over texts within facts: activation = the fact's mean + b [head and tail] + c "
-      "log-odds of the answer at the mask. Difference: b without the log-odds; at equal log-odds: "
-      "b with them. Intervals resample relations, then facts with the same object together. Only "
-      "texts with as many masks as the answer has tokens.",
-      {{"head and tail minus", CellFormat::kText},
-       {"masked", CellFormat::kText},
-       {"facts", CellFormat::kCount}});
+  ReportTable table =
+      make_table("texts-regression", "Beyond the answer's log-odds",
+                 "Texts with head and tail also make the answer more probable in its place. Does "
+                 "their kind still predict the activation at equal log-odds of the answer?",
+                 "Least squares over texts within facts: activation = the fact's mean + b [head "
+                 "and tail] + c log-odds of the answer in its place. Difference: b without the "
+                 "log-odds; at equal log-odds: b with them. Intervals resample relations, then "
+                 "facts with the same object together. Only texts that ask for as many tokens as "
+                 "the answer has.",
+                 {{"head and tail minus", CellFormat::kText},
+                  {"asked for", CellFormat::kText},
+                  {"facts", CellFormat::kCount}});
   for (const char* title : kSourceTitles) {
     table.columns.push_back({std::string(title) + ": difference", CellFormat::kSigned});
     table.columns.push_back({std::string(title) + ": at equal log-odds", CellFormat::kSigned});

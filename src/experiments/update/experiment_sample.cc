@@ -94,8 +94,9 @@ class TargetDraw {
 std::vector<int64_t> ids_at(const RunContext& run, const PromptPlace& place,
                             const std::string& object) {
   try {
-    return answer_ids(run.tokenizer, prompt_text(run, place), object,
-                      run.facts.fact(place.fact).origin);
+    return encode_cloze(run.tokenizer, prompt_text(run, place), object,
+                        prompt_form(run.model.config()), run.facts.fact(place.fact).origin)
+        .answer;
   } catch (const InputError&) {
     return {};
   }

@@ -20,12 +20,12 @@ ReportTable rates_table(const ReportInput& input, const Edits& edits, bool wrong
               "answer is "
               "more frequent on their own prompts than the right one. Only "
               "prompts that were not used to locate the neurons say whether the fact was edited.",
-      "Change rate: of the prompts whose top answer was o, those whose top answer is another one "
-      "after the edit. Success rate: those whose top answer is o'. Facts left without neurons are "
-      "counted and not edited. Written: length of what the edit adds at the mask of own prompts, "
-      "as "
-      "a share of what the located neurons' edit adds; equal write: rescaled so that it is as "
-      "much, the mean of five draws for random neurons. Intervals are over the edited facts.",
+      "Change rate: of the prompts whose top answer was o, those whose top answer is "
+      "another one after the edit. Success rate: those whose top answer is o'. Facts "
+      "left without neurons are counted and not edited. Written: length of what the "
+      "edit adds where own prompts ask for the answer, as a share of what the located "
+      "neurons' edit adds; equal write: rescaled so that it is as much, the mean of "
+      "five draws for random neurons. Intervals are over the edited facts.",
       {{"edited", CellFormat::kText},
        {"prompts", CellFormat::kText},
        {"facts edited", CellFormat::kCount},
@@ -152,20 +152,20 @@ ReportTable update_difference_table(const ReportInput& input, const Edits& edits
 }
 
 ReportTable perplexity_table(const ReportInput& input, const Edits& edits) {
-  ReportTable table = make_table(
-      "update-perplexity", "What an update does elsewhere",
-      "An edit that harms nothing else leaves these perplexities as they were.",
-      "Perplexity: exp of the mean -log P of the right answer over prompts; for ordinary text "
-      "pseudo-perplexity, each sampled token masked in turn. Rise: after minus before. Facts "
-      "answered rightly before.",
-      {{"edited", CellFormat::kText},
-       {"prompts", CellFormat::kText},
-       {"facts edited", CellFormat::kCount},
-       {"prompts or positions", CellFormat::kCount},
-       {"before", CellFormat::kNumber},
-       {"after", CellFormat::kNumber},
-       {"rise", CellFormat::kSigned},
-       {"rise over before", CellFormat::kSignedPercent}});
+  ReportTable table =
+      make_table("update-perplexity", "What an update does elsewhere",
+                 "An edit that harms nothing else leaves these perplexities as they were.",
+                 "Perplexity: exp of the mean -log P of the right answer over prompts; for "
+                 "ordinary text over sampled tokens (of a masked model pseudo-perplexity, each "
+                 "masked in turn). Rise: after minus before. Facts answered rightly before.",
+                 {{"edited", CellFormat::kText},
+                  {"prompts", CellFormat::kText},
+                  {"facts edited", CellFormat::kCount},
+                  {"prompts or positions", CellFormat::kCount},
+                  {"before", CellFormat::kNumber},
+                  {"after", CellFormat::kNumber},
+                  {"rise", CellFormat::kSigned},
+                  {"rise over before", CellFormat::kSignedPercent}});
   for (const VariantWords& words : kVariants) {
     const auto found = edits.find(words.name);
     if (found == edits.end()) continue;
