@@ -255,8 +255,8 @@ LoadedModel load_model(const std::filesystem::path& directory, const CommonOptio
       config.causal() && reads == Reads::kMasked) {
     throw InputError(directory.string() + ": got a causal model (" +
                      std::string(family_name(config.family)) +
-                     "), expected a masked one: so far only inspect, predict and attribute read "
-                     "causal models");
+                     "), expected a masked one: this command does not read causal models yet, "
+                     "inspect, predict and attribute do");
   }
   const at::Device device = open_device(common.device);
   // More than there are cores would only wait; OpenMP ends a program that it cannot have them in.
