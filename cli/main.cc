@@ -9,6 +9,7 @@
 #include "cli/lens.h"
 #include "cli/locate.h"
 #include "cli/merge.h"
+#include "cli/neuron.h"
 #include "cli/predict.h"
 #include "cli/process.h"
 #include "cli/report.h"
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
     add_predict_command(app);
     add_attribute_command(app);
     add_lens_command(app);
+    add_neuron_command(app);
     add_locate_command(app);
     add_compare_command(app);
     add_intervene_command(app);
