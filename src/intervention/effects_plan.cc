@@ -209,7 +209,7 @@ std::vector<ControlSets> plan_controls(const Model& model, std::span<const Effec
 
 ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact> facts,
                                  const EffectOptions& options, const at::Tensor& rows)
-    : operation_(options.intervention.kind), rows_(rows) {
+    : kind_(options.intervention.kind), rows_(rows) {
   if (!needs_reference(options.intervention)) {
     rows_ = at::Tensor();
     return;
