@@ -21,8 +21,9 @@ to that fact and to others when they are switched off or doubled.
 A MODEL is a Hugging Face folder with config.json, model.safetensors (or shards)
 and a tokenizer: BERT, RoBERTa, DistilBERT or ELECTRA's generator with an LM
 head. A prompt is a sentence with [MASK] in the place of the answer.
-inspect, predict and attribute read causal models, too: GPT-2, GPT-NeoX, Llama,
-Mistral, Qwen2, Qwen3 and Gemma. Their prompts end where the answer begins.
+inspect, predict, attribute, lens, neuron and memories read causal models, too:
+GPT-2, GPT-NeoX, Llama, Mistral, Qwen2, Qwen3 and Gemma. Their prompts end where
+the answer begins.
 
 A tour, with the model that comes with the program:
   engram inspect   models/engram-base
