@@ -8,6 +8,7 @@
 #include "cli/intervene.h"
 #include "cli/lens.h"
 #include "cli/locate.h"
+#include "cli/memories.h"
 #include "cli/merge.h"
 #include "cli/neuron.h"
 #include "cli/predict.h"
@@ -26,6 +27,7 @@ int main(int argc, char** argv) {
     add_attribute_command(app);
     add_lens_command(app);
     add_neuron_command(app);
+    add_memories_command(app);
     add_locate_command(app);
     add_compare_command(app);
     add_intervene_command(app);
