@@ -17,7 +17,7 @@ namespace {
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 constexpr int64_t kMostTokens = 16384;  // of a block
 constexpr int64_t kLeastTokens = 1024;
-constexpr int64_t kBlockFloats = int64_t{1} << 28U;  // keys times tokens of a block, about
+constexpr int64_t kBlockFloats = int64_t{1} << 26U;  // keys times tokens of a block, about
 
 /// A window as it is run, and the places in it that count: those of a causal model's window, the
 /// one mask of a copy of a masked model's.
