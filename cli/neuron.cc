@@ -12,6 +12,7 @@
 #include "cli/paths.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
+#include "engram/edit/working_copy.h"
 #include "engram/neurons/located.h"
 #include "engram/run/stored.h"
 
@@ -101,12 +102,32 @@ std::vector<NeighbourRow> with_tokens(const LoadedModel& loaded,
   return rows;
 }
 
+/// The last part of a folder's name, whatever slashes end it.
+std::string last_part(const std::string& folder) {
+  return (std::filesystem::path(folder) / "").lexically_normal().parent_path().filename().string();
+}
+
+/// A run knows its model by what is in its files.
+void check_run_model(RunStore& run, const NeuronCommandOptions& options) {
+  const RunIdentity identity = run.identity();
+  const auto found = identity.find("model");
+  const std::string of = found == identity.end() ? "" : found->second;
+  const std::string base = edit_base(options.model);
+  if (of == base) return;
+  throw InputError(options.run + ": got a run of another model (" + of + "), expected " + base);
+}
+
 LocatedFile located_file(const NeuronCommandOptions& options, const ModelConfig& config) {
   LocatedFile file;
   if (!options.neurons.empty()) {
     file = read_located(options.neurons);
+    if (!file.model.empty() && last_part(file.model) != last_part(options.model)) {
+      note(options.common, options.neurons + " was located on the model " + file.model +
+                               ", this one is " + options.model);
+    }
   } else {
     RunStore run = RunStore::open(options.run, RunStore::Mode::kRead);
+    check_run_model(run, options);
     run.snapshot([&] { file = stored_located(run); });
     if (file.facts.empty()) {
       throw InputError(options.run + ": no relation's neurons are located yet");

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -193,6 +194,19 @@ TEST(Neuron, ReadsARunAsWhatWasLocatedInIt) {
   EXPECT_EQ(by_run.at("located_facts"), 3);
   EXPECT_GE(by_run.at("facts").size(), 1U);
   EXPECT_EQ(by_run.at("facts"), by_file.at("facts"));
+  // A copy under another name is the same model to a run, and remarked on beside a file; one with
+  // another config.json is another model to a run.
+  const std::string copy = copy_of_model(folder);
+  EXPECT_EQ(run_engram({"neuron", copy, neuron, "--run", run}).code, 0);
+  const std::string other = folder.file("other");
+  std::filesystem::rename(copy, other);
+  const Outcome remarked = run_engram({"neuron", other, neuron, "--neurons", file});
+  EXPECT_EQ(remarked.code, 0) << remarked.err;
+  EXPECT_NE(remarked.err.find("was located on the model "), std::string::npos) << remarked.err;
+  write_text(other + "/config.json", read_text(other + "/config.json") + "\n");
+  const Outcome refused = run_engram({"neuron", other, neuron, "--run", run});
+  EXPECT_EQ(refused.code, 3) << refused.err;
+  EXPECT_NE(refused.err.find("another model"), std::string::npos) << refused.err;
 }
 
 TEST(Neuron, RefusesWhatCannotBeMeant) {
