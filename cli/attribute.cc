@@ -34,6 +34,9 @@ and the score is that of the mean log P over the masks. A causal model reads the
 answer's tokens but the last, and its neurons count at every token that predicts
 one of the answer's.
 
+With --at subject the neurons at the last token of the subject are scored instead,
+where the ROME method edits: what they write reaches the answer through attention.
+
 The prompt of a causal model needs no mask. A [MASK] or [Y] in it stands last, but
 for punctuation, which is cut.
 
@@ -44,6 +47,8 @@ Examples:
   engram attribute models/engram-base --prompt "The capital of France is [MASK]." \
                    --answer Paris --by magnitude
   engram attribute models/engram-base --prompts prompts.jsonl --scores scores.npy
+  engram attribute models/engram-base --prompt "The capital of France is [MASK]." \
+                   --answer Paris --at subject --subject France
   engram attribute models/engram-base --prompt "The capital of France is [MASK]." \
                    --predicted --target logit-diff:London --picture france.html
 )";
@@ -204,6 +209,13 @@ void add_attribution_options(CLI::App& command, AttributionOptions& options) {
              "scores in the largest. Default: 0.01.");
 }
 
+void add_neuron_place(CLI::App& command, NeuronPlace& place) {
+  add_choice(command, "--at", place,
+             {{"answer", NeuronPlace::kAnswer}, {"subject", NeuronPlace::kSubject}},
+             "At which token neurons are read and changed: answer (default), where the answer is "
+             "asked, or subject, the last token of the fact's subject.");
+}
+
 nlohmann::ordered_json rule_json(const AttributionOptions& options) {
   if (!score_method(options.score).integrates) return nullptr;
   return rule_name(options.integration.rule);
@@ -227,11 +239,19 @@ void add_attribute_command(CLI::App& app) {
       ->type_name("WORD")
       ->allow_extra_args(false);
   add_path(*command, "--prompts", options->prompts_file,
-           "Prompts from a file instead (- is stdin): JSON Lines of {\"prompt\", \"answer\"}, or "
-           "lines of text, each a prompt or a prompt, a tab and its answer.")
+           "Prompts from a file instead (- is stdin): JSON Lines of {\"prompt\", \"answer\"} and, "
+           "for --at subject, \"subject\"; or lines of text, each a prompt or a prompt, a tab and "
+           "its answer.")
       ->type_name("FILE");
   command->add_flag("--predicted", options->predicted,
                     "Attribute the model's own top answer instead (special tokens left out).");
+  add_neuron_place(*command, options->at);
+  command
+      ->add_option("--subject", options->subjects,
+                   "With --at subject: the subject as the sentence writes it, one for each "
+                   "--prompt, or one for all of them.")
+      ->type_name("WORDS")
+      ->allow_extra_args(false);
   add_attribution_options(*command, options->attribution);
   command
       ->add_option_function<std::string>(

@@ -23,8 +23,11 @@ struct Totals {
   bool converged = true;
 };
 
-double relative_gap(const LayerReport& layer) {
-  return layer.delta != 0 ? layer.gap / std::fabs(layer.delta) : 0;
+/// A layer's gap as the stopping rule takes it (METHOD section 2): beside |F(a) - F(0)|, or where
+/// that nearly vanishes a thousandth of P.
+double relative_gap(const Attribution& attribution, const LayerReport& layer) {
+  const double scale = std::max(std::fabs(layer.delta), 1e-3 * attribution.p);
+  return scale > 0 ? layer.gap / scale : 0;
 }
 
 Totals totals_of(const Attribution& attribution) {
@@ -33,7 +36,7 @@ Totals totals_of(const Attribution& attribution) {
     totals.sum += layer.sum;
     totals.nodes += layer.nodes;
     totals.cheap_nodes += layer.cheap_nodes;
-    totals.gap = std::max(totals.gap, relative_gap(layer));
+    totals.gap = std::max(totals.gap, relative_gap(attribution, layer));
     totals.converged = totals.converged && layer.converged;
   }
   return totals;
@@ -54,7 +57,7 @@ std::string layer_table(const Attribution& attribution, bool integrated) {
     std::vector<std::string> row{std::to_string(i), format_signed(l.delta), format_signed(l.sum)};
     if (integrated) {
       row.push_back(format_number(l.gap, 3));
-      row.push_back(format_percent(relative_gap(l), 2));
+      row.push_back(format_percent(relative_gap(attribution, l), 2));
       row.push_back(std::to_string(l.nodes));
       row.push_back(std::to_string(l.cheap_nodes));
       row.push_back(std::isnan(l.estimated_error) ? "-" : format_number(l.estimated_error, 3));
@@ -149,6 +152,7 @@ nlohmann::ordered_json attribute_json(const LoadedModel& loaded, const Attribute
   auto& tokens = out["tokens"] = Json::array();
   for (const int64_t id : subject.prompt.ids) tokens.push_back(loaded.tokenizer.token_of(id));
   out["positions"] = subject.prompt.positions;
+  if (subject.prompt.neurons_at) out["neurons_at"] = *subject.prompt.neurons_at;
   out["p"] = attribution.p;
   out["f"] = attribution.f;
   out["rank"] = subject.prompt.answer.size() == 1 ? Json(attribution.rank) : Json(nullptr);
@@ -200,7 +204,13 @@ std::string attribute_text(const LoadedModel& loaded, const AttributeOptions& op
            " tokens)";
   }
   out += "\nscores: " + method_text(options.attribution.score, options.attribution.integration) +
-         " of " + printable(target_text(options, subject)) + "\n\n";
+         " of " + printable(target_text(options, subject)) + "\n";
+  if (subject.prompt.neurons_at) {
+    const int64_t id = subject.prompt.ids[static_cast<size_t>(*subject.prompt.neurons_at)];
+    out += "neurons at the subject's last token, \"" + printable(loaded.tokenizer.token_of(id)) +
+           "\"\n";
+  }
+  out += "\n";
 
   out += neuron_table(options, attribution) + "\n" + score_map(attribution);
 

@@ -3,6 +3,7 @@
 #include "cli/predict.h"
 #include "engram/text/causal_prompt.h"
 #include "engram/text/prompts.h"
+#include "engram/text/subject.h"
 
 namespace engram::cli {
 namespace {
@@ -28,7 +29,12 @@ std::vector<AskedPrompt> prompts_of_file(const AttributeOptions& options) {
   std::vector<AskedPrompt> asked;
   for (PromptLine& line : read_prompts(is_stdin ? "/dev/stdin" : options.prompts_file, source)) {
     const std::string place = source + ":" + std::to_string(line.line);
-    AskedPrompt one{std::move(line.prompt), std::move(line.answer), place, place};
+    AskedPrompt one{std::move(line.prompt),
+                    std::move(line.answer),
+                    std::move(line.subject),
+                    place,
+                    place,
+                    place};
     if (options.predicted) {
       one.answer.clear();
     } else if (one.answer.empty() && options.answers.empty()) {
@@ -38,6 +44,15 @@ std::vector<AskedPrompt> prompts_of_file(const AttributeOptions& options) {
     } else if (one.answer.empty()) {
       one.answer = options.answers.front();
       one.answer_origin = "--answer";
+    }
+    if (one.subject.empty() && !options.subjects.empty()) {
+      one.subject = options.subjects.front();
+      one.subject_origin = "--subject";
+    }
+    if (options.at == NeuronPlace::kSubject && one.subject.empty()) {
+      throw InputError(place +
+                       ": got a prompt without a subject, which --at subject needs, expected one "
+                       "(or --subject WORDS for all such lines)");
     }
     asked.push_back(std::move(one));
   }
@@ -65,6 +80,41 @@ void check_contrast(const Tokenizer& tokenizer, const AttributeOptions& options,
     throw InputError("--target logit-diff: \"" + options.contrast +
                      "\" is the answer itself, expected another word");
   }
+}
+
+Subject make_masked_subject(const LoadedModel& loaded, const AttributeOptions& options,
+                            const AskedPrompt& asked) {
+  const Tokenizer& tokenizer = loaded.tokenizer;
+  const int64_t max_tokens = loaded.model.config().max_tokens();
+  Subject subject;
+  subject.text = asked.prompt;
+  subject.mask = "[MASK]";
+  if (asked.prompt.find(subject.mask) == std::string::npos) subject.mask = tokenizer.mask_token();
+  // The prompt by itself first, so that messages name the option that is at fault.
+  subject.prompt = encode_prompt(tokenizer, asked.prompt, 1, max_tokens, asked.prompt_origin);
+  if (asked.answer.empty()) {
+    subject.prompt.answer = {
+        top_answer(tokenizer, answer_probabilities(loaded.model, subject.prompt))};
+    subject.answer = tokenizer.decode(subject.prompt.answer, false);
+    subject.answer.erase(0, subject.answer.find_first_not_of(' '));
+  } else {
+    const auto ids = answer_ids(tokenizer, asked.prompt, asked.answer, asked.answer_origin);
+    const std::string one =
+        one_token_spelling(tokenizer, asked.prompt, asked.answer, asked.answer_origin);
+    if (!one.empty()) {
+      note(options.common, "the answer \"" + asked.answer + "\" is " + std::to_string(ids.size()) +
+                               " tokens of this model; \"" + one + "\" is one");
+    }
+    subject.prompt = encode_prompt(tokenizer, asked.prompt, static_cast<int64_t>(ids.size()),
+                                   max_tokens, asked.prompt_origin);
+    subject.prompt.answer = ids;
+    subject.answer = asked.answer;
+  }
+  if (options.attribution.target == Target::kLogitDifference) {
+    subject.prompt.contrast = answer_ids(tokenizer, asked.prompt, options.contrast, "--target");
+    check_contrast(tokenizer, options, subject);
+  }
+  return subject;
 }
 
 /// The same for a causal model, whose prompt needs no mask.
@@ -101,6 +151,9 @@ Subject make_causal_subject(const LoadedModel& loaded, const AttributeOptions& o
 }  // namespace
 
 std::vector<AskedPrompt> asked_prompts(const AttributeOptions& options) {
+  if (options.at == NeuronPlace::kAnswer && !options.subjects.empty()) {
+    throw UsageError("--subject: serves --at subject only");
+  }
   if (options.predicted && !options.answers.empty()) {
     throw UsageError("--answer and --predicted: expected one of the two");
   }
@@ -114,6 +167,12 @@ std::vector<AskedPrompt> asked_prompts(const AttributeOptions& options) {
     throw UsageError("--answer WORD is required, or --predicted (see `engram help attribute`)");
   }
   const size_t count = std::max(prompts, answers);
+  const size_t subjects = options.subjects.size();
+  if (options.at == NeuronPlace::kSubject && subjects != prompts && subjects != 1) {
+    throw UsageError("--subject: got " + std::to_string(subjects) + " for " +
+                     std::to_string(prompts) +
+                     " prompts, which --at subject needs: one for each, or one for all");
+  }
   if ((prompts != count && prompts != 1) || (answers != count && answers > 1)) {
     throw UsageError("--answer: got " + std::to_string(answers) + " for " +
                      std::to_string(prompts) +
@@ -125,6 +184,10 @@ std::vector<AskedPrompt> asked_prompts(const AttributeOptions& options) {
     const size_t prompt = prompts > 1 ? i : 0;
     one.prompt = options.prompts[prompt];
     one.prompt_origin = numbered("--prompt", prompt, prompts);
+    if (subjects > 0) {
+      one.subject = options.subjects[subjects > 1 ? prompt : 0];
+      one.subject_origin = numbered("--subject", subjects > 1 ? prompt : 0, subjects);
+    }
     if (options.predicted) continue;
     const size_t answer = answers > 1 ? i : 0;
     one.answer = options.answers[answer];
@@ -138,36 +201,12 @@ std::vector<AskedPrompt> asked_prompts(const AttributeOptions& options) {
 
 Subject make_subject(const LoadedModel& loaded, const AttributeOptions& options,
                      const AskedPrompt& asked) {
-  if (loaded.model.config().causal()) return make_causal_subject(loaded, options, asked);
-  const Tokenizer& tokenizer = loaded.tokenizer;
-  const int64_t max_tokens = loaded.model.config().max_tokens();
-  Subject subject;
-  subject.text = asked.prompt;
-  subject.mask = "[MASK]";
-  if (asked.prompt.find(subject.mask) == std::string::npos) subject.mask = tokenizer.mask_token();
-  // The prompt by itself first, so that messages name the option that is at fault.
-  subject.prompt = encode_prompt(tokenizer, asked.prompt, 1, max_tokens, asked.prompt_origin);
-  if (asked.answer.empty()) {
-    subject.prompt.answer = {
-        top_answer(tokenizer, answer_probabilities(loaded.model, subject.prompt))};
-    subject.answer = tokenizer.decode(subject.prompt.answer, false);
-    subject.answer.erase(0, subject.answer.find_first_not_of(' '));
-  } else {
-    const auto ids = answer_ids(tokenizer, asked.prompt, asked.answer, asked.answer_origin);
-    const std::string one =
-        one_token_spelling(tokenizer, asked.prompt, asked.answer, asked.answer_origin);
-    if (!one.empty()) {
-      note(options.common, "the answer \"" + asked.answer + "\" is " + std::to_string(ids.size()) +
-                               " tokens of this model; \"" + one + "\" is one");
-    }
-    subject.prompt = encode_prompt(tokenizer, asked.prompt, static_cast<int64_t>(ids.size()),
-                                   max_tokens, asked.prompt_origin);
-    subject.prompt.answer = ids;
-    subject.answer = asked.answer;
-  }
-  if (options.attribution.target == Target::kLogitDifference) {
-    subject.prompt.contrast = answer_ids(tokenizer, asked.prompt, options.contrast, "--target");
-    check_contrast(tokenizer, options, subject);
+  Subject subject = loaded.model.config().causal() ? make_causal_subject(loaded, options, asked)
+                                                   : make_masked_subject(loaded, options, asked);
+  if (options.at == NeuronPlace::kSubject) {
+    subject.prompt =
+        at_subject(std::move(subject.prompt), loaded.tokenizer, asked.prompt, asked.subject,
+                   prompt_form(loaded.model.config()), asked.subject_origin);
   }
   return subject;
 }

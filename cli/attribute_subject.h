@@ -14,9 +14,11 @@ namespace engram::cli {
 /// A prompt as the user wrote it, and where, for messages ("--prompt", "FILE:3").
 struct AskedPrompt {
   std::string prompt;
-  std::string answer;  ///< empty: the model's own
+  std::string answer;   ///< empty: the model's own
+  std::string subject;  ///< of --at subject
   std::string prompt_origin;
   std::string answer_origin;
+  std::string subject_origin;
 };
 
 /// The prompts of the command line or of --prompts, in their order. Throws UsageError (answers and

@@ -14,6 +14,7 @@
 #include "engram/run/replay.h"
 #include "engram/text/corpus.h"
 #include "engram/text/facts.h"
+#include "engram/text/subject.h"
 
 namespace engram::cli {
 namespace {
@@ -36,7 +37,8 @@ the held-out prompts are those of the fact set.
 --corpus, or over prompts of other facts), resample (its value on another prompt:
 a line of --corpus, or a prompt of another fact). It acts at the mask, or at all
 masks of an answer of several tokens; of a causal model at the tokens that predict the
-answer.
+answer. With --at subject it acts at the last token of each prompt's subject (default
+for neurons that were located there), and on text, which has none, as before.
 
 The measure is the change of the answer's log-odds, log(P / (1 - P)); P, its ratio,
 rank and accuracy stand beside it. Each table shows all facts, those the model knows
@@ -82,6 +84,7 @@ Json report_json(const InterveneCommandOptions& options, const Selection& select
   out["fact_set"] = options.facts;
   out["neurons"] = options.neurons;
   out["do"] = intervention_name(e.intervention);
+  out["at"] = neuron_place_name(selection.at);
   const std::string reference = reference_text(options, report);
   out["reference"] = reference.empty() ? Json(nullptr) : Json(reference);
   out["text"] = options.text.empty() ? Json(nullptr) : Json(options.text);
@@ -122,6 +125,7 @@ std::string heading(const InterveneCommandOptions& options, const Selection& sel
   std::string out = intervention_name(e.intervention) + " on " + format_count(report.facts) +
                     " facts (" + format_count(report.empty) + " without neurons), " +
                     format_count(report.witnesses) + " facts for side effects\n";
+  if (selection.at == NeuronPlace::kSubject) out += "at the last token of each subject\n";
   const std::string reference = reference_text(options, report);
   if (!reference.empty()) out += "values: " + reference + "\n";
   if (e.draws > 0) {
@@ -187,6 +191,11 @@ std::string shown_text(const InterveneCommandOptions& options, const EffectRepor
 void intervene_in_run(const InterveneCommandOptions& options) {
   const EffectOptions& e = options.effects;
   const EffectOptions defaults;
+  if (options.at == NeuronPlace::kSubject) {
+    throw UsageError(
+        "--run cannot be combined with --at subject: a run's neurons are those where "
+        "the answer is asked");
+  }
   if (!options.neurons.empty() || !options.corpus.empty() || options.strict ||
       e.known_p != defaults.known_p || e.known_rank != defaults.known_rank || options.text_lines) {
     throw UsageError(
@@ -371,6 +380,13 @@ void add_intervene_command(CLI::App& app) {
       ->add_option("--do", options->operation, "zero, mean, resample, double or scale:X. Required.")
       ->type_name("WHAT")
       ->required();
+  command
+      ->add_option_function<std::string>(
+          "--at", [options](const std::string& name) { options->at = parse_neuron_place(name); },
+          "At which token neurons are changed: answer, where the answer is asked, or subject, the "
+          "last token of the fact's subject. Default: where --neurons were located.")
+      ->type_name("answer|subject")
+      ->check(CLI::IsMember({"answer", "subject"}));
   add_path(*command, "--corpus", options->corpus,
            "Plain text, one sentence per line, for mean and resample. Default: prompts of other "
            "facts.")

@@ -7,6 +7,7 @@
 
 #include "cli/common.h"
 #include "engram/intervention/effects.h"
+#include "engram/text/prompt.h"
 
 namespace engram::cli {
 
@@ -22,6 +23,7 @@ struct InterveneCommandOptions {
   std::string text;  ///< plain text to see the effect on, empty: none
   std::optional<int64_t> text_lines;
   std::optional<double> held_out_share;  ///< of a ParaRel folder, with a list of neurons
+  std::optional<NeuronPlace> at;         ///< unset: where --neurons were located
   EffectOptions effects;
   FactChoice choice;  ///< of the facts whose neurons are changed
   bool strict = false;

@@ -112,6 +112,9 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
                        const InterveneCommandOptions& options) {
   Selection selection;
   selection.from_file = !source.list;
+  selection.at = options.at.value_or(source.file.neurons_at);
+  PromptForm form = prompt_form(loaded.model.config());
+  form.neurons = selection.at;
   const std::vector<Fact> usable = usable_facts(std::move(all), source, selection);
   std::vector<Fact> candidates;
   for (const Fact& fact : usable) {
@@ -129,12 +132,11 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
   std::vector<Fact> treated;
   for (const Fact& fact : usable) {
     const FactKey key = key_of(fact);
-    const ModelConfig& config = loaded.model.config();
     std::optional<PreparedFact> prepared;
     if (options.strict) {
-      prepared = prepare_fact(fact, loaded.tokenizer, prompt_form(config));
+      prepared = prepare_fact(fact, loaded.tokenizer, form);
     } else {
-      prepared = prepare_fact(fact, loaded.tokenizer, prompt_form(config), selection.problems);
+      prepared = prepare_fact(fact, loaded.tokenizer, form, selection.problems);
     }
     if (!prepared) continue;
     EffectFact effect{fact.relation,

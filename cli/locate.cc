@@ -16,6 +16,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/neurons/located.h"
 #include "engram/run/replay.h"
+#include "engram/text/subject.h"
 
 namespace engram::cli {
 namespace {
@@ -33,6 +34,9 @@ Presets: dai2022 (0.2; 0.7 of the prompts and at least 3; adapts to 2..5), eleut
 (above 0.3; in more than half of the prompts; no adaptation), eleuther-pararel
 (the same, more than 0.3 of the prompts). Facts with fewer than 3 prompts cannot
 be refined: what their prompts give is listed apart.
+
+--at subject scores the neurons at the last token of each prompt's subject, where
+the ROME method edits, instead of those where the answer is asked.
 
 A fact that cannot be used (an answer outside the vocabulary, a prompt without
 mask or too long) is skipped, counted and listed; --strict stops instead. Only
@@ -83,6 +87,7 @@ std::string run_line(const LocateCommandOptions& options, const LocateOptions& h
     for (const Fact& fact : set.facts) left_out += fact.left_out;
     line["left_out_prompts"] = left_out;
   }
+  line["at"] = neuron_place_name(how.neurons_at);
   line["score"] = score_name(how.attribution.score);
   line["rule"] = rule_json(how.attribution);
   line["steps"] = integration.steps ? Json(*integration.steps) : Json(nullptr);
@@ -331,6 +336,11 @@ class Output {
 
 /// With --run: what is not in the run's file yet is done and kept there; then it is read from it.
 void locate_in_run(const LocateCommandOptions& options, const LocateOptions& how) {
+  if (options.at != NeuronPlace::kAnswer) {
+    throw UsageError(
+        "--run cannot be combined with --at subject: a run's neurons are those where "
+        "the answer is asked");
+  }
   if (options.strict || !options.scores.empty() ||
       how.attribution.score != Score::kIntegratedGradients) {
     throw UsageError(
@@ -415,6 +425,7 @@ void locate_at_once(const LocateCommandOptions& options, const LocateOptions& ho
 void run_locate(const LocateCommandOptions& options) {
   LocateOptions how;
   how.attribution = options.attribution;
+  how.neurons_at = options.at;
   how.attribution.threads = options.common.threads;
   how.attribution.memory_bytes = options.common.memory_bytes;
   how.selection = selection_of(options);
@@ -437,6 +448,7 @@ void add_locate_command(CLI::App& app) {
       ->add_option("--preset", options->preset,
                    "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
       ->type_name("NAME");
+  add_neuron_place(*command, options->at);
   add_attribution_options(*command, options->attribution);
   add_number(*command, "--ratio", options->ratio, above_zero(1),
              "Share of a prompt's largest score that passes.");

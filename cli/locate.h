@@ -17,6 +17,7 @@ struct LocateCommandOptions {
   std::string facts;  ///< fact set: a .jsonl file or a ParaRel folder
   std::string preset = "dai2022";
   AttributionOptions attribution;
+  NeuronPlace at = NeuronPlace::kAnswer;
   // Thresholds that replace the preset's.
   std::optional<double> ratio, share, step, fewest, most;
   std::optional<bool> above_ratio, above_share, adapt;

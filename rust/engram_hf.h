@@ -26,6 +26,11 @@ bool engram_hf_tokenizer_encode(const engram_hf_tokenizer* tokenizer, const uint
                                 size_t size, bool add_special_tokens, uint32_t** ids,
                                 size_t* count, char** error);
 void engram_hf_free_ids(uint32_t* ids, size_t count);
+// Where the `most` tokens that encoding the same text gives stand in it: spans[2 * i] is the first
+// byte of token i and spans[2 * i + 1] the one behind its last; both 0 for a token that was added.
+bool engram_hf_tokenizer_spans(const engram_hf_tokenizer* tokenizer, const uint8_t* text,
+                               size_t size, bool add_special_tokens, size_t* spans, size_t most,
+                               char** error);
 char* engram_hf_tokenizer_decode(const engram_hf_tokenizer* tokenizer, const uint32_t* ids,
                                  size_t count, bool skip_special_tokens, char** error);
 

@@ -129,6 +129,36 @@ pub unsafe extern "C" fn engram_hf_tokenizer_encode(
 }
 
 /// # Safety
+/// As above; `spans` has room for `most` pairs.
+#[no_mangle]
+pub unsafe extern "C" fn engram_hf_tokenizer_spans(
+    handle: *const Handle,
+    data: *const u8,
+    size: usize,
+    add_special_tokens: bool,
+    spans: *mut usize,
+    most: usize,
+    error: *mut *mut c_char,
+) -> bool {
+    guarded(error, || {
+        let encoding = (*handle)
+            .tokenizer
+            .encode(text(data, size)?, add_special_tokens)
+            .map_err(|e| e.to_string())?;
+        let offsets = encoding.get_offsets();
+        if offsets.len() != most {
+            return Err(format!("{} tokens, not {most}", offsets.len()));
+        }
+        for (i, (begin, end)) in offsets.iter().enumerate() {
+            *spans.add(2 * i) = *begin;
+            *spans.add(2 * i + 1) = *end;
+        }
+        Ok(())
+    })
+    .is_some()
+}
+
+/// # Safety
 /// `ids` and `count` come from engram_hf_tokenizer_encode.
 #[no_mangle]
 pub unsafe extern "C" fn engram_hf_free_ids(ids: *mut u32, count: usize) {

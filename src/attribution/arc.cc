@@ -87,6 +87,7 @@ Arc::Arc(std::span<const float> rest, std::span<const float> fed, int64_t target
     rest2_.push_back(r2);
     product_.push_back(rf);
     fed2_.push_back(f2);
+    if (f2 == 0) continue;  // a row whose neurons do not count stands still
     rest2 += r2;
     product += rf;
     fed2 += f2;

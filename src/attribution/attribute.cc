@@ -66,7 +66,7 @@ std::vector<std::vector<size_t>> cut_prompts(const ModelConfig& config,
   for (PromptSize& size : sizes) {
     // The base run keeps every layer of every prompt: that bounds the chunk.
     const int64_t one =
-        Passes::item_bytes(config, size.tokens, size.masks, -1, Reach::kExact, true) +
+        Passes::item_bytes(config, size.tokens, size.targets, -1, Reach::kExact, true) +
         size.tokens * config.layers * 4 * config.d_model * static_cast<int64_t>(sizeof(float));
     size.share = std::max(size.share, static_cast<double>(one) / static_cast<double>(bytes));
   }

@@ -84,7 +84,7 @@ double Cells::gap_of(const Cell& cell, const std::vector<double>& integral) cons
 }
 
 double Cells::gap_scale(const Cell& cell) const {
-  const bool probability = job_.options.target == Target::kProbability && k_ == 1;
+  const bool probability = job_.options.target == Target::kProbability && base_.chunk.asked == 1;
   const double unit = probability ? base_.p[static_cast<size_t>(cell.prompt)] : 1.0;
   return std::max(std::fabs(delta(cell)), 1e-3 * unit);
 }

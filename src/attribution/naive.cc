@@ -15,7 +15,7 @@
 namespace engram {
 namespace {
 
-/// Puts a leaf in the place of one layer's activations at the masks.
+/// Puts a leaf in the place of one layer's activations at some positions.
 class ReplacingHook : public ActivationHook {
  public:
   ReplacingHook(int64_t layer, at::Tensor positions, at::Tensor replacement)
@@ -38,6 +38,7 @@ class Naive {
         options_(options),
         ids_(at::tensor(cloze.ids, at::kLong).unsqueeze(0)),
         positions_(at::tensor(cloze.positions, at::kLong)),
+        places_(cloze.neurons_at ? at::tensor({*cloze.neurons_at}, at::kLong) : positions_),
         answer_(at::tensor(cloze.answer, at::kLong)) {}
 
   Attribution run() {
@@ -52,7 +53,7 @@ class Naive {
     for (int64_t layer = 0; layer < config.layers; ++layer) {
       const at::Tensor a =
           recording.activations()[static_cast<size_t>(layer)].select(0, 0).index_select(
-              0, positions_);  // [k, d_ff]
+              0, places_);  // [k, d_ff]
       LayerReport report;
       report.delta = result.f - value_at(layer, at::zeros_like(a)).item<double>();
       result.activations.select(0, layer).copy_(a.mean(0));
@@ -82,7 +83,7 @@ class Naive {
     return probability ? at::exp(log_p) : log_p;
   }
   [[nodiscard]] at::Tensor value_at(int64_t layer, const at::Tensor& z) const {
-    ReplacingHook hook(layer, positions_, z);
+    ReplacingHook hook(layer, places_, z);
     return value(model_.encode(ids_, {}, &hook));
   }
 
@@ -120,7 +121,13 @@ class Naive {
     }
     if (!options_.integration.steps)
       throw UsageError("attribute_naive: integrated gradients need steps");
-    if (options_.integration.rule == Rule::kControlVariate) return on_arc(layer, a, report);
+    if (options_.integration.rule == Rule::kControlVariate) {
+      if (query_.neurons_at) {
+        throw UsageError(
+            "attribute_naive: the default rule takes neurons where the answer is asked");
+      }
+      return on_arc(layer, a, report);
+    }
     const Quadrature rule = quadrature(options_.integration.rule, *options_.integration.steps);
     at::Tensor integral = at::zeros_like(a);
     for (size_t i = 0; i < rule.nodes.size(); ++i) {
@@ -237,7 +244,9 @@ class Naive {
   const Model& model_;
   const Cloze& query_;
   const AttributionOptions& options_;
-  at::Tensor ids_, positions_, answer_;
+  at::Tensor ids_, positions_;
+  at::Tensor places_;  ///< of the neurons
+  at::Tensor answer_;
 };
 
 }  // namespace

@@ -16,14 +16,14 @@ std::vector<Attribution> begin_attributions(const Model& model, const Base& base
     result.activations = at::empty({config.layers, config.d_ff}, at::kFloat);
     for (int64_t layer = 0; layer < config.layers; ++layer) {
       const at::Tensor rows = base.layers[static_cast<size_t>(layer)].a.narrow(
-          0, prompt * base.chunk.targets, base.chunk.targets);
+          0, base.chunk.first_neuron_row(prompt), base.chunk.neuron_rows());
       result.activations.select(0, layer).copy_(rows.mean(0));
     }
     result.p = base.p[static_cast<size_t>(prompt)];
     result.f = base.f[static_cast<size_t>(prompt)];
-    for (int64_t j = 0; j < base.chunk.targets; ++j) {
+    for (int64_t j = 0; j < base.chunk.asked; ++j) {
       const kernels::TokenAnswer& token =
-          base.answers[static_cast<size_t>(prompt * base.chunk.targets + j)];
+          base.answers[static_cast<size_t>(prompt * base.chunk.asked + j)];
       const bool finite = std::isfinite(token.log_p);
       result.rank = std::max(result.rank, finite ? 1 + token.larger : config.vocabulary);
     }

@@ -71,7 +71,7 @@ void run_unchanged(const Model& model, std::span<const Cloze> clozes, const Meas
   for (const std::vector<size_t>& index : tasks) {
     int64_t all = 0;
     for (const size_t i : index) {
-      all += Passes::item_bytes(config, sizes[i].tokens, sizes[i].masks, -1, Reach::kExact,
+      all += Passes::item_bytes(config, sizes[i].tokens, sizes[i].targets, -1, Reach::kExact,
                                 backward != Backward::kNone) +
              sizes[i].tokens * config.layers * 4 * config.d_model *
                  static_cast<int64_t>(sizeof(float));

@@ -87,13 +87,18 @@ class TrialRunner {
                             const at::Tensor& activations) {
       change(rows.first(place.size() / static_cast<size_t>(targets())), layer, place, activations);
     };
-    const at::Tensor top = passes.run_to_head(base_, items, Reach::kExact, edits);
+    at::Tensor top = passes.run_to_head(base_, items, Reach::kExact, edits);
+    const Chunk& chunk = base_.chunk;
+    if (!chunk.asked_row.empty()) {
+      top = top.index_select(
+          0, at::tensor(chunk.asked_rows(items.prompt), at::kLong).to(model_.device()));
+    }
     std::vector<std::vector<int64_t>> answer(1);
     for (const Row& row : rows) {
-      const auto begin = base_.chunk.answer.begin() + row.prompt * targets();
-      answer.front().insert(answer.front().end(), begin, begin + targets());
+      const auto begin = chunk.answer.begin() + row.prompt * chunk.asked;
+      answer.front().insert(answer.front().end(), begin, begin + chunk.asked);
     }
-    return joint_answers(passes.answers(top, answer).front(), targets(),
+    return joint_answers(passes.answers(top, answer).front(), chunk.asked,
                          model_.config().vocabulary);
   }
 
@@ -108,6 +113,7 @@ class TrialRunner {
       for (const NeuronChange& one : sets_[trials_[rows[i].trial].set]) {
         if (one.id.layer != layer) continue;
         for (int64_t k = 0; k < targets(); ++k) {
+          if (!base_.chunk.has_neurons(rows[i].prompt, k)) continue;
           changes.add(place[i * static_cast<size_t>(targets()) + static_cast<size_t>(k)], one);
         }
       }
@@ -229,7 +235,7 @@ int workers_for(const Model& model, std::span<const Cloze> clozes, const Budget&
   size_t masks = 1;
   for (const Cloze& cloze : clozes) {
     tokens = std::max(tokens, cloze.ids.size());
-    masks = std::max(masks, cloze.positions.size());
+    masks = std::max(masks, cloze.positions.size() + (cloze.neurons_at ? 1 : 0));
   }
   return limits_for(model, static_cast<int64_t>(tokens), static_cast<int64_t>(masks), budget)
       .workers;
@@ -273,7 +279,7 @@ Measured measure(const Model& model, std::span<const Cloze> clozes,
     }
     const Base base = passes[worker].run_base(chunk, Backward::kNone);
     const std::vector<Answered> before =
-        joint_answers(base.answers, chunk.targets, model.config().vocabulary);
+        joint_answers(base.answers, chunk.asked, model.config().vocabulary);
     for (size_t b = 0; b < index.size(); ++b) {
       measured.before[index[b]] = before[b];
       for (const size_t trial : trials_of[index[b]]) measured.after[trial] = before[b];

@@ -9,9 +9,15 @@
 namespace engram {
 namespace {
 
-/// Rows [prompts*k, width] averaged over the k masks, on the CPU.
-at::Tensor mean_over_masks(const at::Tensor& rows, int64_t masks) {
-  return rows.view({-1, masks, rows.size(1)}).mean(1).to(at::kCPU);
+/// Target rows [prompts*targets, width] averaged over those of a prompt at which neurons are, on
+/// the CPU.
+at::Tensor mean_over_rows(const at::Tensor& rows, const Chunk& chunk) {
+  if (chunk.neuron_row.empty()) {
+    return rows.view({-1, chunk.targets, rows.size(1)}).mean(1).to(at::kCPU);
+  }
+  std::vector<int64_t> index;
+  for (int64_t i = 0; i < chunk.prompts; ++i) index.push_back(chunk.first_neuron_row(i));
+  return rows.index_select(0, at::tensor(index, at::kLong).to(rows.device())).to(at::kCPU);
 }
 
 }  // namespace
@@ -26,12 +32,12 @@ at::Tensor mask_activations(const Model& model, std::span<const Cloze> clozes,
                 [&](const std::vector<size_t>& index, const Base& base, Passes&) {
                   if (answers != nullptr) {
                     const std::vector<Answered> found =
-                        joint_answers(base.answers, base.chunk.targets, config.vocabulary);
+                        joint_answers(base.answers, base.chunk.asked, config.vocabulary);
                     for (size_t b = 0; b < index.size(); ++b) (*answers)[index[b]] = found[b];
                   }
                   for (int64_t layer = 0; layer < config.layers; ++layer) {
-                    const at::Tensor a = mean_over_masks(base.layers[static_cast<size_t>(layer)].a,
-                                                         base.chunk.targets);
+                    const at::Tensor a =
+                        mean_over_rows(base.layers[static_cast<size_t>(layer)].a, base.chunk);
                     for (size_t b = 0; b < index.size(); ++b) {
                       all.select(0, static_cast<int64_t>(index[b]))
                           .select(0, layer)
@@ -55,16 +61,15 @@ ActivationProfile activation_profiles(const Model& model, std::span<const Cloze>
   std::vector<at::Tensor> product(clozes.size());
   run_unchanged(model, clozes, options, Backward::kGradient,
                 [&](const std::vector<size_t>& index, const Base& base, Passes&) {
-                  const int64_t k = base.chunk.targets;
                   std::array<std::vector<at::Tensor>, 3> layers;  // [layers] of [prompts, d_ff]
                   for (size_t l = 0; l < base.layers.size(); ++l) {
                     const Base::Layer& layer = base.layers[l];
                     const at::Tensor g = at::empty_like(layer.a);
                     matrix_product(layer.gradient, model.weights().layers[l].ffn_out_weight, g,
                                    false);
-                    layers[0].push_back(mean_over_masks(layer.a, k));
-                    layers[1].push_back(mean_over_masks(g, k));
-                    layers[2].push_back(mean_over_masks(layer.a * g, k));
+                    layers[0].push_back(mean_over_rows(layer.a, base.chunk));
+                    layers[1].push_back(mean_over_rows(g, base.chunk));
+                    layers[2].push_back(mean_over_rows(layer.a * g, base.chunk));
                   }
                   const std::array<at::Tensor, 3> all = {
                       at::stack(layers[0], 1), at::stack(layers[1], 1), at::stack(layers[2], 1)};

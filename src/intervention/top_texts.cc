@@ -311,8 +311,11 @@ std::vector<std::vector<size_t>> batches_of(const std::vector<Text>& texts) {
   std::vector<PromptSize> sizes;
   for (const Text& text : texts) {
     const auto tokens = static_cast<double>(text.ids.size());
-    sizes.push_back({static_cast<int64_t>(text.ids.size()), 0,
-                     tokens / static_cast<double>(kTextTokens), tokens * tokens});
+    PromptSize size;
+    size.tokens = static_cast<int64_t>(text.ids.size());
+    size.share = tokens / static_cast<double>(kTextTokens);
+    size.work = tokens * tokens;
+    sizes.push_back(size);
   }
   return cut_chunks(sizes);
 }

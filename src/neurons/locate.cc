@@ -42,12 +42,12 @@ class Locator {
   LocateSummary run() {
     check_selection(options_.selection);
     if (options_.strict) {
-      for (const Fact& fact : facts_) prepare_fact(fact, tokenizer_, prompt_form(model_.config()));
+      for (const Fact& fact : facts_) prepare_fact(fact, tokenizer_, form());
     }
     for (const size_t index : by_relation(facts_)) {
       Interrupt::check();
       std::optional<PreparedFact> prepared =
-          prepare_fact(facts_[index], tokenizer_, prompt_form(model_.config()), summary_.problems);
+          prepare_fact(facts_[index], tokenizer_, form(), summary_.problems);
       if (!prepared) continue;
       prepared->index = index;
       chunk_prompts_ += prepared->prompts.size();
@@ -70,6 +70,12 @@ class Locator {
   }
 
  private:
+  [[nodiscard]] PromptForm form() const {
+    PromptForm form = prompt_form(model_.config());
+    form.neurons = options_.neurons_at;
+    return form;
+  }
+
   void finish_chunk() {
     if (chunk_.empty()) return;
     std::vector<std::vector<Cloze>> bags;

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "engram/base/lines.h"
 #include "engram/error.h"
+#include "engram/text/subject.h"
 
 namespace engram {
 namespace {
@@ -247,6 +248,13 @@ LocatedFile read_sets(const std::filesystem::path& path, bool published) {
     }
     if (kind == "run") {
       file.model = line.value("model", "");
+      if (line.contains("at")) {
+        try {
+          file.neurons_at = parse_neuron_place(string_of(line, "at", where));
+        } catch (const UsageError& error) {
+          malformed(where, "\"at\": " + std::string(error.what()));
+        }
+      }
       for (const auto& [key, to] :
            {std::pair{"layers", &file.layers}, std::pair{"d_ff", &file.d_ff}}) {
         const auto it = line.find(key);

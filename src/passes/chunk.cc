@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 #include <string>
+#include <tuple>
 
 #include "engram/error.h"
 
@@ -46,6 +47,15 @@ void cut_group(std::span<const PromptSize> prompts, const std::vector<size_t>& m
   }
 }
 
+/// Tokens at which the answer is asked or neurons are, ascending, each once.
+std::vector<int64_t> target_positions(const Cloze& cloze) {
+  std::vector<int64_t> rows = cloze.positions;
+  if (!cloze.neurons_at) return rows;
+  const auto place = std::ranges::lower_bound(rows, *cloze.neurons_at);
+  if (place == rows.end() || *place != *cloze.neurons_at) rows.insert(place, *cloze.neurons_at);
+  return rows;
+}
+
 }  // namespace
 
 void check_clozes(const ModelConfig& config, std::span<const Cloze> clozes) {
@@ -68,6 +78,11 @@ void check_clozes(const ModelConfig& config, std::span<const Cloze> clozes) {
                          " is out of the prompt or out of order");
       }
       last = position;
+    }
+    const int64_t at = cloze.neurons_at.value_or(0);
+    if (at < 0 || at >= tokens) {
+      throw InputError(name + "neurons at token " + std::to_string(at) + ", the prompt has " +
+                       std::to_string(tokens));
     }
     for (const std::vector<int64_t>* ids : {&cloze.ids, &cloze.answer, &cloze.contrast}) {
       for (const int64_t id : *ids) {
@@ -93,6 +108,19 @@ bool Chunk::targets_last() const {
   return true;
 }
 
+std::vector<int64_t> Chunk::asked_rows(const std::vector<int64_t>& prompt) const {
+  std::vector<int64_t> rows;
+  rows.reserve(prompt.size() * static_cast<size_t>(asked));
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    for (int64_t j = 0; j < asked; ++j) {
+      const int64_t row =
+          asked_row.empty() ? j : asked_row[static_cast<size_t>(prompt[i] * asked + j)];
+      rows.push_back(static_cast<int64_t>(i) * targets + row);
+    }
+  }
+  return rows;
+}
+
 Chunk make_chunk(std::span<const Cloze> clozes, const std::vector<size_t>& index) {
   const auto append = [](std::vector<int64_t>& to, const std::vector<int64_t>& from) {
     to.insert(to.end(), from.begin(), from.end());
@@ -101,10 +129,19 @@ Chunk make_chunk(std::span<const Cloze> clozes, const std::vector<size_t>& index
   for (const size_t i : index) {
     const Cloze& cloze = clozes[i];
     ++chunk.prompts;
-    chunk.targets = static_cast<int64_t>(cloze.positions.size());
+    const std::vector<int64_t> rows = target_positions(cloze);
+    chunk.targets = static_cast<int64_t>(rows.size());
+    chunk.asked = static_cast<int64_t>(cloze.positions.size());
     append(chunk.ids, cloze.ids);
     chunk.begin.push_back(static_cast<int64_t>(chunk.ids.size()));
-    append(chunk.position, cloze.positions);
+    append(chunk.position, rows);
+    if (cloze.neurons_at) {
+      const auto row_of = [&](int64_t position) {
+        return std::ranges::find(rows, position) - rows.begin();
+      };
+      chunk.neuron_row.push_back(row_of(*cloze.neurons_at));
+      for (const int64_t position : cloze.positions) chunk.asked_row.push_back(row_of(position));
+    }
     append(chunk.answer, cloze.answer);
     append(chunk.contrast, cloze.contrast);
   }
@@ -115,18 +152,25 @@ std::vector<PromptSize> sizes_of(std::span<const Cloze> clozes, int64_t most) {
   std::vector<PromptSize> sizes;
   for (const Cloze& cloze : clozes) {
     const auto tokens = static_cast<double>(cloze.ids.size());
-    sizes.push_back({static_cast<int64_t>(cloze.ids.size()),
-                     static_cast<int64_t>(cloze.positions.size()),
-                     tokens / static_cast<double>(most), tokens});
+    PromptSize size;
+    size.tokens = static_cast<int64_t>(cloze.ids.size());
+    size.targets = static_cast<int64_t>(target_positions(cloze).size());
+    size.asked = static_cast<int64_t>(cloze.positions.size());
+    size.apart = cloze.neurons_at.has_value();
+    size.share = tokens / static_cast<double>(most);
+    size.work = tokens;
+    sizes.push_back(size);
   }
   return sizes;
 }
 
 std::vector<std::vector<size_t>> cut_chunks(std::span<const PromptSize> prompts) {
-  std::map<int64_t, std::vector<size_t>> groups;  // by masks
-  for (size_t i = 0; i < prompts.size(); ++i) groups[prompts[i].masks].push_back(i);
+  std::map<std::tuple<int64_t, int64_t, bool>, std::vector<size_t>> groups;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    groups[{prompts[i].targets, prompts[i].asked, prompts[i].apart}].push_back(i);
+  }
   std::vector<std::vector<size_t>> chunks;
-  for (auto& [masks, members] : groups) {
+  for (auto& [kind, members] : groups) {
     std::ranges::stable_sort(members, std::ranges::greater(),
                              [&](size_t i) { return prompts[i].tokens; });
     cut_group(prompts, members, chunks);

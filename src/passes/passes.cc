@@ -151,6 +151,16 @@ void Passes::keep(Run& run, int64_t layer, const at::Tensor& x, const at::Tensor
   made.fed = at::empty_like(made.resting);
   space_.product(made.a, model_.columns(model_.weights().layers[l].ffn_out_weight), made.fed,
                  false);
+  if (run.chunk->neuron_row.empty()) return;
+  for (int64_t prompt = 0; prompt < run.chunk->prompts; ++prompt) {
+    for (int64_t j = 0; j < run.chunk->targets; ++j) {
+      if (run.chunk->has_neurons(prompt, j)) continue;
+      const int64_t row = prompt * run.chunk->targets + j;
+      made.resting.select(0, row).add_(made.fed.select(0, row));
+      made.fed.select(0, row).zero_();
+      made.a.select(0, row).zero_();
+    }
+  }
 }
 
 std::vector<std::vector<kernels::TokenAnswer>> Passes::answers(
@@ -179,13 +189,28 @@ std::vector<std::vector<kernels::TokenAnswer>> Passes::answers(
   return found;
 }
 
-/// F of the items' rows [items*k, d_model] at the LM head; with `gradient`, dF/drows into it, and
-/// with `answers` what the logits say.
+/// F of the items' target rows [items*targets, d_model] at the LM head; with `gradient`, dF/drows
+/// into it, and with `answers` what the logits say.
 std::vector<double> Passes::head(Run& run, const at::Tensor& rows, at::Tensor* gradient,
                                  std::vector<kernels::TokenAnswer>* answers) {
+  if (run.chunk->asked_row.empty()) return head_at(run, rows, gradient, answers);
+  const std::vector<int64_t> index = run.chunk->asked_rows(run.prompt);
+  std::vector<double> f = head_at(run, gathered(rows, index), gradient, answers);
+  if (gradient != nullptr) {
+    const at::Tensor all = space_.take(rows.size(0), rows.size(1));
+    all.zero_();
+    all.index_copy_(0, at::tensor(index, at::kLong).to(rows.device()), *gradient);
+    *gradient = all;
+  }
+  return f;
+}
+
+/// The same of the rows at which the answer is asked, [items*asked, d_model].
+std::vector<double> Passes::head_at(Run& run, const at::Tensor& rows, at::Tensor* gradient,
+                                    std::vector<kernels::TokenAnswer>* answers) {
   const ModelWeights& w = model_.weights();
   const Chunk& chunk = *run.chunk;
-  const int64_t k = chunk.targets;
+  const int64_t k = chunk.asked;
   const int64_t count = rows.size(0);
   const bool difference = target_ == Target::kLogitDifference;
 
@@ -278,10 +303,10 @@ Base Passes::run_base(const Chunk& chunk, Backward backward, const std::vector<b
     // F itself where that is P or the mean log P.
     const double f = base.f[static_cast<size_t>(i)];
     if (target_ != Target::kLogitDifference) {
-      base.p.push_back(target_ == Target::kProbability && chunk.targets == 1 ? f : std::exp(f));
+      base.p.push_back(target_ == Target::kProbability && chunk.asked == 1 ? f : std::exp(f));
       continue;
     }
-    base.p.push_back(std::exp(base.answers[static_cast<size_t>(i * chunk.targets)].log_p));
+    base.p.push_back(std::exp(base.answers[static_cast<size_t>(i * chunk.asked)].log_p));
   }
   if (gradient) {
     for (int64_t layer = config_.layers - 1; layer >= 0; --layer) {

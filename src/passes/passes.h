@@ -23,10 +23,12 @@ enum class Reach {
   kEverywhere    ///< all rows, and in the item's own layer, too: a change of weights
 };
 
-/// What the unperturbed run of a chunk leaves for the perturbed ones.
+/// What the unperturbed run of a chunk leaves for the perturbed ones; k is Chunk::targets.
 struct Base {
   struct Layer {
     RestingRows rows;
+    // Where neurons are at one of the target rows, the others have none that count: a and fed are
+    // zero there, and resting is the whole sum.
     at::Tensor a;          ///< [prompts*k, d_ff] activations at the targets
     at::Tensor resting;    ///< [prompts*k, d_model] FFN residual plus bias: the sum without neurons
     at::Tensor fed;        ///< [prompts*k, d_model] what the neurons add: a times the values
@@ -40,7 +42,7 @@ struct Base {
   at::Tensor final_rows;                      ///< [prompts*k, d_model] what the LM head reads
   std::vector<double> f;                      ///< [prompts] F(a)
   std::vector<double> p;                      ///< [prompts] exp of the mean log P of the answer
-  std::vector<kernels::TokenAnswer> answers;  ///< [prompts*k]
+  std::vector<kernels::TokenAnswer> answers;  ///< [prompts*asked]
   /// Rows [prompts*k] of the chunk at which the targets are.
   [[nodiscard]] std::vector<int64_t> target_rows() const;
 };
@@ -125,6 +127,8 @@ class Passes {
   at::Tensor climb(Run& run, const Items& items);
   std::vector<double> head(Run& run, const at::Tensor& rows, at::Tensor* gradient,
                            std::vector<kernels::TokenAnswer>* answers);
+  std::vector<double> head_at(Run& run, const at::Tensor& rows, at::Tensor* gradient,
+                              std::vector<kernels::TokenAnswer>* answers);
 
   const Model& model_;
   const ModelConfig& config_;

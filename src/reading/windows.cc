@@ -111,8 +111,11 @@ void WindowRunner::run(std::span<const Window> windows,
   std::vector<PromptSize> sizes;
   for (const Window& window : windows) {
     const auto tokens = static_cast<double>(window.ids.size());
-    sizes.push_back({static_cast<int64_t>(window.ids.size()), 0,
-                     tokens / static_cast<double>(kBatchTokens), tokens * tokens});
+    PromptSize size;
+    size.tokens = static_cast<int64_t>(window.ids.size());
+    size.share = tokens / static_cast<double>(kBatchTokens);
+    size.work = tokens * tokens;
+    sizes.push_back(size);
   }
   const std::vector<std::vector<size_t>> batches = cut_chunks(sizes);
   run_tasks(batches.size(), workers_, 1, [&](size_t task, size_t worker) {

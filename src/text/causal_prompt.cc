@@ -8,6 +8,7 @@
 
 #include "text/answer.h"
 #include "text/jsonl.h"
+#include "text/prompt_text.h"
 
 namespace engram {
 namespace {
@@ -115,6 +116,10 @@ void check_length(const Cloze& cloze, int64_t max_tokens, std::string_view promp
 }
 
 }  // namespace
+
+std::string_view opening_text(std::string_view prompt, const Origin& origin) {
+  return opening_of(prompt, origin).text;
+}
 
 bool answer_stands_last(std::string_view prompt) {
   const Masks masks = masks_in(prompt);

@@ -5,6 +5,7 @@
 
 #include "engram/error.h"
 #include "engram/text/prompt.h"
+#include "engram/text/subject.h"
 #include "text/words.h"
 
 namespace engram {
@@ -19,7 +20,11 @@ std::vector<Cloze> encode_all(const std::vector<std::string>& prompts, const Fac
   std::vector<Cloze> clozes;
   clozes.reserve(prompts.size());
   for (const std::string& prompt : prompts) {
-    clozes.push_back(encode_cloze(tokenizer, prompt, fact.object, form, fact.origin));
+    Cloze cloze = encode_cloze(tokenizer, prompt, fact.object, form, fact.origin);
+    if (form.neurons == NeuronPlace::kSubject) {
+      cloze = at_subject(std::move(cloze), tokenizer, prompt, fact.subject, form, fact.origin);
+    }
+    clozes.push_back(std::move(cloze));
   }
   return clozes;
 }

@@ -8,6 +8,7 @@
 #include "engram/text/causal_prompt.h"
 #include "text/answer.h"
 #include "text/jsonl.h"
+#include "text/prompt_text.h"
 
 namespace engram {
 namespace {
@@ -118,15 +119,19 @@ std::string one_token_spelling(const Tokenizer& tokenizer, std::string_view prom
   return one_token_form(tokenizer, prompt, find_mask(tokenizer, prompt, origin).first, answer);
 }
 
-Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
-                    int64_t max_tokens, const Origin& origin) {
-  if (masks < 1)
-    refuse_prompt(origin, "got " + std::to_string(masks) + " masks, expected at least 1");
+std::string masked_text(const Tokenizer& tokenizer, std::string_view prompt, const Origin& origin) {
   const auto [place, length] = find_mask(tokenizer, prompt, origin);
   std::string text(prompt.substr(0, place));
   text += tokenizer.mask_token();
   text += prompt.substr(place + length);
+  return text;
+}
 
+Cloze encode_prompt(const Tokenizer& tokenizer, std::string_view prompt, int64_t masks,
+                    int64_t max_tokens, const Origin& origin) {
+  if (masks < 1)
+    refuse_prompt(origin, "got " + std::to_string(masks) + " masks, expected at least 1");
+  const std::string text = masked_text(tokenizer, prompt, origin);
   const std::vector<int64_t> ids = encode_text(tokenizer, text, true, origin);
   const int64_t mask = tokenizer.mask_id();
   const auto found = std::ranges::find(ids, mask);

@@ -15,9 +15,11 @@ PromptLine prompt_of_json(std::string_view text) {
   PromptLine one;
   one.prompt = text_field(object, "prompt");
   if (object.contains("answer")) one.answer = text_field(object, "answer");
+  if (object.contains("subject")) one.subject = text_field(object, "subject");
   for (const auto& [key, value] : object.items()) {
-    if (key != "prompt" && key != "answer") {
-      throw LineError{"got the field " + in_quotes(key) + ", expected \"prompt\" and \"answer\""};
+    if (key != "prompt" && key != "answer" && key != "subject") {
+      throw LineError{"got the field " + in_quotes(key) +
+                      ", expected \"prompt\", \"answer\" and \"subject\""};
     }
   }
   return one;

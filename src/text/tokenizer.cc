@@ -91,6 +91,18 @@ std::vector<int64_t> Tokenizer::encode(std::string_view text, bool add_special_t
   return result;
 }
 
+std::vector<TokenSpan> Tokenizer::spans(std::string_view text) const {
+  std::vector<size_t> ends(2 * encode(text).size());
+  char* error = nullptr;
+  if (!engram_hf_tokenizer_spans(impl_->handle.get(), bytes_of(text), text.size(), true,
+                                 ends.data(), ends.size() / 2, &error)) {
+    throw InternalError(impl_->source + ": cannot say where tokens stand: " + take_text(error));
+  }
+  std::vector<TokenSpan> spans;
+  for (size_t i = 0; i < ends.size(); i += 2) spans.push_back({ends[i], ends[i + 1]});
+  return spans;
+}
+
 std::vector<std::string> Tokenizer::tokens_of(const std::vector<int64_t>& ids) const {
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());

@@ -22,19 +22,10 @@
 namespace engram {
 namespace {
 
+using testing::attributions;
 using testing::random_clozes;
 using testing::random_model;
 using testing::small_config;
-
-std::vector<Attribution> run(const Model& model, const std::vector<Cloze>& clozes,
-                             const AttributionOptions& options) {
-  std::vector<Attribution> results(clozes.size());
-  attribute(model, clozes, options, [&](size_t index, Attribution&& result) {
-    EXPECT_FALSE(results[index].scores.defined()) << "a cloze was answered twice";
-    results[index] = std::move(result);
-  });
-  return results;
-}
 
 /// Largest difference of scores over the largest |score| of the (prompt, layer). `rounding` is an
 /// absolute difference that says nothing: scores that are differences of F carry its rounding.
@@ -81,7 +72,7 @@ TEST_P(FastEqualsNaive, OnRandomModels) {
   if (one.options.target == Target::kLogitDifference) {
     for (Cloze& cloze : clozes) cloze.contrast = {5};
   }
-  const std::vector<Attribution> fast = run(model, clozes, one.options);
+  const std::vector<Attribution> fast = attributions(model, clozes, one.options);
   for (size_t i = 0; i < clozes.size(); ++i) {
     const Attribution plain = attribute_naive(model, clozes[i], one.options);
     // An ablation's score is a difference of two values of F, and carries their rounding: that of
@@ -110,9 +101,9 @@ TEST_P(FastEqualsNaive, OnAnotherDevice) {
   if (one.options.target == Target::kLogitDifference) {
     for (Cloze& cloze : clozes) cloze.contrast = {5};
   }
-  const std::vector<Attribution> here = run(random_model(config, 1), clozes, one.options);
+  const std::vector<Attribution> here = attributions(random_model(config, 1), clozes, one.options);
   const std::vector<Attribution> there =
-      run(random_model(config, 1, testing::fake_device()), clozes, one.options);
+      attributions(random_model(config, 1, testing::fake_device()), clozes, one.options);
   const bool ablation = one.options.score == Score::kAblation;
   for (size_t i = 0; i < clozes.size(); ++i) {
     const double rounding = ablation ? 5e-6 * std::fabs(here[i].f) : 0.0;
@@ -128,9 +119,9 @@ TEST(Attribute, RelevanceOnAnotherDevice) {
     const std::vector<Cloze> clozes = random_clozes(config, 6, 2);
     AttributionOptions options;
     options.score = Score::kRelevance;
-    const std::vector<Attribution> here = run(random_model(config, 1), clozes, options);
+    const std::vector<Attribution> here = attributions(random_model(config, 1), clozes, options);
     const std::vector<Attribution> there =
-        run(random_model(config, 1, testing::fake_device()), clozes, options);
+        attributions(random_model(config, 1, testing::fake_device()), clozes, options);
     for (size_t i = 0; i < clozes.size(); ++i) EXPECT_LT(distance(here[i], there[i]), 1e-5);
   }
 }
@@ -142,9 +133,9 @@ TEST(Attribute, WithoutTheGapScoresAreTheSame) {
     if (method.integrates) continue;
     AttributionOptions options;
     options.score = method.score;
-    const std::vector<Attribution> whole = run(model, clozes, options);
+    const std::vector<Attribution> whole = attributions(model, clozes, options);
     options.gap = false;
-    const std::vector<Attribution> brief = run(model, clozes, options);
+    const std::vector<Attribution> brief = attributions(model, clozes, options);
     for (size_t i = 0; i < clozes.size(); ++i) {
       EXPECT_TRUE(brief[i].scores.equal(whole[i].scores));
       EXPECT_FALSE(std::isnan(whole[i].layers.front().gap));
@@ -157,9 +148,9 @@ TEST(Attribute, DefaultRuleOnAnotherDevice) {
   const ModelConfig config = small_config(Activation::kGelu, 6);
   const std::vector<Cloze> clozes = random_clozes(config, 8, 2);
   const AttributionOptions adaptive;
-  const std::vector<Attribution> here = run(random_model(config, 1), clozes, adaptive);
+  const std::vector<Attribution> here = attributions(random_model(config, 1), clozes, adaptive);
   const std::vector<Attribution> there =
-      run(random_model(config, 1, testing::fake_device()), clozes, adaptive);
+      attributions(random_model(config, 1, testing::fake_device()), clozes, adaptive);
   for (size_t i = 0; i < clozes.size(); ++i) {
     const double largest = here[i].scores.abs().max().item<double>();
     // Rounding decides where the nodes are nearly enough, so both are only within the tolerance.
@@ -200,12 +191,12 @@ TEST(Attribute, DoesNotDependOnBatchesOrderOrThreads) {
   const std::vector<Cloze> clozes = random_clozes(model.config(), 40, 4);
   AttributionOptions options;
   options.threads = 1;
-  const std::vector<Attribution> whole = run(model, clozes, options);
+  const std::vector<Attribution> whole = attributions(model, clozes, options);
 
   options.threads = 3;
   options.memory_bytes = 3 << 20;  // small chunks
   std::vector<Cloze> reversed(clozes.rbegin(), clozes.rend());
-  const std::vector<Attribution> other = run(model, reversed, options);
+  const std::vector<Attribution> other = attributions(model, reversed, options);
   for (size_t i = 0; i < clozes.size(); ++i) {
     EXPECT_LT(distance(whole[i], other[clozes.size() - 1 - i]), 1e-5) << i;
   }
@@ -216,8 +207,8 @@ TEST(Attribute, IsBitIdenticalWhenRepeated) {
   const std::vector<Cloze> clozes = random_clozes(model.config(), 12, 5);
   AttributionOptions options;
   options.threads = 2;
-  const std::vector<Attribution> first = run(model, clozes, options);
-  const std::vector<Attribution> second = run(model, clozes, options);
+  const std::vector<Attribution> first = attributions(model, clozes, options);
+  const std::vector<Attribution> second = attributions(model, clozes, options);
   for (size_t i = 0; i < clozes.size(); ++i) {
     EXPECT_TRUE(at::equal(first[i].scores, second[i].scores));
   }
@@ -230,12 +221,12 @@ TEST(Attribute, AblationOfOnePromptIsTheSameForAnyNumberOfWorkers) {
     const std::vector<Cloze> one = random_clozes(model.config(), 1, 9, masks);
     options.threads = 1;
     options.memory_bytes = 1 << 20;  // several parts a layer
-    const std::vector<Attribution> alone = run(model, one, options);
+    const std::vector<Attribution> alone = attributions(model, one, options);
     options.threads = 4;
     options.memory_bytes = 4 << 20;  // the same share a worker
     std::atomic<int64_t> done = 0;
     options.on_ablated = [&](int64_t neurons) { done += neurons; };
-    const std::vector<Attribution> shared = run(model, one, options);
+    const std::vector<Attribution> shared = attributions(model, one, options);
     EXPECT_TRUE(at::equal(alone[0].scores, shared[0].scores));
     EXPECT_EQ(done, model.config().neurons());
     options.on_ablated = nullptr;
@@ -246,8 +237,9 @@ TEST(Attribute, DefaultRuleClosesTheGapAndAgreesWithManyNodes) {
   const Model model = random_model(small_config(Activation::kGelu, 6), 6);
   const std::vector<Cloze> clozes = random_clozes(model.config(), 12, 7);
   const AttributionOptions adaptive;
-  const std::vector<Attribution> results = run(model, clozes, adaptive);
-  const std::vector<Attribution> truth = run(model, clozes, with(Rule::kGaussLegendre, 64));
+  const std::vector<Attribution> results = attributions(model, clozes, adaptive);
+  const std::vector<Attribution> truth =
+      attributions(model, clozes, with(Rule::kGaussLegendre, 64));
   for (size_t i = 0; i < clozes.size(); ++i) {
     const double largest = truth[i].scores.abs().max().item<double>();
     const double error = (results[i].scores - truth[i].scores).abs().max().item<double>();
@@ -269,11 +261,11 @@ TEST(Attribute, InterpolatedSumsAreThoseOfTheSteps) {
     for (const Rule rule :
          {Rule::kRiemannLeft, Rule::kRiemannRight, Rule::kTrapezoid, Rule::kLinspace}) {
       AttributionOptions options = with(rule, 20);
-      const std::vector<Attribution> steps = run(model, clozes, options);
+      const std::vector<Attribution> steps = attributions(model, clozes, options);
       options.integration.interpolate = true;
       options.integration.tolerance = 1e-3;
-      const std::vector<Attribution> sums = run(model, clozes, options);
-      const std::vector<Attribution> exact = run(model, clozes, AttributionOptions());
+      const std::vector<Attribution> sums = attributions(model, clozes, options);
+      const std::vector<Attribution> exact = attributions(model, clozes, AttributionOptions());
       double far = 0;
       for (size_t i = 0; i < clozes.size(); ++i) {
         const double largest = steps[i].scores.abs().max().item<double>();
@@ -296,7 +288,7 @@ TEST(Attribute, InterpolatedSumsAreThoseOfTheSteps) {
   }
   AttributionOptions adaptive;
   adaptive.integration.interpolate = true;
-  EXPECT_THROW(run(model, random_clozes(model.config(), 1, 7), adaptive), UsageError);
+  EXPECT_THROW(attributions(model, random_clozes(model.config(), 1, 7), adaptive), UsageError);
 }
 
 TEST(Attribute, MaxStepsCapsAndSaysSo) {
@@ -306,7 +298,7 @@ TEST(Attribute, MaxStepsCapsAndSaysSo) {
   options.integration.max_steps = 1;
   options.integration.tolerance = 1e-7;
   bool some_open = false;
-  for (const Attribution& result : run(model, clozes, options)) {
+  for (const Attribution& result : attributions(model, clozes, options)) {
     for (const LayerReport& layer : result.layers) {
       EXPECT_LE(layer.nodes, 1);
       some_open = some_open || !layer.converged;
@@ -318,17 +310,20 @@ TEST(Attribute, MaxStepsCapsAndSaysSo) {
 TEST(Attribute, EveryRuleConvergesToTheSameIntegral) {
   const Model model = random_model(small_config(Activation::kGelu), 8);
   const std::vector<Cloze> clozes = random_clozes(model.config(), 2, 9);
-  const std::vector<Attribution> truth = run(model, clozes, with(Rule::kGaussLegendre, 48));
+  const std::vector<Attribution> truth =
+      attributions(model, clozes, with(Rule::kGaussLegendre, 48));
   double previous = 10;
   for (const int64_t steps : {20, 40, 80}) {  // first order: the error halves
-    const double error = distance(truth[0], run(model, clozes, with(Rule::kRiemannLeft, steps))[0]);
+    const double error =
+        distance(truth[0], attributions(model, clozes, with(Rule::kRiemannLeft, steps))[0]);
     EXPECT_LT(error, 0.6 * previous);
     previous = error;
   }
   for (const Rule rule : {Rule::kGaussRadau, Rule::kGaussLobatto, Rule::kControlVariate}) {
-    EXPECT_LT(distance(truth[0], run(model, clozes, with(rule, 24))[0]), 1e-4) << rule_name(rule);
+    EXPECT_LT(distance(truth[0], attributions(model, clozes, with(rule, 24))[0]), 1e-4)
+        << rule_name(rule);
   }
-  EXPECT_LT(distance(truth[0], run(model, clozes, with(Rule::kTrapezoid, 200))[0]), 1e-3);
+  EXPECT_LT(distance(truth[0], attributions(model, clozes, with(Rule::kTrapezoid, 200))[0]), 1e-3);
 }
 
 TEST(Attribute, RefusesWhatDoesNotFit) {

@@ -1,6 +1,9 @@
 #include "attribution/small_models.h"
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <utility>
 
 #include "engram/model/tensor_table.h"
 
@@ -52,6 +55,16 @@ std::vector<Cloze> random_clozes(const ModelConfig& config, size_t count, uint64
     clozes.push_back(cloze);
   }
   return clozes;
+}
+
+std::vector<Attribution> attributions(const Model& model, const std::vector<Cloze>& clozes,
+                                      const AttributionOptions& options) {
+  std::vector<Attribution> results(clozes.size());
+  attribute(model, clozes, options, [&](size_t index, Attribution&& result) {
+    EXPECT_FALSE(results[index].scores.defined()) << "a cloze was answered twice";
+    results[index] = std::move(result);
+  });
+  return results;
 }
 
 }  // namespace engram::testing

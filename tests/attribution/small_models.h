@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engram/attribution/attribution.h"
 #include "engram/model/model.h"
 #include "engram/text/cloze.h"
 
@@ -15,5 +16,9 @@ Model random_model(const ModelConfig& config, uint64_t seed, at::Device device =
 /// Of 5 to 8 tokens (or more, where there are more masks), with `masks` neighbouring ones.
 std::vector<Cloze> random_clozes(const ModelConfig& config, size_t count, uint64_t seed,
                                  int64_t masks = 1);
+
+/// attribute() with its results in the order of the clozes; each comes once.
+std::vector<Attribution> attributions(const Model& model, const std::vector<Cloze>& clozes,
+                                      const AttributionOptions& options);
 
 }  // namespace engram::testing

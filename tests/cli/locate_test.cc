@@ -340,6 +340,92 @@ TEST_F(LocateCommand, LocatedNeuronsCanBeIntervenedOn) {
   }
 }
 
+TEST_F(LocateCommand, AtTheSubject) {
+  const std::string neurons = folder_.file("neurons.jsonl");
+  ASSERT_EQ(locate({"--out", neurons}).code, 0);
+  const std::string there = folder_.file("there.jsonl");
+  ASSERT_EQ(locate({"--at", "subject", "--out", there}).code, 0);
+  EXPECT_EQ(json::parse(lines_of(read_text(neurons)).front()).at("at"), "answer");
+  EXPECT_EQ(json::parse(lines_of(read_text(there)).front()).at("at"), "subject");
+  const auto of_facts = [](const std::string& file) {
+    json sets = json::array();
+    for (const std::string& line : lines_of(read_text(file))) {
+      const json one = json::parse(line);
+      if (one.at("record") == "fact") sets.push_back(one.at("neurons"));
+    }
+    return sets;
+  };
+  EXPECT_EQ(of_facts(there).size(), of_facts(neurons).size());
+  EXPECT_NE(of_facts(there), of_facts(neurons));
+
+  // Interventions follow the file, and do something else than at the answer.
+  const auto change = [&](const std::vector<std::string>& more, const std::string& at) {
+    std::vector<std::string> arguments = {"--neurons", there,  "--bootstrap", "50",    "--draws",
+                                          "0",         "--do", "zero",        "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = intervene(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    const json report = json::parse(outcome.out);
+    EXPECT_EQ(report.at("at"), at);
+    return report.at("scopes").at(0).at("located").at("change").at("log_p").at("value");
+  };
+  const json by_file = change({}, "subject");
+  EXPECT_EQ(by_file, change({"--at", "subject"}, "subject"));
+  EXPECT_NE(by_file, change({"--at", "answer"}, "answer"));
+
+  const std::string run = folder_.file("run.db");
+  EXPECT_EQ(locate({"--at", "subject", "--run", run}).code, 2);
+  EXPECT_EQ(intervene({"--at", "subject", "--run", run, "--do", "zero"}).code, 2);
+  write_text(there, R"({"schema": "engram.locate/1", "record": "run", "at": "object"})"
+                    "\n");
+  EXPECT_EQ(intervene({"--neurons", there, "--do", "zero"}).code, 3);
+
+  // A prompt without its subject is a problem of its fact.
+  const json stray = {{"relation", "P36"},
+                      {"subject", "France"},
+                      {"object", "Paris"},
+                      {"prompts", {"The capital is [MASK]."}}};
+  write_text(facts_, some_facts(5) + stray.dump() + "\n");
+  const Outcome outcome = locate({"--at", "subject", "--json"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find(R"(the subject \"France\" does not stand)"), std::string::npos);
+}
+
+TEST_F(LocateCommand, AttributeAtTheSubject) {
+  const std::vector<std::string> command = {
+      "attribute", tiny_model(), "--prompt", "The capital of France is [MASK].",
+      "--answer",  "Paris",      "--json"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), command.begin(), command.end());
+    return run_engram(more);
+  };
+  const Outcome there = with({"--at", "subject", "--subject", "France"});
+  ASSERT_EQ(there.code, 0) << there.err;
+  const json found = json::parse(there.out);
+  const json plain = json::parse(with({}).out);
+  const auto at = found.at("neurons_at").get<size_t>();
+  EXPECT_LT(at, found.at("positions").at(0).get<size_t>());
+  EXPECT_FALSE(plain.contains("neurons_at"));
+  EXPECT_NEAR(found.at("p").get<double>(), plain.at("p").get<double>(), 1e-6);
+  EXPECT_NE(found.at("neurons"), plain.at("neurons"));
+
+  const std::string prompts = folder_.file("prompts.jsonl");
+  write_text(prompts, R"({"prompt": "The capital of France is [MASK].", "answer": "Paris",)"
+                      R"( "subject": "France"})"
+                      "\n");
+  const Outcome file =
+      run_engram({"attribute", tiny_model(), "--prompts", prompts, "--at", "subject", "--json"});
+  ASSERT_EQ(file.code, 0) << file.err;
+  EXPECT_EQ(json::parse(file.out).at("neurons"), found.at("neurons"));
+
+  EXPECT_EQ(with({"--at", "subject"}).code, 2);
+  EXPECT_EQ(with({"--subject", "France"}).code, 2);
+  EXPECT_EQ(with({"--at", "object"}).code, 2);
+  const Outcome missing = with({"--at", "subject", "--subject", "Berlin"});
+  EXPECT_EQ(missing.code, 3);
+  EXPECT_NE(missing.err.find("the subject \"Berlin\" does not stand"), std::string::npos);
+}
+
 TEST_F(LocateCommand, CopiesAreLeftOut) {
   const json copy = {{"relation", "P36"},
                      {"subject", "Paris city"},

@@ -23,8 +23,10 @@ using testing::random_model;
 /// One prompt, one forward, through the plain path.
 Answered by_hand(const Model& model, const Cloze& cloze, const std::vector<NeuronChange>& changes) {
   std::vector<ActivationChange> list;
+  const std::vector<int64_t> places =
+      cloze.neurons_at ? std::vector<int64_t>{*cloze.neurons_at} : cloze.positions;
   for (const NeuronChange& change : changes) {
-    for (const int64_t position : cloze.positions) {
+    for (const int64_t position : places) {
       ActivationChange one{change.id.layer,
                            change.id.neuron,
                            0,
@@ -148,6 +150,49 @@ INSTANTIATE_TEST_SUITE_P(, MeasureDecoder,
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
+
+TEST_P(MeasureDecoder, AndSoAtATokenOfTheSubject) {
+  const Model model = Model::load(testing::stored_oracle(GetParam()));
+  Case c;
+  for (int64_t i = 0; i < 7; ++i) {
+    const int64_t asked = i % 3 == 2 ? 3 : 1;
+    c.clozes.push_back(
+        causal_cloze(model.config(), 100 + static_cast<uint64_t>(i), 5 + i % 3, asked));
+    c.clozes.back().neurons_at = i % (c.clozes.back().positions.front() + 1);
+  }
+  const auto top = static_cast<int32_t>(model.config().layers - 1);
+  c.sets = {{{{0, 3}, 0.0F, 0.0F}, {{0, 4}, 0.0F, 9.0F}},
+            {{{top, 7}, 2.0F, 0.0F}, {{top, 8}, 0.0F, 9.0F}},
+            {{{1, 1}, -1.0F, 0.0F}, {{0, 5}, 0.0F, 9.0F}, {{1, 2}, 3.0F, 0.0F}}};
+  for (uint32_t p = 0; p < c.clozes.size(); ++p) {
+    for (uint32_t s = 0; s < c.sets.size(); ++s) c.trials.push_back({p, s});
+  }
+  const Measured measured = measure(model, c.clozes, c.sets, c.trials);
+  double largest_change = 0;
+  for (size_t t = 0; t < c.trials.size(); ++t) {
+    const Cloze& cloze = c.clozes[c.trials[t].cloze];
+    const Answered expected = by_hand(model, cloze, c.sets[c.trials[t].set]);
+    EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
+    EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
+    largest_change = std::max(largest_change,
+                              std::abs(expected.log_p - measured.before[c.trials[t].cloze].log_p));
+  }
+  EXPECT_GT(largest_change, 1e-3);  // else nothing was tested
+}
+
+TEST(Measure, AtATokenOfTheSubject) {
+  const Model model = random_model(1);
+  Case c = make_case(model, 17);
+  for (size_t i = 0; i < c.clozes.size(); ++i) {
+    c.clozes[i].neurons_at = static_cast<int64_t>((3 * i) % c.clozes[i].ids.size());
+  }
+  const Measured measured = measure(model, c.clozes, c.sets, c.trials);
+  for (size_t t = 0; t < c.trials.size(); ++t) {
+    const Answered expected = by_hand(model, c.clozes[c.trials[t].cloze], c.sets[c.trials[t].set]);
+    EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
+    EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
+  }
+}
 
 TEST(Measure, AModelOfOneLayer) {
   const Model model = random_model(2, 1);
@@ -273,14 +318,17 @@ TEST(Measure, StopsWhenAsked) {
 
 TEST(MaskActivations, AreThoseOfTheForward) {
   const Model model = random_model(7);
-  const std::vector<Cloze> clozes = {random_cloze(1, 8), random_cloze(2, 5, 2), random_cloze(3, 8)};
+  std::vector<Cloze> clozes = {random_cloze(1, 8), random_cloze(2, 5, 2), random_cloze(3, 8)};
+  clozes.push_back(clozes[1]);
+  clozes.back().neurons_at = 0;
   const at::Tensor found = mask_activations(model, clozes);
   for (size_t i = 0; i < clozes.size(); ++i) {
     RecordingHook hook;
     (void)model.encode(at::tensor(clozes[i].ids, at::kLong).unsqueeze(0), {}, &hook);
     for (int64_t l = 0; l < model.config().layers; ++l) {
       const at::Tensor rows = hook.activations()[static_cast<size_t>(l)][0].index_select(
-          0, at::tensor(clozes[i].positions, at::kLong));
+          0, clozes[i].neurons_at ? at::tensor({*clozes[i].neurons_at}, at::kLong)
+                                  : at::tensor(clozes[i].positions, at::kLong));
       EXPECT_TRUE(at::allclose(found[static_cast<int64_t>(i)][l], rows.mean(0), 1e-4, 1e-5));
     }
   }

@@ -52,7 +52,8 @@ struct LayerReport {
 /// The scores of one prompt.
 struct Attribution {
   at::Tensor scores;       ///< [layers, d_ff] float32, CPU
-  at::Tensor activations;  ///< [layers, d_ff] float32, CPU; mean over the masks
+  at::Tensor activations;  ///< [layers, d_ff] float32, CPU; mean over the tokens at which neurons
+                           ///< are read: the masks, or the subject's last token
   double p = 0;            ///< P of the answer (exp of the mean log P for several tokens)
   double f = 0;            ///< F(a): the target's value
   int64_t rank = 1;        ///< of the answer, 1: the top one; the worst of the masks for several
@@ -78,7 +79,7 @@ void attribute(const Model& model, std::span<const Cloze> clozes, const Attribut
 
 /// The plain path: one prompt, one node, one layer at a time, full forward, autograd. Same results,
 /// hundreds of times slower; the yardstick of the tests. Rule kControlVariate
-/// needs `steps`.
+/// needs `steps`, and neurons where the answer is asked.
 Attribution attribute_naive(const Model& model, const Cloze& cloze,
                             const AttributionOptions& options);
 

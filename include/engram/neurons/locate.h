@@ -13,6 +13,7 @@
 #include "engram/neurons/selection.h"
 #include "engram/statistics/neuron_sets.h"
 #include "engram/text/facts.h"
+#include "engram/text/prompt.h"
 #include "engram/text/tokenizer.h"
 
 namespace engram {
@@ -57,9 +58,10 @@ struct LocatedRelation {
 struct LocateOptions {
   AttributionOptions attribution;
   SelectionOptions selection;
-  bool strict = false;            ///< throw at the first fact that cannot be used
-  int64_t relation_neurons = 20;  ///< most frequent ones per relation
-  double common_share = 0.1;      ///< of the facts, for the common ones
+  NeuronPlace neurons_at = NeuronPlace::kAnswer;  ///< which of a prompt's neurons are scored
+  bool strict = false;                            ///< throw at the first fact that cannot be used
+  int64_t relation_neurons = 20;                  ///< most frequent ones per relation
+  double common_share = 0.1;                      ///< of the facts, for the common ones
 };
 
 /// Where results go. Everything is called from the calling thread but `on_scores`.

@@ -34,7 +34,8 @@ struct LocatedFile {
   std::string model;                    ///< as the run's header names it
   std::optional<int64_t> layers, d_ff;  ///< sizes of that model
   std::vector<LocatedSet> facts;
-  bool has_near = false;  ///< it says which neurons are near a threshold
+  NeuronPlace neurons_at = NeuronPlace::kAnswer;  ///< of its prompts
+  bool has_near = false;                          ///< it says which neurons are near a threshold
 };
 
 /// Reads a file of engram.locate/1; lines of other records are skipped. Throws FileError;

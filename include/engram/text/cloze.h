@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace engram {
@@ -12,6 +13,8 @@ struct Cloze {
   std::vector<int64_t> answer;     ///< [k] token ids
   /// [k] another answer, against which Target::kLogitDifference sets the first one; empty: none.
   std::vector<int64_t> contrast = {};
+  /// The token at which neurons are read and changed; unset: at `positions`.
+  std::optional<int64_t> neurons_at = std::nullopt;
 };
 
 }  // namespace engram

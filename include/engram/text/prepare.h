@@ -20,9 +20,10 @@ struct PreparedFact {
   std::vector<Cloze> held_out;  ///< as Fact::held_out
 };
 
-/// Encodes a fact's prompts. Throws InputError that names the fact, where it stands, and what is
-/// wrong: an answer that the vocabulary does not hold, a prompt that does not have the model's form
-/// or is too long, or no prompt at all.
+/// Encodes a fact's prompts, its neurons where `form` says. Throws InputError that names the fact,
+/// where it stands, and what is wrong: an answer that the vocabulary does not hold, a prompt that
+/// does not have the model's form or is too long, a subject that does not stand in one
+/// (NeuronPlace::kSubject), or no prompt at all.
 PreparedFact prepare_fact(const Fact& fact, const Tokenizer& tokenizer, const PromptForm& form);
 
 /// The same with the problem as a value.

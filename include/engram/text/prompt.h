@@ -13,21 +13,28 @@ namespace engram {
 /// Where a prompt or fact comes from, for messages: "FILE:LINE" or "--prompt".
 using Origin = std::string;
 
+/// At which tokens of a prompt neurons are read and changed (METHOD section 8).
+enum class NeuronPlace {
+  kAnswer,   ///< where the answer is asked: the masks, or the tokens that predict it
+  kSubject,  ///< at the last token of the fact's subject
+};
+
 /// In which form a model reads prompts: with a mask in the answer's place, or up to where the
 /// answer begins.
 struct PromptForm {
   int64_t max_tokens = 0;  ///< special tokens included
   bool causal = false;
+  NeuronPlace neurons = NeuronPlace::kAnswer;  ///< of a fact's prompts
 };
 
 /// That of a model's `config` (a ModelConfig).
 template <class Config>
 PromptForm prompt_form(const Config& config) {
-  return {config.max_tokens(), config.causal()};
+  return {config.max_tokens(), config.causal(), NeuronPlace::kAnswer};
 }
 
-/// A prompt and its answer in the model's form: encode_prompt() below, or causal_prompt() of
-/// engram/text/causal_prompt.h. Throws as these.
+/// A prompt and its answer in the model's form, neurons where the answer is asked: encode_prompt()
+/// below, or causal_prompt() of engram/text/causal_prompt.h. Throws as these.
 Cloze encode_cloze(const Tokenizer& tokenizer, std::string_view prompt, std::string_view answer,
                    const PromptForm& form, const Origin& origin);
 

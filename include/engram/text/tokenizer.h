@@ -18,6 +18,12 @@ struct TokenizerSetting {
   std::string instead;  ///< what another file says and is not in force; "" if none does
 };
 
+/// The bytes of a text that a token stands for: [begin, end). Both 0 of a token that was added.
+struct TokenSpan {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
 /// A Hugging Face tokenizer, run by the `tokenizers` crate: WordPiece (tokenizer.json or
 /// vocab.txt), byte-level BPE (tokenizer.json or vocab.json + merges.txt), BPE over characters with
 /// bytes for unknown ones, or Unigram (tokenizer.json). Immutable; one object serves many threads.
@@ -37,6 +43,8 @@ class Tokenizer {
   /// are asked for. Throws InputError for a text that is not UTF-8.
   [[nodiscard]] std::vector<int64_t> encode(std::string_view text,
                                             bool add_special_tokens = true) const;
+  /// Where each token of encode(text) stands in `text`. Throws as encode().
+  [[nodiscard]] std::vector<TokenSpan> spans(std::string_view text) const;
   [[nodiscard]] std::string decode(const std::vector<int64_t>& ids, bool skip_special) const;
 
   [[nodiscard]] int64_t vocabulary() const;  ///< the largest id + 1, added tokens included
