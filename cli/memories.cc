@@ -39,9 +39,6 @@ Examples:
   engram memories build/real/smollm2-135m --corpus wiki.txt.xz --keys 34 --json
 )";
 
-constexpr int64_t kCausalWindow = 256;
-constexpr int64_t kMaskedWindow = 64;
-
 Json interval_json(const Interval& interval) {
   return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
 }
@@ -221,7 +218,7 @@ void run_memories(const MemoriesCommandOptions& options) {
   MemoriesOptions how;
   how.corpus.file = options.corpus;
   how.corpus.limit = options.limit;
-  how.corpus.window = options.window.value_or(causal ? kCausalWindow : kMaskedWindow);
+  how.corpus.window = options.window.value_or(memories_window(loaded.model.config()));
   how.corpus.threads = options.common.threads;
   how.corpus.memory_bytes = options.common.memory_bytes;
   how.keys = options.keys;

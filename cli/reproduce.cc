@@ -32,6 +32,8 @@ one file, from which `engram report` makes a page and `engram export` tables.
   unions     the same with other relations' neurons
   sizes      suppress the k best neurons, for k from 1 to 200
   texts      activation of the neurons on texts about the fact and on others
+  memories   what triggers a sample of keys in the corpus, and whether their values
+             predict what follows (as `engram memories` has it)
   examples   sentences of the corpus on which frequent neurons are most active
 
 The run survives everything: after Ctrl-C, a crash or a power cut the same command
@@ -303,6 +305,8 @@ void add_reproduce_command(CLI::App& app) {
               "Facts per relation to update, at most. Default: 20.");
   add_integer(*command, "--size-facts", how.size_facts, 1, 1'000'000,
               "Facts per relation on which numbers of neurons are tried, at most. Default: 10.");
+  add_integer(*command, "--memory-keys", how.memory_keys, 2, 1'000'000,
+              "Keys to sample in every layer for memories. Default: 20.");
   add_integer(*command, "--text-positions", how.text_positions, 1, 1'000'000,
               "Positions of the corpus for pseudo-perplexity. Default: 2000.");
   auto* published = command->add_flag("--as-published", how.as_published,

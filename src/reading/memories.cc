@@ -3,7 +3,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -19,7 +18,6 @@ namespace engram {
 namespace {
 
 constexpr int64_t kValueRows = 64;  // bounds the logits
-constexpr size_t kBins = 10;
 
 std::vector<std::vector<int64_t>> sampled_keys(const ModelConfig& config,
                                                const MemoriesOptions& options) {
@@ -132,6 +130,7 @@ std::vector<MemoryKey> layer_keys(const Model& model, int64_t layer,
       key.triggers.push_back(
           {one.activation, one.line, one.context.before, one.context.behind, one.next});
     }
+    key.triggered = !key.triggers.empty();
     const Pattern pattern = shared_pattern(contexts_of(found[i]), random);
     key.pattern = pattern.gram;
     key.shared = pattern.shared;
@@ -143,105 +142,8 @@ std::vector<MemoryKey> layer_keys(const Model& model, int64_t layer,
   return keys;
 }
 
-/// Columns of a key's sums.
-enum Column : size_t {
-  kKeys,
-  kPattern,
-  kDirection,
-  kShuffled,
-  kTriggered,
-  kAgrees,
-  kChance,
-  kRank,
-  kChanceRank,
-  kColumns
-};
-
-std::vector<double> sums_of(const MemoryKey& key) {
-  std::vector<double> sums(kColumns, 0.0);
-  sums[kKeys] = 1;
-  sums[kPattern] = key.has_pattern ? 1 : 0;
-  sums[kDirection] = key.direction_pattern ? 1 : 0;
-  sums[kShuffled] = key.shuffled_pattern ? 1 : 0;
-  if (key.triggers.empty()) return sums;
-  sums[kTriggered] = 1;
-  sums[kAgrees] = key.agrees ? 1 : 0;
-  sums[kChance] = key.chance;
-  sums[kRank] = static_cast<double>(key.rank);
-  sums[kChanceRank] = static_cast<double>(key.chance_rank);
-  return sums;
-}
-
-/// Means over some keys, each resampled by itself.
-MemoryMeans means_of(std::span<const MemoryKey* const> keys, int64_t layer,
-                     const BootstrapOptions& options) {
-  MemoryMeans means;
-  means.layer = layer;
-  means.keys = static_cast<int64_t>(keys.size());
-  ClusteredSums data;
-  for (const MemoryKey* key : keys) {
-    data.relations.push_back({{kNoObject, sums_of(*key)}});
-    if (!key->triggers.empty()) ++means.triggered;
-  }
-  const std::vector<Interval> found = bootstrap(
-      data, 9,
-      [](std::span<const std::vector<double>> drawn, std::span<double> out) {
-        std::vector<double> total(kColumns, 0.0);
-        for (const std::vector<double>& one : drawn) {
-          for (size_t c = 0; c < kColumns; ++c) total[c] += one[c];
-        }
-        const double none = std::numeric_limits<double>::quiet_NaN();
-        const auto over = [&](Column sum, Column count) {
-          return total[count] > 0 ? total[sum] / total[count] : none;
-        };
-        out[0] = over(kPattern, kKeys);
-        out[1] = over(kDirection, kKeys);
-        out[2] = over(kShuffled, kKeys);
-        out[3] = out[0] - out[1];
-        out[4] = over(kAgrees, kTriggered);
-        out[5] = over(kChance, kTriggered);
-        out[6] = out[4] - out[5];
-        out[7] = over(kRank, kTriggered);
-        out[8] = over(kChanceRank, kTriggered);
-      },
-      options);
-  means.pattern = found[0];
-  means.direction_pattern = found[1];
-  means.shuffled_pattern = found[2];
-  means.above_direction = found[3];
-  means.agreement = found[4];
-  means.chance = found[5];
-  means.above_chance = found[6];
-  means.rank = found[7];
-  means.chance_rank = found[8];
-  return means;
-}
-
-/// Triggered keys in ranges of their value's largest P, about equally many in each.
-std::vector<MemoryBin> bins_of(std::span<const MemoryKey* const> all,
-                               const BootstrapOptions& options) {
-  std::vector<const MemoryKey*> keys;
-  for (const MemoryKey* key : all) {
-    if (!key->triggers.empty()) keys.push_back(key);
-  }
-  std::ranges::stable_sort(keys, {}, &MemoryKey::top_p);
-  std::vector<MemoryBin> bins;
-  const size_t count = std::min(kBins, keys.size());
-  for (size_t b = 0; b < count; ++b) {
-    const size_t begin = b * keys.size() / count;
-    const size_t end = (b + 1) * keys.size() / count;
-    const std::span<const MemoryKey* const> held(keys.data() + begin, end - begin);
-    const MemoryMeans means = means_of(held, -1, options);
-    bins.push_back(
-        {held.front()->top_p, held.back()->top_p, means.keys, means.agreement, means.chance});
-  }
-  return bins;
-}
-
-std::vector<const MemoryKey*> pointers_to(std::span<const MemoryKey> keys) {
-  std::vector<const MemoryKey*> pointers;
-  for (const MemoryKey& key : keys) pointers.push_back(&key);
-  return pointers;
+std::vector<MemoryOutcome> outcomes_of(std::span<const MemoryKey> keys) {
+  return {keys.begin(), keys.end()};
 }
 
 void check_options(const ModelConfig& config, const MemoriesOptions& options) {
@@ -256,6 +158,10 @@ void check_options(const ModelConfig& config, const MemoriesOptions& options) {
 }
 
 }  // namespace
+
+int64_t memories_window(const ModelConfig& config) {
+  return std::min<int64_t>(config.causal() ? 256 : 64, config.max_tokens());
+}
 
 Memories measure_memories(const Model& model, const Tokenizer& tokenizer,
                           const MemoriesOptions& options, const CorpusProgress& progress) {
@@ -274,13 +180,13 @@ Memories measure_memories(const Model& model, const Tokenizer& tokenizer,
     };
     std::vector<MemoryKey> keys = layer_keys(model, layer, sampled[l], part(found.keys),
                                              part(found.directions), found.random, options.seed);
-    memories.layers.push_back(means_of(pointers_to(keys), layer, options.bootstrap));
+    memories.layers.push_back(memory_means(outcomes_of(keys), layer, options.bootstrap));
     at += sampled[l].size();
     std::ranges::move(keys, std::back_inserter(memories.keys));
   }
-  const std::vector<const MemoryKey*> all = pointers_to(memories.keys);
-  memories.all = means_of(all, -1, options.bootstrap);
-  memories.bins = bins_of(all, options.bootstrap);
+  const std::vector<MemoryOutcome> all = outcomes_of(memories.keys);
+  memories.all = memory_means(all, -1, options.bootstrap);
+  memories.bins = memory_bins(all, options.bootstrap);
   return memories;
 }
 

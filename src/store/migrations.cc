@@ -9,7 +9,7 @@ namespace engram {
 
 // From 1 to 2 there is no step: version 1 holds no log-odds, which the effects' numbers are now.
 std::span<const Migration> run_migrations() {
-  static constexpr std::array<Migration, 2> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
+  static constexpr std::array<Migration, 3> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
   "operation" TEXT,
   "source" TEXT,
   "fact" INTEGER REFERENCES "fact",
@@ -44,6 +44,25 @@ CREATE TABLE "size_effect" (
   "change_p" REAL,
   "top_after" INTEGER,
   PRIMARY KEY ("fact", "order", "k")
+) STRICT, WITHOUT ROWID)"},
+                                                       {4, R"(CREATE TABLE "memory_key" (
+  "layer" INTEGER,
+  "neuron" INTEGER,
+  "triggers" INTEGER,
+  "pattern" TEXT,
+  "shared" INTEGER,
+  "has_pattern" INTEGER,
+  "direction_pattern" INTEGER,
+  "shuffled_pattern" INTEGER,
+  "top_token" TEXT,
+  "top_p" REAL,
+  "agrees" INTEGER,
+  "rank" INTEGER,
+  "chance" REAL,
+  "chance_rank" INTEGER,
+  "trigger" TEXT,
+  "next" TEXT,
+  PRIMARY KEY ("layer", "neuron")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }

@@ -831,6 +831,58 @@ TEST(Report, SizesSayAtWhichKHalfOfTheKnownFactsAreLost) {
   EXPECT_NEAR((*row)[5].number.value, 1, 1e-9);
 }
 
+TEST(Report, MemoriesCountKeysByLayerAndInRangesOfP) {
+  TestRun run;
+  const auto add = [&](int64_t layer, int64_t neuron, bool pattern, int64_t rank) {
+    TestRun::Named row = {{"layer", layer},
+                          {"neuron", neuron},
+                          {"triggers", rank > 0 ? int64_t{25} : int64_t{0}},
+                          {"shared", pattern ? 3 + neuron : int64_t{1}},
+                          {"has_pattern", int64_t{pattern ? 1 : 0}},
+                          {"direction_pattern", int64_t{0}},
+                          {"shuffled_pattern", int64_t{1}},
+                          {"top_p", 0.1 * static_cast<double>(neuron)}};
+    const TestRun::Named of_trigger = {{"pattern", std::string("a b")},
+                                       {"agrees", int64_t{rank == 1 ? 1 : 0}},
+                                       {"rank", rank},
+                                       {"chance", 0.25},
+                                       {"chance_rank", int64_t{10}},
+                                       {"trigger", std::string("in a b")},
+                                       {"next", std::string("c")}};
+    for (const auto& [name, value] : of_trigger) {
+      row[name] = rank > 0 ? value : Value(std::monostate{});
+    }
+    run.add("memory_key", row);
+  };
+  add(0, 0, true, 1);
+  add(0, 1, true, 5);
+  add(0, 2, false, 0);  // no trigger: no part of the agreement
+  add(1, 4, false, 3);
+  RunStore store = run.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& table = report_table(report, "memories");
+  ASSERT_EQ(table.rows.size(), 3U);
+  const auto value = [&](size_t row, size_t column) {
+    return table.rows[row][column].number.value;
+  };
+  EXPECT_EQ(value(0, 1), 3);
+  EXPECT_NEAR(value(0, 2), 2.0 / 3, 1e-12);
+  EXPECT_EQ(value(0, 3), 0);
+  EXPECT_EQ(value(0, 4), 1);
+  EXPECT_EQ(value(0, 5), 0.5);
+  EXPECT_EQ(value(0, 7), 3);
+  EXPECT_EQ(table.rows[2][0].text, "all");
+  EXPECT_NEAR(value(2, 2), 0.5, 1e-12);
+  EXPECT_NEAR(value(2, 5), 1.0 / 3, 1e-12);
+  EXPECT_NEAR(value(2, 6), 0.25, 1e-12);
+  const ReportTable& bins = report_table(report, "memories-by-p");
+  ASSERT_EQ(bins.rows.size(), 3U);  // as many as there are keys
+  EXPECT_NEAR(bins.rows[2][0].number.value, 0.4, 1e-12);
+  const ReportTable& examples = report_table(report, "memories-examples");
+  ASSERT_EQ(examples.rows.size(), 1U);  // layer 1 has no pattern
+  EXPECT_EQ(examples.rows[0][0].text, "0:1");
+}
+
 TEST(Report, NothingIsSkippedInAFullRunAndRowsFitTheirColumns) {
   TestRun run;
   testing::fill_demo(run);

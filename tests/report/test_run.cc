@@ -136,6 +136,7 @@ class Demo {
     run_.add("problem", {{"problem", int64_t{0}},
                          {"line", int64_t{17}},
                          {"message", std::string("facts.jsonl:17: answer \"<b>x</b>\" & more")}});
+    fill_memories();
     run_.skip("unions", "needs all relations: run the same command without --shard");
   }
 
@@ -333,6 +334,34 @@ class Demo {
                                  {"change_log_odds", 4 * around(change, 0.1)},
                                  {"change_p", 0.1 * change},
                                  {"top_after", int64_t{change < -3 ? 0 : 4}}});
+      }
+    }
+  }
+
+  void fill_memories() {
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      for (int64_t key = 0; key < 8; ++key) {
+        const bool triggered = key > 0;
+        TestRun::Named row = {{"layer", layer},
+                              {"neuron", 3 * key},
+                              {"triggers", triggered ? int64_t{25} : int64_t{0}},
+                              {"shared", key},
+                              {"has_pattern", int64_t{key >= 3 ? 1 : 0}},
+                              {"direction_pattern", int64_t{key >= 4 ? 1 : 0}},
+                              {"shuffled_pattern", int64_t{key >= 7 ? 1 : 0}},
+                              {"top_token", std::string("<i>of</i>")},
+                              {"top_p", uniform()}};
+        const TestRun::Named of_trigger = {{"pattern", std::string("the city")},
+                                           {"agrees", int64_t{key == 7 && layer > 3 ? 1 : 0}},
+                                           {"rank", 100 * key},
+                                           {"chance", 0.01},
+                                           {"chance_rank", 150 * key},
+                                           {"trigger", std::string("in the city")},
+                                           {"next", std::string("of")}};
+        for (const auto& [name, value] : of_trigger) {
+          row[name] = triggered ? value : Value(std::monostate{});
+        }
+        run_.add("memory_key", row);
       }
     }
   }

@@ -6,7 +6,7 @@
 #include "engram/model/model.h"
 #include "engram/neuron.h"
 #include "engram/reading/corpus.h"
-#include "engram/statistics/bootstrap.h"
+#include "engram/statistics/memories.h"
 #include "engram/text/tokenizer.h"
 
 namespace engram {
@@ -29,52 +29,27 @@ struct MemoryTrigger {
 };
 
 /// A key with its value.
-struct MemoryKey {
+struct MemoryKey : MemoryOutcome {
   NeuronId neuron;
   std::vector<MemoryTrigger> triggers;  ///< at most 25, most active first; one of a window
   std::vector<int64_t> pattern;         ///< the rare n-gram that most triggers share; may be empty
-  int64_t shared = 0;                   ///< triggers that share it
-  bool has_pattern = false;             ///< at least 3 do
-  bool direction_pattern = false;       ///< the same of a random direction in the key's place
-  bool shuffled_pattern = false;        ///< the same of triggers dealt from all keys of the layer
+  int64_t shared = 0;                   ///< triggers that share it; at least 3 make a pattern
   int64_t top_token = 0;                ///< that the value raises most
-  double top_p = 0;
-  // Of a key with a trigger:
-  bool agrees = false;      ///< the value's top token is the top trigger's next one
-  int64_t rank = 0;         ///< of that next token in the value's distribution, from 1
-  double chance = 0;        ///< share of the layer's other values whose top token it is
-  int64_t chance_rank = 0;  ///< its rank in the value of another key, by a seeded shuffle
-};
-
-/// Means over keys. No interval with fewer than two keys; NaN where no key counts.
-struct MemoryMeans {
-  int64_t layer = -1;  ///< -1: all layers
-  int64_t keys = 0;
-  int64_t triggered = 0;                                  ///< keys with a trigger
-  Interval pattern, direction_pattern, shuffled_pattern;  ///< shares of keys
-  Interval above_direction;                               ///< pattern minus direction_pattern
-  Interval agreement, chance;                             ///< shares of the triggered keys
-  Interval above_chance;                                  ///< agreement minus chance
-  Interval rank, chance_rank;                             ///< means over the triggered keys
-};
-
-/// Triggered keys of all layers whose value's largest P lies in a range.
-struct MemoryBin {
-  double low = 0;  ///< least and largest of them
-  double high = 0;
-  int64_t keys = 0;
-  Interval agreement, chance;
 };
 
 struct Memories {
   std::vector<MemoryKey> keys;  ///< by layer and neuron
   std::vector<MemoryMeans> layers;
   MemoryMeans all;
-  std::vector<MemoryBin> bins;  ///< at most 10, about equally many keys in each
+  std::vector<MemoryBin> bins;
   CorpusCounts counts;
   int64_t places = 0;  ///< prefixes or masked tokens that could have been triggers
   int64_t random = 0;  ///< random ones by which n-grams are rare
 };
+
+/// The window that a corpus is read in by default: 256 tokens, of a masked model, which takes a
+/// forward for every mask, 64; at most what the model takes.
+int64_t memories_window(const ModelConfig& config);
 
 /// The measures of Geva et al. 2021 (arXiv 2012.14913, sections 3 to 5) for a seeded sample of keys
 /// of every layer, as docs/method.md defines them ("Memories"). Of a causal model one forward of a
