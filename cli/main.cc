@@ -1,5 +1,6 @@
 // The command `engram`: its commands and what all of them are run by.
 #include "cli/attribute.h"
+#include "cli/audit.h"
 #include "cli/compare.h"
 #include "cli/edit.h"
 #include "cli/export.h"
@@ -33,6 +34,7 @@ int main(int argc, char** argv) {
     add_intervene_command(app);
     add_edit_command(app);
     add_reproduce_command(app);
+    add_audit_command(app);
     add_texts_command(app);
     add_report_command(app);
     add_status_command(app);

@@ -214,8 +214,8 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   RunStore store = RunStore::open(options.run, RunStore::Mode::kContinue, identity);
   LoadedModel loaded = load_model(options.model, options.common);
   if (how.norm_epsilon) loaded.model.set_norm_epsilon(*how.norm_epsilon);
-  const RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(), set.problems,
-                       how.as_published);
+  RunFacts facts(std::move(set.facts), loaded.tokenizer, loaded.model.config(), set.problems,
+                 how.as_published);
   const auto unusable = static_cast<int64_t>(facts.problems().size());
   if (unusable > 0) {
     note(options.common, format_count(unusable) +
@@ -238,7 +238,8 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   progress.on_facts = [&](int64_t by) { shown->advance(by); };
   RunSummary summary;
   try {
-    summary = execute_run(run, options.scope, progress);
+    summary = how.audit ? execute_audit(run, facts, options.scope, progress)
+                        : execute_run(run, options.scope, progress);
   } catch (const Interrupted&) {
     shown.reset();
     store.flush();

@@ -28,18 +28,37 @@ RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const Mo
     : facts_(std::move(facts)), tokenizer_(&tokenizer), form_(prompt_form(config)) {
   copies_.resize(facts_.size());
   sizes_.resize(facts_.size());
-  std::map<std::string_view, size_t> place;
+  std::vector<int64_t> usable;
   for (size_t i = 0; i < facts_.size(); ++i) {
     Interrupt::check();
     const std::optional<PreparedFact> prepared =
         prepare_fact(facts_[i], tokenizer, form_, problems_);
     if (!prepared) continue;
     sizes_[i] = longest_prompt(*prepared);
+    copies_[i] = !keep_copies && subject_holds_object(facts_[i]);
+    usable.push_back(static_cast<int64_t>(i));
+  }
+  if (usable.empty()) {
+    throw InputError("no fact can be used" +
+                     (problems_.empty()
+                          ? std::string()
+                          : ", the first problem is " + problem_text(problems_.front())));
+  }
+  use(usable);
+  of_facts_ = problems_.size();
+  std::ranges::move(unread, std::back_inserter(problems_));
+}
+
+void RunFacts::use(const std::vector<int64_t>& ids) {
+  usable_ = ids;
+  relations_.clear();
+  by_relation_.clear();
+  mean_size_ = {};
+  std::map<std::string_view, size_t> place;
+  for (const int64_t id : usable_) {
+    const auto i = static_cast<size_t>(id);
     mean_size_.tokens += sizes_[i].tokens;
     mean_size_.masks += sizes_[i].masks;
-    const auto id = static_cast<int64_t>(i);
-    copies_[i] = !keep_copies && subject_holds_object(facts_[i]);
-    usable_.push_back(id);
     const auto [it, fresh] = place.try_emplace(facts_[i].relation, relations_.size());
     if (fresh) {
       relations_.push_back(facts_[i].relation);
@@ -47,16 +66,17 @@ RunFacts::RunFacts(std::vector<Fact> facts, const Tokenizer& tokenizer, const Mo
     }
     by_relation_[it->second].push_back(id);
   }
-  if (usable_.empty()) {
-    throw InputError("no fact can be used" +
-                     (problems_.empty()
-                          ? std::string()
-                          : ", the first problem is " + problem_text(problems_.front())));
-  }
   const auto count = static_cast<int64_t>(usable_.size());
   mean_size_ = {(mean_size_.tokens + count - 1) / count, (mean_size_.masks + count - 1) / count};
-  of_facts_ = problems_.size();
-  std::ranges::move(unread, std::back_inserter(problems_));
+}
+
+void RunFacts::keep(const std::vector<int64_t>& ids) {
+  std::vector<int64_t> kept = ids;
+  std::ranges::sort(kept);
+  if (kept.empty() || !std::ranges::includes(usable_, kept)) {
+    throw InternalError("RunFacts::keep: facts that are not usable");
+  }
+  use(kept);
 }
 
 const std::vector<int64_t>& RunFacts::of(std::string_view relation) const {

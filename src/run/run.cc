@@ -10,6 +10,7 @@
 #include "engram/base/sha256.h"
 #include "engram/error.h"
 #include "experiments/effects/experiment.h"
+#include "experiments/screen/experiment.h"
 #include "store/run_rows.h"
 
 namespace engram {
@@ -51,10 +52,11 @@ std::string hash_of(const std::filesystem::path& path) {
 
 /// An experiment is named by --only, or needed by one that is.
 std::set<std::string_view> wanted(const std::vector<std::unique_ptr<Experiment>>& experiments,
-                                  const std::vector<std::string>& only) {
+                                  const std::vector<std::string>& only, bool audit) {
   std::set<std::string_view> names;
   for (const auto& experiment : experiments) {
-    if (only.empty() || std::ranges::find(only, experiment->name()) != only.end()) {
+    if ((only.empty() && experiment->of_audit() == audit) ||
+        std::ranges::find(only, experiment->name()) != only.end()) {
       names.insert(experiment->name());
     }
   }
@@ -96,7 +98,8 @@ class Runner {
       experiments.push_back(experiments::effects::make_experiment(*scope.intervention));
       only.emplace_back(experiments.back()->name());
     }
-    const std::set<std::string_view> names = wanted(experiments, only);
+    const std::set<std::string_view> names =
+        wanted(experiments, only, run_.options.audit.has_value());
     for (const auto& experiment : experiments) {
       if (!names.contains(experiment->name())) continue;
       const std::optional<std::string> reason = reason_to_skip(*experiment);
@@ -131,6 +134,7 @@ class Runner {
   }
 
   [[nodiscard]] std::optional<std::string> reason_to_skip(const Experiment& experiment) const {
+    if (experiment.of_audit() && !run_.options.audit) return "part of `engram audit`";
     if (experiment.across() && !whole_) {
       return "needs all relations: run the same command without --shard on the merged file";
     }
@@ -194,6 +198,10 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
       identity[std::string(kAlgorithmPrefix) + std::string(experiment->name())] += ", " + details;
     }
   }
+  if (options.audit) {
+    identity["audit"] =
+        number(options.audit->known) + " known, " + number(options.audit->never) + " never given";
+  }
   identity["model"] = fingerprint;
   identity["facts"] = "sha256:" + hash.hex();
   identity["seed"] = std::to_string(options.seed);
@@ -228,6 +236,22 @@ RunSummary execute_run(const RunContext& run, const RunScope& scope, const RunPr
   // Before anything: whether a product has a copy of its factor can change its last bit.
   run.model.prepare_products();
   return Runner(run, scope, progress).go(scope);
+}
+
+RunSummary execute_audit(const RunContext& run, RunFacts& facts, const RunScope& scope,
+                         const RunProgress& progress) {
+  if (!run.options.audit || &facts != &run.facts) {
+    throw InternalError("execute_audit: the context is not that of an audit");
+  }
+  if (scope.shards != 1) throw UsageError("shard: an audit takes all relations");
+  RunScope first = scope;
+  first.only = {"screen"};
+  const RunSummary screened = execute_run(run, first, progress);
+  facts.keep(experiments::screen::audit_sample(run));
+  RunSummary summary = execute_run(run, scope, progress);
+  summary.done += screened.done;
+  summary.skipped = std::max(summary.skipped, screened.skipped);
+  return summary;
 }
 
 }  // namespace engram

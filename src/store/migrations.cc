@@ -63,6 +63,25 @@ CREATE TABLE "size_effect" (
   "trigger" TEXT,
   "next" TEXT,
   PRIMARY KEY ("layer", "neuron")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "screen" (
+  "fact" INTEGER,
+  "prompts" INTEGER,
+  "top" INTEGER,
+  "log_odds" REAL,
+  PRIMARY KEY ("fact")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "word_effect" (
+  "fact" INTEGER REFERENCES "fact",
+  "condition" TEXT,
+  "source" TEXT,
+  "neurons" INTEGER,
+  "prompts" INTEGER,
+  "log_odds" REAL,
+  "top" REAL,
+  "change_log_odds" REAL,
+  "top_after" REAL,
+  PRIMARY KEY ("fact", "condition", "source")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }

@@ -496,8 +496,8 @@ TEST(RunStore, ARunOfTheSchemaBeforeGoesOn) {
   const fs::path path = folder.file("run.db");
   write_units(path, {facts_unit()});
   Other(path).run(
-      "DROP TABLE effect_prompt; DROP TABLE size_rank; DROP TABLE size_effect; DROP TABLE "
-      "memory_key; "
+      "DROP TABLE effect_prompt; DROP TABLE size_rank; DROP TABLE size_effect; "
+      "DROP TABLE memory_key; DROP TABLE screen; DROP TABLE word_effect; "
       "PRAGMA user_version = 2");
   const std::string message =
       error_of<InputError>([&] { (void)RunStore::open(path, Mode::kRead, kIdentity); });

@@ -97,6 +97,32 @@ const auto kMasked = ::testing::Values(Case{"wordpiece-json", false}, Case{"bpe-
 const auto kCausal =
     ::testing::Values(Case{"llama-json", true}, Case{"llama3-json", true}, Case{"gpt2-files", true},
                       Case{"neox-json", true}, Case{"gemma-json", true});
+TEST_P(SubjectBehindTheMask, CanBeMasked) {
+  for (const char* prompt : {"the city of man is [MASK].", "[MASK] is the city of man ."}) {
+    for (const char* answer : {"the", "the city of the"}) {
+      const Cloze plain = encode_cloze(tokenizer_, prompt, answer, form_, "here");
+      const auto masked = without_subject(plain, tokenizer_, prompt, "city of man", form_);
+      ASSERT_TRUE(masked.has_value());
+      EXPECT_EQ(masked->positions, plain.positions);
+      EXPECT_EQ(masked->answer, plain.answer);
+      // Nothing else has changed, and nothing of it is left.
+      const int64_t mask = tokenizer_.mask_id();
+      std::vector<int64_t> gone;
+      ASSERT_EQ(masked->ids.size(), plain.ids.size());
+      for (size_t i = 0; i < plain.ids.size(); ++i) {
+        if (masked->ids[i] == plain.ids[i]) continue;
+        EXPECT_EQ(masked->ids[i], mask);
+        gone.push_back(plain.ids[i]);
+      }
+      const std::string text = tokenizer_.decode(gone, false);
+      EXPECT_NE(text.find("city of man"), std::string::npos) << text;
+      EXPECT_EQ(text.find("is"), std::string::npos) << text;
+    }
+    EXPECT_FALSE(without_subject(encode_cloze(tokenizer_, prompt, "the", form_, "here"), tokenizer_,
+                                 prompt, "woman", form_));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Masked, SubjectToken, kMasked, name_of);
 INSTANTIATE_TEST_SUITE_P(Causal, SubjectToken, kCausal, name_of);
 INSTANTIATE_TEST_SUITE_P(, SubjectBehindTheMask, kMasked, name_of);

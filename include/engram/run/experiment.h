@@ -22,6 +22,12 @@
 
 namespace engram {
 
+/// How many facts an audit takes (docs/method.md, "The audit").
+struct AuditSample {
+  int64_t known = 200;  ///< that the model knows
+  int64_t never = 150;  ///< that it never gives
+};
+
 /// Everything about a run that changes what it contains; all of it is part of the identity.
 struct RunOptions {
   uint64_t seed = 0;
@@ -46,6 +52,7 @@ struct RunOptions {
   /// the relation has it, knowledge neurons of an update are filtered by its double count, an
   /// update is tested on one random own prompt too, and no controls but the paper's own.
   bool as_published = false;
+  std::optional<AuditSample> audit;    ///< of an audit; unset: a plain run
   std::optional<double> norm_epsilon;  ///< in place of the checkpoint's
   std::string texts;                   ///< folder of distant texts; empty: none
   std::string corpus;                  ///< file of ordinary text; empty: none
@@ -72,6 +79,9 @@ class RunFacts {
   /// Ids of all usable facts, ascending.
   [[nodiscard]] const std::vector<int64_t>& usable() const { return usable_; }
   [[nodiscard]] const Fact& fact(int64_t id) const { return facts_[static_cast<size_t>(id)]; }
+  /// Takes the facts of these ids alone, whose order does not matter; all others are not usable any
+  /// more. REQUIRES: each is usable.
+  void keep(const std::vector<int64_t>& ids);
   /// Token ids of a usable fact's prompts.
   [[nodiscard]] PreparedFact prepared(int64_t id) const;
   /// The subject holds the object: left out of all effects.
@@ -90,6 +100,8 @@ class RunFacts {
   }
 
  private:
+  void use(const std::vector<int64_t>& ids);
+
   std::vector<Fact> facts_;
   const Tokenizer* tokenizer_;
   PromptForm form_;
@@ -143,6 +155,8 @@ class Experiment {
   [[nodiscard]] virtual std::vector<std::string_view> needs() const { return {}; }
   /// Why it cannot run (an input that is missing), for the report; nothing: it can.
   [[nodiscard]] virtual std::optional<std::string> skipped(const RunContext&) const { return {}; }
+  /// Part of an audit and of no plain run.
+  [[nodiscard]] virtual bool of_audit() const { return false; }
   /// True: its only relation is "" (all relations), done last and never in a shard.
   [[nodiscard]] virtual bool across() const { return false; }
   /// Parts of the relation, cut from the fact list alone; parts are run in order.

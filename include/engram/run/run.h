@@ -42,6 +42,12 @@ struct RunSummary {
 RunIdentity run_identity(const RunOptions& options, const std::string& fingerprint,
                          const std::vector<Fact>& facts);
 
+/// An audit: screens the facts, keeps those that RunOptions::audit takes in `facts`, which is
+/// `run.facts`, and goes on as execute_run() with the audit's experiments (scope.only: of these).
+/// Throws as that; InputError where no fact can be taken. A shard is refused with UsageError.
+RunSummary execute_audit(const RunContext& run, RunFacts& facts, const RunScope& scope,
+                         const RunProgress& progress = {});
+
 /// Does what is not done yet: experiment after experiment, relation after relation, part after
 /// part; each part is written whole. Experiments across relations run last and not in a shard.
 /// Throws UsageError (an unknown experiment, a shard outside 1..N), what the experiments throw, and

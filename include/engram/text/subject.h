@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "engram/text/cloze.h"
@@ -15,6 +16,12 @@ namespace engram {
 /// reads.
 Cloze at_subject(Cloze cloze, const Tokenizer& tokenizer, std::string_view prompt,
                  std::string_view subject, const PromptForm& form, const Origin& origin);
+
+/// `cloze` of a masked model with its mask in the place of every token of `subject`; nothing where
+/// the subject does not stand in the prompt.
+std::optional<Cloze> without_subject(Cloze cloze, const Tokenizer& tokenizer,
+                                     std::string_view prompt, std::string_view subject,
+                                     const PromptForm& form);
 
 /// "answer" or "subject"; UsageError otherwise.
 NeuronPlace parse_neuron_place(std::string_view name);

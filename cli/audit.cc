@@ -1,0 +1,180 @@
+#include "cli/audit.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cli/fact_options.h"
+#include "cli/reproduce.h"
+#include "engram/report/tables.h"
+
+namespace engram::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kAuditHelp =
+    R"(Doubts about knowledge neurons as experiments, each with its control, an interval and
+one sentence that follows from the numbers by a rule fixed before (docs/method.md,
+"The audit").
+
+First every fact is screened: each prompt is run once. Then 200 facts that the model
+knows (the answer is the top one on at least half of the prompts) and 150 that it
+never gives are taken, evenly over the relations, their neurons are located, and the
+experiments measure them on held-out prompts.
+
+  words      do the neurons carry the fact, or its answer's word? Known and unknown
+             facts; prompts of other subjects; the same object; the subject masked
+
+Facts need at least three prompts that locate and a held-out one, and a subject that
+does not hold the object. The run survives everything, as that of `engram reproduce`:
+the same command goes on where it was. `engram report RUN.db` makes the page.
+
+Examples:
+  engram audit models/engram-base --facts models/engram-base/facts.jsonl --run audit.db
+  engram audit build/real/bert-base-cased --facts pararel/ --run audit.db --json
+)";
+
+constexpr const char* kVerdicts = "-verdict";
+
+struct AuditOptions {
+  RunCommandOptions run;
+  AuditSample sample;
+  int64_t per_relation = 150;
+};
+
+std::string plain_table(const ReportTable& table) {
+  if (!table.skipped.empty()) return table.title + ": " + table.skipped + "\n";
+  std::vector<Table::Column> columns;
+  for (const ReportColumn& column : table.columns) {
+    const bool text = column.format == CellFormat::kText || column.format == CellFormat::kRelation;
+    columns.push_back({column.title, text ? Table::Align::kLeft : Table::Align::kRight});
+  }
+  Table out(columns);
+  for (const std::vector<ReportCell>& row : table.rows) {
+    std::vector<std::string> cells;
+    for (size_t c = 0; c < row.size(); ++c) {
+      const CellFormat format = row[c].format.value_or(table.columns[c].format);
+      const std::string interval = interval_text(row[c], format);
+      cells.push_back(printable(cell_text(row[c], format)) +
+                      (interval.empty() ? "" : " " + interval));
+    }
+    out.add_row(cells);
+  }
+  return table.title + "\n" + out.str();
+}
+
+/// The sections of the audit, which come behind those of a plain run.
+std::vector<const ReportTable*> audit_tables(const RunReport& report,
+                                             const std::vector<std::string_view>& sections) {
+  std::vector<const ReportTable*> tables;
+  for (const ReportSection& section : report.sections) {
+    if (std::ranges::find(sections, section.id) == sections.end()) continue;
+    for (const ReportBlock& block : section.blocks) {
+      if (const auto* table = std::get_if<ReportTable>(&block)) tables.push_back(table);
+    }
+  }
+  return tables;
+}
+
+Json number_or_null(double value) { return std::isnan(value) ? Json(nullptr) : Json(value); }
+
+/// The rows of a table of verdicts: hypothesis, figure, decision, sentence.
+void add_verdicts(const ReportTable& table, Json& out) {
+  for (const std::vector<ReportCell>& row : table.rows) {
+    out.push_back(
+        {{"experiment", table.id.substr(0, table.id.size() - std::string(kVerdicts).size())},
+         {"hypothesis", row.at(0).text},
+         {"value", number_or_null(row.at(1).number.value)},
+         {"low", number_or_null(row.at(1).number.low)},
+         {"high", number_or_null(row.at(1).number.high)},
+         {"decision", row.at(2).text},
+         {"sentence", row.at(3).text}});
+  }
+}
+
+void run_audit(AuditOptions options) {
+  RunCommandOptions& run = options.run;
+  run.options.audit = options.sample;
+  run.options.choice.per_relation = options.per_relation;
+  run.options.locate.selection = selection_preset("dai2022", Score::kIntegratedGradients);
+  run.options.baseline = selection_preset("dai2022", Score::kActivation);
+  run.command = "engram audit " + run.model + " --facts " + run.facts + " --run " + run.run;
+  const auto start = std::chrono::steady_clock::now();
+  perform_run(run, [&](const RunContext& context, const RunSummary& summary, const FactSet&) {
+    std::vector<std::string_view> names;
+    const auto experiments = make_experiments();
+    for (const auto& experiment : experiments) {
+      if (experiment->of_audit()) names.push_back(experiment->name());
+    }
+    ReportOptions how;
+    how.bootstrap.seed = run.common.seed;
+    how.seed = run.common.seed;
+    const RunReport report = make_report(context.store, how);
+    const std::vector<const ReportTable*> tables = audit_tables(report, names);
+    if (run.common.json) {
+      Json out = {{"schema", "engram.audit/1"}, {"run", run.run}};
+      out["facts"] = context.facts.usable().size();
+      Json& verdicts = out["verdicts"] = Json::array();
+      for (const ReportTable* table : tables) {
+        if (table->id.ends_with(kVerdicts)) add_verdicts(*table, verdicts);
+      }
+      Json& skipped = out["skipped"] = Json::array();
+      for (const auto& [experiment, reason] : summary.left_out) {
+        skipped.push_back({{"experiment", experiment}, {"reason", reason}});
+      }
+      print_json(out);
+      return;
+    }
+    std::string text;
+    for (const ReportTable* table : tables)
+      text += (text.empty() ? "" : "\n") + plain_table(*table);
+    print(text + "\nthe page: engram report " + run.run + " -o report.html\n");
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    note(run.common, format_count(summary.done, "piece") + " of work done in " +
+                         format_duration(seconds) + ", " + format_count(summary.skipped) +
+                         " were done before");
+  });
+}
+
+}  // namespace
+
+void add_audit_command(CLI::App& app) {
+  auto options = std::make_shared<AuditOptions>();
+  auto only = std::make_shared<std::vector<std::string>>();
+  CLI::App* command =
+      add_command(app, "audit", "doubts about knowledge neurons, measured", kAuditHelp);
+  add_model(*command, options->run.model, "Folder of the model.")->required();
+  add_facts_option(*command, options->run.facts);
+  add_path(*command, "--run", options->run.run,
+           "The run's file; made when it is not there. Required.")
+      ->type_name("RUN.db")
+      ->required();
+  command->add_option("--only", *only, "Experiments to run, with commas. Default: all.")
+      ->delimiter(',')
+      ->type_name("NAME,...");
+  command
+      ->add_option("--relations", options->run.options.choice.relations,
+                   "Take these relations alone, with commas. Default: all.")
+      ->delimiter(',')
+      ->type_name("NAME,...");
+  add_integer(*command, "--per-relation", options->per_relation, 1, 1'000'000,
+              "Facts of each relation to screen, at most. Default: 150.");
+  add_integer(*command, "--known", options->sample.known, 0, 1'000'000,
+              "Facts to take that the model knows, at most. Default: 200.");
+  add_integer(*command, "--never", options->sample.never, 0, 1'000'000,
+              "Facts to take that it never gives, at most. Default: 150.");
+  add_common_options(*command, options->run.common);
+  command->callback([options, only] {
+    options->run.scope.only = *only;
+    run_audit(*options);
+  });
+}
+
+}  // namespace engram::cli

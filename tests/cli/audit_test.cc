@@ -1,0 +1,106 @@
+// `engram audit` as a program: a run of its own that goes on, and its verdicts.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/program.h"
+
+namespace engram::testing {
+namespace {
+
+using nlohmann::json;
+
+class Audit : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    // Four objects of two relations; the tiny model, which is random, gives none of them.
+    std::string text;
+    const std::vector<std::string> objects = {"Paris", "Berlin", "city", "capital"};
+    for (const char* relation : {"P36", "P1376"}) {
+      for (int i = 0; i < 8; ++i) {
+        const std::string subject = "France " + std::to_string(i);
+        const json fact = {{"relation", relation},
+                           {"subject", subject},
+                           {"object", objects[static_cast<size_t>(i) % objects.size()]},
+                           {"prompts",
+                            {"The city of " + subject + " is [MASK].", subject + " has the [MASK].",
+                             "[MASK] is the one of " + subject}},
+                           {"held_out", {"In " + subject + ", it is [MASK]."}}};
+        text += fact.dump() + "\n";
+      }
+    }
+    write_text(facts_, text);
+  }
+  [[nodiscard]] Outcome audit(std::vector<std::string> more, const std::string& name = "run.db") {
+    more.insert(more.begin(), {"audit", tiny_model(), "--facts", facts_, "--run",
+                               folder_.file(name), "--known", "4", "--never", "6"});
+    return run_engram(more);
+  }
+  TemporaryFolder folder_;
+  std::string facts_ = folder_.file("facts.jsonl");
+};
+
+TEST_F(Audit, GivesVerdictsAndGoesOnWhereItWas) {
+  const Outcome first = audit({"--json"});
+  ASSERT_EQ(first.code, 0) << first.err;
+  const json found = json::parse(first.out);
+  EXPECT_EQ(found.at("schema"), "engram.audit/1");
+  EXPECT_LE(found.at("facts").get<int>(), 10);
+  EXPECT_GE(found.at("facts").get<int>(), 1);
+  ASSERT_EQ(found.at("verdicts").size(), 3U);
+  for (const json& one : found.at("verdicts")) {
+    EXPECT_EQ(one.at("experiment"), "words");
+    // Ten facts of four objects have no interval.
+    EXPECT_EQ(one.at("decision"), "undecided");
+    EXPECT_EQ(one.at("sentence"), "These facts do not decide it.");
+  }
+  EXPECT_TRUE(found.at("skipped").empty());
+
+  const Outcome again = audit({});
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.err.find("0 pieces of work done"), std::string::npos) << again.err;
+  for (const char* part : {"The facts that could be taken", "Knowledge, or a word?",
+                           "H1:", "H2:", "Transfer T", "its held-out prompts", "engram report"}) {
+    EXPECT_NE(again.out.find(part), std::string::npos) << part;
+  }
+  const std::string page = folder_.file("page.html");
+  ASSERT_EQ(run_engram({"report", folder_.file("run.db"), "-o", page}).code, 0);
+  EXPECT_NE(read_text(page).find("Knowledge, or a word?"), std::string::npos);
+  // Threads change nothing.
+  ASSERT_EQ(audit({"--threads", "1"}, "other.db").code, 0);
+  const auto content = [&](const char* name) {
+    const std::string out = folder_.file(std::string(name) + ".tables");
+    EXPECT_EQ(run_engram({"export", folder_.file(name), "--to", out}).code, 0);
+    return read_text(out + "/word_effect.csv");
+  };
+  EXPECT_EQ(content("run.db"), content("other.db"));
+}
+
+TEST_F(Audit, IsARunOfItsOwn) {
+  ASSERT_EQ(audit({}).code, 0);
+  const Outcome plain = run_engram({"reproduce", tiny_model(), "--facts", facts_, "--run",
+                                    folder_.file("run.db"), "--only", "locate"});
+  EXPECT_EQ(plain.code, 3);
+  EXPECT_NE(plain.err.find("audit"), std::string::npos) << plain.err;
+  // And a plain run does nothing of it.
+  const Outcome words = run_engram({"reproduce", tiny_model(), "--facts", facts_, "--run",
+                                    folder_.file("plain.db"), "--only", "words"});
+  EXPECT_EQ(words.code, 0);
+  EXPECT_NE(words.out.find("not done: words: part of `engram audit`"), std::string::npos)
+      << words.out;
+}
+
+TEST_F(Audit, RefusesWhatItCannotDo) {
+  EXPECT_EQ(audit({"--only", "effect"}).code, 2);
+  write_text(facts_, R"({"relation": "P36", "subject": "France", "object": "Paris",)"
+                     R"( "prompts": ["The capital of France is [MASK]."]})"
+                     "\n");
+  const Outcome none = audit({}, "none.db");
+  EXPECT_EQ(none.code, 3);
+  EXPECT_NE(none.err.find("known or never given"), std::string::npos) << none.err;
+}
+
+}  // namespace
+}  // namespace engram::testing
