@@ -10,6 +10,7 @@
 #include "engram/error.h"
 #include "engram/run/run.h"
 #include "engram/sources.h"
+#include "engram/statistics/effect_report.h"
 #include "experiments/screen/experiment.h"
 #include "experiments/screen/rows.h"
 #include "experiments/words/rows.h"
@@ -147,7 +148,7 @@ TEST(AuditSample, TakesKnownAndNeverGivenFactsByTheSeed) {
     const Fact& fact = prepared.facts.fact(row.fact);
     EXPECT_EQ(row.prompts, static_cast<int64_t>(fact.prompts.size() + fact.held_out.size()));
     EXPECT_LE(row.top, row.prompts);
-    groups[row.fact] = row.group();
+    groups[row.fact] = group_of(row.prompts, row.top);
   });
   ASSERT_FALSE(groups.empty());
   const std::vector<int64_t> sample = experiments::screen::audit_sample(context);

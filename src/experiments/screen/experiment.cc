@@ -6,6 +6,7 @@
 
 #include "engram/error.h"
 #include "engram/intervention/measure.h"
+#include "engram/statistics/effect_report.h"
 #include "experiments/screen/rows.h"
 #include "run/parts.h"
 
@@ -70,8 +71,8 @@ std::vector<int64_t> audit_sample(const RunContext& run) {
   read_rows<ScreenRow>(run.store, {}, [&](const ScreenRow& row) {
     const Fact& fact = run.facts.fact(row.fact);
     ids[{fact.relation, fact.subject, fact.object}] = row.fact;
-    if (row.group() == FactGroup::kKnown) known.push_back(fact);
-    if (row.group() == FactGroup::kNever) never.push_back(fact);
+    if (group_of(row.prompts, row.top) == FactGroup::kKnown) known.push_back(fact);
+    if (group_of(row.prompts, row.top) == FactGroup::kNever) never.push_back(fact);
   });
   std::vector<int64_t> sample;
   const auto take = [&](std::vector<Fact> facts, int64_t count) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <tuple>
 
-#include "engram/statistics/effect_report.h"
 #include "store/typed_rows.h"
 
 // Which facts the model knows, before any neuron is located.
@@ -27,7 +26,6 @@ struct ScreenRow {
         Field{"top", &ScreenRow::top, "of these, prompts whose answer is the top one"},
         Field{"log_odds", &ScreenRow::log_odds, "of the answer, mean over its prompts"}};
   }
-  [[nodiscard]] FactGroup group() const { return group_of(prompts, top); }
 };
 
 }  // namespace engram::experiments::screen

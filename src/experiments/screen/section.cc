@@ -1,5 +1,6 @@
 #include <map>
 
+#include "engram/statistics/effect_report.h"
 #include "experiments/screen/rows.h"
 #include "report/sections.h"
 
@@ -24,8 +25,8 @@ std::vector<ReportSection> sections(const ReportInput& input) {
   std::map<FactGroup, Count> counts;
   std::map<int64_t, FactGroup> groups;
   read_rows<ScreenRow>(input.run, {}, [&](const ScreenRow& row) {
-    groups[row.fact] = row.group();
-    Count& count = counts[row.group()];
+    groups[row.fact] = group_of(row.prompts, row.top);
+    Count& count = counts[group_of(row.prompts, row.top)];
     ++count.screened;
     count.log_odds += row.log_odds;
   });

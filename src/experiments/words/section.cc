@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engram/statistics/decision.h"
+#include "engram/statistics/effect_report.h"
 #include "experiments/screen/rows.h"
 #include "experiments/words/rows.h"
 #include "report/sections.h"
@@ -77,8 +78,9 @@ std::map<int64_t, OfFact> read(const ReportInput& input) {
 
 std::map<int64_t, FactGroup> groups_of(const ReportInput& input) {
   std::map<int64_t, FactGroup> groups;
-  read_rows<screen::ScreenRow>(
-      input.run, {}, [&](const screen::ScreenRow& row) { groups[row.fact] = row.group(); });
+  read_rows<screen::ScreenRow>(input.run, {}, [&](const screen::ScreenRow& row) {
+    groups[row.fact] = group_of(row.prompts, row.top);
+  });
   return groups;
 }
 
