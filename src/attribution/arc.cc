@@ -111,6 +111,19 @@ double Arc::slope(double s) const {
   return height_ * (last_ - first_) / (cosine * cosine);
 }
 
+double Arc::turn(double from, double to) const {
+  double largest = 0;
+  for (size_t i = 0; i < rest2_.size(); ++i) {
+    const auto product = [&](double a, double b) {
+      return rest2_[i] + (a + b) * product_[i] + a * b * fed2_[i];
+    };
+    const double sizes = std::sqrt(product(from, from) * product(to, to));
+    if (!(sizes > 0)) continue;
+    largest = std::max(largest, std::acos(std::clamp(product(from, to) / sizes, -1.0, 1.0)));
+  }
+  return largest;
+}
+
 double Arc::deviation(int64_t row, double t) const {
   const auto i = static_cast<size_t>(row);
   const double square = rest2_[i] + 2 * t * product_[i] + t * t * fed2_[i];

@@ -31,6 +31,9 @@ class Arc {
   /// dt/ds.
   [[nodiscard]] double slope(double s) const;
 
+  /// The angle in radians by which a centred target row turns between two t; the largest one.
+  [[nodiscard]] double turn(double from, double to) const;
+
   /// The gradient at y(t) freed of the layer norm's scale: what is interpolated. `gradient` is
   /// dF/dy [k * width] at t; the result replaces it.
   void free_of_scale(double t, std::span<float> gradient) const;

@@ -9,10 +9,28 @@
 
 namespace engram {
 
+namespace {
+
+/// The unperturbed prompts with dF/dsum at t = 1. Where no rows but the targets move, those alone
+/// go backward, in a pass of their own.
+Base begin_base(const ChunkJob& job, bool only_targets) {
+  Passes& passes = job.passes;
+  if (!only_targets) return passes.run_base(job.chunk, Backward::kGradient);
+  Base base = passes.run_base(job.chunk, Backward::kNone);
+  std::vector<at::Tensor> gradients = passes.cheap_gradient_at_one(base);
+  for (size_t layer = 0; layer < gradients.size(); ++layer) {
+    base.layers[layer].gradient = std::move(gradients[layer]);
+  }
+  return base;
+}
+
+}  // namespace
+
 Cells::Cells(const ChunkJob& job)
     : job_(job),
       config_(job.model.config()),
-      base_(job.passes.run_base(job.chunk, Backward::kGradient)),
+      only_targets_move_(Passes::moving(config_, job.chunk, Reach::kExact) == Reach::kTargetsOnly),
+      base_(begin_base(job, only_targets_move_)),
       k_(job.chunk.targets),
       results_(begin_attributions(job.model, base_)) {
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
@@ -37,7 +55,7 @@ void Cells::run_without() {
 }
 
 double Cells::delta(const Cell& cell) const {
-  return base_.f[static_cast<size_t>(cell.prompt)] -
+  return value(cell) -
          without_[static_cast<size_t>(cell.layer * base_.chunk.prompts + cell.prompt)];
 }
 
@@ -152,7 +170,7 @@ void Cells::judge(bool adapts) {
       const bool compares = !cell.compared.empty() && !cell.stepwise;
       report.estimated_error = compares ? cell.compared_factor * movement[index]
                                         : std::numeric_limits<double>::quiet_NaN();
-      const double gap = cell.whole.empty() ? report.gap : gap_of(cell, cell.whole);
+      const double gap = cell.whole.empty() && !cell.panels ? report.gap : deciding_gap(cell);
       const bool gap_closed = cell.stepwise || gap < tolerance * gap_scale(cell);
       const bool settled =
           compares ? report.estimated_error < tolerance * largest || largest == 0 : true;
@@ -160,6 +178,18 @@ void Cells::judge(bool adapts) {
       cell.done = report.converged;
     }
   }
+}
+
+void Cells::exhaust(size_t index) {
+  Cell& cell = cells_[index];
+  cell.exhausted = true;
+  if (!cell.panels) return;
+  Attribution& result = results_[static_cast<size_t>(cell.prompt)];
+  LayerReport& report = result.layers[static_cast<size_t>(cell.layer)];
+  const double tolerance = job_.options.integration.tolerance;
+  const auto largest = static_cast<double>(result.scores.abs().max().item<float>());
+  report.converged = report.gap < tolerance * gap_scale(cell) &&
+                     (report.estimated_error < tolerance * largest || largest == 0);
 }
 
 }  // namespace engram

@@ -1,0 +1,51 @@
+#include "panel_rule.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace engram {
+namespace {
+
+/// Boole's error beside how far Simpson's rule on the same nodes is from it. Where F is smooth it
+/// is far smaller; where it is not, no rule knows its own order.
+constexpr double kPanelErrorPerChange = 2;
+
+}  // namespace
+
+bool take_panels(const Cells& cells, Cell& cell, int64_t max_steps) {
+  const int64_t left = max_steps - cell.nodes;
+  if (cell.panels) return cell.panels->split(left);
+  Panels first(Cells::to_host(cells.rows_of(cell, cells.layer_of(cell).fed)),
+               [&](double from, double to) { return cell.arc->turn(from, to); });
+  const int64_t fresh =
+      std::ranges::count_if(first.nodes(), [&](double t) { return !cell.exact.contains(t); });
+  if (fresh > left) return false;
+  cell.panels = std::move(first);
+  return true;
+}
+
+void integrate_panels(Cells& cells, const std::vector<size_t>& which) {
+  std::vector<Want> wants;
+  for (const size_t index : which) {
+    Cell& cell = cells[index];
+    for (const double t : cell.panels->nodes()) {
+      if (cell.exact.contains(t)) continue;
+      wants.push_back({index, t, t});
+      ++cell.nodes;
+    }
+  }
+  cells.gradients(std::move(wants), Reach::kExact,
+                  [&](const Want& want, std::span<const float> gradient, double f) {
+                    cells[want.cell].exact[want.s] = {{gradient.begin(), gradient.end()}, f};
+                  });
+  for (const size_t index : which) {
+    Cell& cell = cells[index];
+    cell.panels->sum(cell.exact);
+    cell.integrated = cell.panels->integral();
+    cell.compared = cell.panels->coarse();
+    cell.compared_factor = kPanelErrorPerChange;
+  }
+}
+
+}  // namespace engram
