@@ -348,7 +348,7 @@ class Integration {
     std::vector<size_t> panelled;
     for (const size_t index : all) {
       Cell& cell = cells_[index];
-      if (turns_far(cell) && take_panels(cells_, cell, options_.max_steps)) {
+      if (turns_far(cell) && take_panels(cells_, cell, options_)) {
         panelled.push_back(index);
         continue;
       }
@@ -377,7 +377,7 @@ class Integration {
       for (const size_t index : all) {
         Cell& cell = cells_[index];
         if (cell.done || cell.exhausted) continue;
-        if (wants_panels(cell) && take_panels(cells_, cell, options_.max_steps)) {
+        if (wants_panels(cell) && take_panels(cells_, cell, options_)) {
           panelled.push_back(index);
           continue;
         }

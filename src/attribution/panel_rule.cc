@@ -13,9 +13,9 @@ constexpr double kPanelErrorPerChange = 2;
 
 }  // namespace
 
-bool take_panels(const Cells& cells, Cell& cell, int64_t max_steps) {
-  const int64_t left = max_steps - cell.nodes;
-  if (cell.panels) return cell.panels->split(left);
+bool take_panels(const Cells& cells, Cell& cell, const IntegrationOptions& options) {
+  const int64_t left = options.max_steps - cell.nodes;
+  if (cell.panels) return cell.panels->split(options.tolerance * cells.gap_scale(cell), left);
   Panels first(Cells::to_host(cells.rows_of(cell, cells.layer_of(cell).fed)),
                [&](double from, double to) { return cell.arc->turn(from, to); });
   const int64_t fresh =

@@ -11,8 +11,8 @@
 namespace engram {
 
 /// Gives a cell its first panels, or halves those that it has where they fit worst; false: its
-/// nodes and the new ones would be more than `max_steps`, and nothing is changed.
-bool take_panels(const Cells& cells, Cell& cell, int64_t max_steps);
+/// nodes and the new ones would be more than max_steps, and nothing is changed.
+bool take_panels(const Cells& cells, Cell& cell, const IntegrationOptions& options);
 
 /// Computes F at the nodes that the panels of `which` lack and integrates them, to be compared with
 /// Simpson's rule on the same nodes. REQUIRES: their paths are lines, t = s.

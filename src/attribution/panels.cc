@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace engram {
@@ -14,8 +15,6 @@ constexpr std::array<double, kNodesOfPanel> kBoole{7. / 90, 32. / 90, 12. / 90, 
 constexpr std::array<double, kNodesOfPanel> kSimpsonTwice{1. / 12, 4. / 12, 2. / 12, 4. / 12,
                                                           1. / 12};
 constexpr double kShortestFirst = 1.0 / 1024;  ///< length from which on none is cut for its turn
-/// Panels with at least so much of the largest gap are halved together.
-constexpr double kSplitShare = 0.25;
 
 }  // namespace
 
@@ -70,29 +69,31 @@ double Panels::gap() const {
   return sum;
 }
 
-bool Panels::split(int64_t most) {
-  std::vector<double> gaps;
-  for (const Panel& panel : panels_) gaps.push_back(panel.gap);
-  std::sort(gaps.rbegin(), gaps.rend());
-  const int64_t affordable = most / kNodesOfSplit;
+bool Panels::split(double allowed, int64_t most) {
+  const auto affordable = static_cast<size_t>(most / kNodesOfSplit);
   if (affordable == 0) return false;
-  double least = kSplitShare * gaps.front();
-  if (affordable < static_cast<int64_t>(gaps.size())) {
-    least = std::max(least, gaps[static_cast<size_t>(affordable - 1)]);
+  std::vector<size_t> order(panels_.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order,
+                           [&](size_t a, size_t b) { return panels_[a].gap > panels_[b].gap; });
+  std::vector<bool> halved(panels_.size());
+  double rest = gap();
+  for (size_t i = 0; i < std::min(affordable, order.size()) && (i == 0 || rest > allowed); ++i) {
+    halved[order[i]] = true;
+    rest -= panels_[order[i]].gap;
   }
-  std::vector<Panel> halves;
-  int64_t left = affordable;
-  for (const Panel& panel : panels_) {
-    if (panel.gap < least || left == 0) {
-      halves.push_back(panel);
+  std::vector<Panel> panels;
+  for (size_t i = 0; i < panels_.size(); ++i) {
+    const Panel& panel = panels_[i];
+    if (!halved[i]) {
+      panels.push_back(panel);
       continue;
     }
     const double middle = panel.node(kNodesOfPanel / 2);
-    halves.push_back({panel.begin, middle});
-    halves.push_back({middle, panel.end});
-    --left;
+    panels.push_back({panel.begin, middle});
+    panels.push_back({middle, panel.end});
   }
-  panels_ = std::move(halves);
+  panels_ = std::move(panels);
   return true;
 }
 

@@ -46,8 +46,9 @@ class Panels {
   /// them cancel.
   [[nodiscard]] double gap() const;
 
-  /// Halves the panels with the largest gaps, as far as `most` new nodes allow; false: none.
-  bool split(int64_t most);
+  /// Halves the panels with the largest gaps, at least one and so many that the gaps of the others
+  /// add up to `allowed` at most, as far as `most` new nodes go; false: none.
+  bool split(double allowed, int64_t most);
 
  private:
   struct Panel {

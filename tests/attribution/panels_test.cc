@@ -68,7 +68,7 @@ TEST(Panels, FindAJumpNearTheStart) {
   std::map<double, PathNode> known;
   sum(panels, path, known);
   EXPECT_GT(panels.gap(), 10 * truth);
-  while (panels.gap() > 1e-3 * truth && panels.split(1000)) sum(panels, path, known);
+  while (panels.gap() > 1e-3 * truth && panels.split(1e-3 * truth, 1000)) sum(panels, path, known);
   EXPECT_NEAR(panels.integral().front(), truth, 1e-3 * truth);
   EXPECT_LT(known.size(), 64U);
   EXPECT_LT(panels.nodes()[1], kWidth);
@@ -82,7 +82,7 @@ TEST(Panels, GapsDoNotCancel) {
   Panels panels({1.0F}, straight);
   std::map<double, PathNode> known;
   sum(panels, path, known);
-  ASSERT_TRUE(panels.split(4));
+  ASSERT_TRUE(panels.split(0, 4));
   sum(panels, path, known);
   EXPECT_NEAR(panels.integral().front(), path.f(1) - path.f(0), 1e-5);
   EXPECT_GT(panels.gap(), 0.1);
@@ -94,11 +94,11 @@ TEST(Panels, SplitNoMoreThanAllowed) {
   Panels panels({1.0F}, straight);
   std::map<double, PathNode> known;
   sum(panels, path, known);
-  EXPECT_FALSE(panels.split(3));
+  EXPECT_FALSE(panels.split(0, 3));
   EXPECT_EQ(panels.nodes().size(), 5U);
   const std::vector<size_t> sizes{9, 13, 17};
   for (const size_t size : sizes) {
-    EXPECT_TRUE(panels.split(7));  // one panel's worth, at the end where the slope is steep
+    EXPECT_TRUE(panels.split(0, 7));  // one panel's worth, at the end where the slope is steep
     const std::vector<double> nodes = panels.nodes();
     EXPECT_EQ(nodes.size(), size);
     for (const auto& [t, node] : known) {
@@ -107,6 +107,23 @@ TEST(Panels, SplitNoMoreThanAllowed) {
     sum(panels, path, known);
   }
   EXPECT_EQ(panels.nodes()[4], 0.125);
+}
+
+/// Panels whose gaps fit together stay, and one is halved even if all do.
+TEST(Panels, SplitWhereTheGapsAre) {
+  const auto step = [](double t) { return std::tanh((t - 0.8) / 0.01); };
+  const Path path{step, [&](double t) { return (1 - std::pow(step(t), 2)) / 0.01; }};
+  Panels panels({1.0F}, straight);
+  std::map<double, PathNode> known;
+  sum(panels, path, known);
+  for (const double middle : {0.5, 0.75}) {
+    ASSERT_TRUE(panels.split(0.01, 1000));
+    EXPECT_EQ(panels.nodes()[panels.nodes().size() - 5], middle) << "the step is behind it";
+    sum(panels, path, known);
+  }
+  EXPECT_EQ(panels.nodes().size(), 13U);
+  ASSERT_TRUE(panels.split(1000, 1000));
+  EXPECT_EQ(panels.nodes().size(), 17U);
 }
 
 /// The first panels follow the turn of the sum, a quarter of a circle in the first hundredth here.
