@@ -70,11 +70,11 @@ def measure_run(program, pararel, limit, folder, resume):
     facts, prompts = one("SELECT count(*) FROM fact"), one(
         "SELECT count(*) FROM prompt WHERE held_out = 0")
     located = one("SELECT count(DISTINCT fact) FROM attribution WHERE method = 'ig'")
-    manipulated = one("SELECT count(DISTINCT fact) FROM effect WHERE source = 'ig'")
+    treated = one("SELECT count(DISTINCT fact) FROM effect WHERE source = 'ig'")
     wanted = one("SELECT count(*) FROM fact WHERE copies = 0")
-    if facts != done["facts"] or located != facts or manipulated != wanted:
-        sys.exit(f"scale: {file}: {facts} facts, {located} located, {manipulated} of {wanted} "
-                 "manipulated")
+    if facts != done["facts"] or located != facts or treated != wanted:
+        sys.exit(f"scale: {file}: {facts} facts, {located} located, {treated} of {wanted} "
+                 "treated")
     seconds, sessions = one("SELECT sum(seconds) FROM session"), one("SELECT count(*) FROM session")
     return {"facts": facts, "prompts": prompts, "seconds": seconds, "sessions": sessions,
             "peak_bytes": peak if sessions == 1 else None,

@@ -65,7 +65,7 @@ Examples:
 )";
 
 std::string reference_text(const InterveneCommandOptions& options, const EffectReport& report) {
-  if (!needs_reference(options.effects.manipulation)) return "";
+  if (!needs_reference(options.effects.intervention)) return "";
   return options.corpus.empty() ? format_count(report.reference) + " prompts of other facts"
                                 : format_count(report.reference) + " sentences of " +
                                       options.corpus + ", one random word asked for in each";
@@ -81,7 +81,7 @@ Json report_json(const InterveneCommandOptions& options, const Selection& select
   out["model"] = options.model;
   out["fact_set"] = options.facts;
   out["neurons"] = options.neurons;
-  out["do"] = manipulation_name(e.manipulation);
+  out["do"] = intervention_name(e.intervention);
   const std::string reference = reference_text(options, report);
   out["reference"] = reference.empty() ? Json(nullptr) : Json(reference);
   out["text"] = options.text.empty() ? Json(nullptr) : Json(options.text);
@@ -119,7 +119,7 @@ Json report_json(const InterveneCommandOptions& options, const Selection& select
 std::string heading(const InterveneCommandOptions& options, const Selection& selection,
                     const EffectReport& report) {
   const EffectOptions& e = options.effects;
-  std::string out = manipulation_name(e.manipulation) + " on " + format_count(report.facts) +
+  std::string out = intervention_name(e.intervention) + " on " + format_count(report.facts) +
                     " facts (" + format_count(report.empty) + " without neurons), " +
                     format_count(report.witnesses) + " facts for side effects\n";
   const std::string reference = reference_text(options, report);
@@ -209,12 +209,12 @@ void intervene_in_run(const InterveneCommandOptions& options) {
   run.options.side_draws = e.side_draws;
   run.options.same_relation = e.same_relation;
   run.options.other_relations = e.other_relations;
-  const std::string operation = manipulation_name(e.manipulation);
+  const std::string operation = intervention_name(e.intervention);
   if (operation == "zero" || operation == "double") {
     run.scope.only = {"effects"};
   } else {
     run.scope.only = {"locate"};
-    run.scope.manipulation = e.manipulation;
+    run.scope.intervention = e.intervention;
   }
   run.command = "engram intervene " + options.model + " --do " + operation;
   run.outputs = {{"--out", options.out}};
@@ -257,7 +257,7 @@ void intervene_in_run(const InterveneCommandOptions& options) {
 
 void run_intervene(const InterveneCommandOptions& given) {
   InterveneCommandOptions options = given;
-  options.effects.manipulation = parse_manipulation(options.operation);
+  options.effects.intervention = parse_intervention(options.operation);
   options.effects.random_from_all = options.random_from == "all";
   options.effects.bootstrap.seed = options.common.seed;
   options.effects.keep_details = !options.out.empty() || options.common.json;
@@ -271,7 +271,7 @@ void run_intervene(const InterveneCommandOptions& given) {
   options.effects.seed = options.common.seed;
   options.effects.bootstrap.seed = options.common.seed;
   options.effects.measure = {options.common.threads, options.common.memory_bytes};
-  if (!options.corpus.empty() && !needs_reference(options.effects.manipulation)) {
+  if (!options.corpus.empty() && !needs_reference(options.effects.intervention)) {
     throw UsageError("--corpus: serves --do mean and resample only, got --do " + options.operation);
   }
   if (options.text_lines && options.text.empty()) {
@@ -400,7 +400,7 @@ void add_intervene_command(CLI::App& app) {
               "And the answer's rank at most this. Default: 1.");
   add_integer(*command, "--bootstrap", e.bootstrap.draws, 1, 1'000'000,
               "Draws of the bootstrap. Default: 2000.");
-  add_choice_options(*command, options->choice, "Manipulate");
+  add_choice_options(*command, options->choice, "Take");
   add_number(*command, "--held-out-share", options->held_out_share, 0, 1,
              "ParaRel with a list of neurons: share of a relation's patterns held out, in whole "
              "groups; 0: none. Default: 0.3.");

@@ -23,7 +23,7 @@ struct InterveneCommandOptions {
   std::optional<int64_t> text_lines;
   std::optional<double> held_out_share;  ///< of a ParaRel folder, with a list of neurons
   EffectOptions effects;
-  FactChoice choice;  ///< of the facts to manipulate
+  FactChoice choice;  ///< of the facts whose neurons are changed
   bool strict = false;
   std::string random_from = "unlocated";
   bool full = false;  ///< print every table, not the verdict alone

@@ -126,7 +126,7 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
        choose_facts(std::move(candidates), options.choice, options.common.seed, options.neurons)) {
     chosen.insert(key_of(fact));
   }
-  std::vector<Fact> manipulated;
+  std::vector<Fact> treated;
   for (const Fact& fact : usable) {
     const FactKey key = key_of(fact);
     const ModelConfig& config = loaded.model.config();
@@ -146,20 +146,20 @@ Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const 
                       {}};
     if (effect.evaluated) {
       effect.neurons = source.list ? source.everywhere : source.facts.at(key).neurons;
-      manipulated.push_back(fact);
+      treated.push_back(fact);
     }
     selection.facts.push_back(std::move(effect));
     selection.names.push_back(
         {fact.relation, fact.subject, fact.object, fact.prompts, fact.held_out});
   }
-  if (manipulated.empty()) {
+  if (treated.empty()) {
     std::string message = "no fact can be used";
     if (!selection.problems.empty()) {
       message += ", the first problem is " + problem_text(selection.problems.front());
     }
     throw InputError(message);
   }
-  selection.unsplit = unsplit_relations(manipulated);
+  selection.unsplit = unsplit_relations(treated);
   return selection;
 }
 

@@ -10,7 +10,7 @@
 #include "engram/neurons/located.h"
 #include "engram/text/facts.h"
 
-// Which facts `engram intervene` manipulates, with which neurons, on which prompts.
+// Which facts `engram intervene` takes, with which neurons, on which prompts.
 namespace engram::cli {
 
 using FactKey = std::tuple<std::string, std::string, std::string>;
@@ -40,12 +40,11 @@ struct Selection {
   std::vector<EffectFact> facts;
   std::vector<FactName> names;  ///< of `facts`
   std::vector<FactProblem> problems;
-  std::vector<std::string>
-      unsplit;             ///< relations of manipulated facts, none with a held-out prompt
-  bool from_file = false;  ///< the neurons, and so the held-out prompts
-  int64_t copies = 0;      ///< subject holds object
-  int64_t without = 0;     ///< no line in the neurons file; side effects only
-  int64_t missing = 0;     ///< in the neurons file, but not in the fact set
+  std::vector<std::string> unsplit;  ///< relations of treated facts, none with a held-out prompt
+  bool from_file = false;            ///< the neurons, and so the held-out prompts
+  int64_t copies = 0;                ///< subject holds object
+  int64_t without = 0;               ///< no line in the neurons file; side effects only
+  int64_t missing = 0;               ///< in the neurons file, but not in the fact set
 };
 
 Selection select_facts(std::vector<Fact> all, const NeuronSource& source, const LoadedModel& loaded,

@@ -6,8 +6,11 @@
 #include "cli/help.h"
 #include "cli/inspect.h"
 #include "cli/intervene.h"
+#include "cli/lens.h"
 #include "cli/locate.h"
+#include "cli/memories.h"
 #include "cli/merge.h"
+#include "cli/neuron.h"
 #include "cli/predict.h"
 #include "cli/process.h"
 #include "cli/report.h"
@@ -22,6 +25,9 @@ int main(int argc, char** argv) {
     add_inspect_command(app);
     add_predict_command(app);
     add_attribute_command(app);
+    add_lens_command(app);
+    add_neuron_command(app);
+    add_memories_command(app);
     add_locate_command(app);
     add_compare_command(app);
     add_intervene_command(app);

@@ -1,19 +1,25 @@
 #include "cli/picture.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "cli/convert.h"
 #include "cli/ranking.h"
+#include "cli/svg.h"
 #include "cli/terminal.h"
 #include "engram/base/utf8.h"
 #include "engram/error.h"
-#include "engram/report/markup.h"
 
 namespace engram::cli {
 namespace {
+
+using svg::circle;
+using svg::escape;
+using svg::line;
+using svg::px;
+using svg::rectangle;
+using svg::text_at;
+using svg::themed;
 
 // Pixels. Text is measured by a rough average, since a file cannot ask a font.
 constexpr double kPictureWidth = 1120;
@@ -70,40 +76,6 @@ constexpr const char* kDarkPageStyle = R"(
 body{background:#12161c;color:#e8ecf1}
 th,td{border-color:#38414d} th{color:#9aa5b1}
 )";
-
-/// The rules of a theme; kAuto leaves the choice to the viewer.
-std::string themed(Theme theme, const std::string& light, const std::string& dark) {
-  if (theme == Theme::kLight) return light;
-  if (theme == Theme::kDark) return light + dark;
-  return light + "@media (prefers-color-scheme:dark){" + dark + "}\n";
-}
-
-std::string escape(const std::string& text) { return escaped_markup(printable(text)); }
-
-/// A coordinate.
-std::string px(double value) {
-  std::array<char, 32> buffer{};
-  const int length = std::snprintf(buffer.data(), buffer.size(), "%.1f", value);
-  return {buffer.data(), static_cast<size_t>(length)};
-}
-
-std::string text_at(double x, double y, const std::string& css, const std::string& text,
-                    const std::string& anchor = "start") {
-  return "<text x=\"" + px(x) + "\" y=\"" + px(y) + "\" class=\"" + css + "\" text-anchor=\"" +
-         anchor + "\">" + text + "</text>\n";
-}
-
-std::string rectangle(double x, double y, double width, double height, const std::string& css,
-                      const std::string& title = "") {
-  return "<rect x=\"" + px(x) + "\" y=\"" + px(y) + "\" width=\"" + px(std::max(width, 0.0)) +
-         "\" height=\"" + px(height) + "\" rx=\"2\" class=\"" + css + "\">" +
-         (title.empty() ? "" : "<title>" + title + "</title>") + "</rect>\n";
-}
-
-std::string line(double x1, double y1, double x2, double y2, const std::string& css) {
-  return "<line x1=\"" + px(x1) + "\" y1=\"" + px(y1) + "\" x2=\"" + px(x2) + "\" y2=\"" + px(y2) +
-         "\" class=\"" + css + "\"/>\n";
-}
 
 double radius_of(double share, double band) {
   return std::max(1.2, std::sqrt(share) * std::min(15.0, band * 0.46));
@@ -273,12 +245,6 @@ std::string lanes(const Layout& layout) {
   return out;
 }
 
-std::string circle(double x, double y, double radius, const std::string& css,
-                   const std::string& title = "") {
-  return "<circle cx=\"" + px(x) + "\" cy=\"" + px(y) + "\" r=\"" + px(radius) + "\" class=\"" +
-         css + "\">" + (title.empty() ? "" : "<title>" + title + "</title>") + "</circle>\n";
-}
-
 std::string dot_class(double share, bool positive) {
   return std::string("dot ") + (share < kPaperShare ? "dim " : "") + (positive ? "plus" : "minus");
 }
@@ -411,7 +377,7 @@ std::string legend(const Layout& layout, double largest) {
                        "gap: between the two, of F(a) − F(0); nodes: exact evaluations");
 }
 
-std::string svg(const PictureInput& input, bool standalone) {
+std::string drawing(const PictureInput& input, bool standalone) {
   const Attribution& attribution = *input.attribution;
   const auto ranked = rank_neurons(attribution, kMostDots, RankBy::kMagnitude);
   const Layout layout(attribution.scores, ranked);
@@ -450,7 +416,7 @@ std::string html(const PictureInput& input) {
       themed(input.theme, std::string(kPageStyle) + kStyle,
              std::string(kDarkPageStyle) + kDarkStyle) +
       "</style>\n</head>\n<body>\n";
-  out += svg(input, false);
+  out += drawing(input, false);
   out +=
       "<table>\n<caption>Top neurons by "
       "|score|</caption>\n<tr><th>layer</th><th>neuron</th><th>score</th>"
@@ -485,7 +451,7 @@ std::string make_picture(const PictureInput& input, PictureFormat format) {
   PictureInput drawn = input;
   const bool converted = format != PictureFormat::kSvg;
   if (converted && drawn.theme == Theme::kAuto) drawn.theme = Theme::kLight;
-  std::string text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + svg(drawn, true);
+  std::string text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + drawing(drawn, true);
   if (!converted) return text;
   return convert_svg(text, format == PictureFormat::kPng ? "png" : "pdf");
 }

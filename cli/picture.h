@@ -3,12 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "cli/svg.h"
 #include "engram/attribution/attribution.h"
 
 namespace engram::cli {
-
-/// Colours of a picture; kAuto: light or dark by the viewer's preference.
-enum class Theme { kAuto, kLight, kDark };
 
 /// What a picture of one fact's attribution shows beside the scores.
 struct PictureInput {

@@ -13,45 +13,45 @@
 namespace engram::cli {
 namespace {
 
-struct Range {
+struct PointRange {
   char32_t first, last;
 };
 
-bool in_ranges(char32_t point, const Range* ranges, std::size_t count) {
+bool in_ranges(char32_t point, const PointRange* ranges, std::size_t count) {
   return std::any_of(ranges, ranges + count,
-                     [point](const Range& r) { return point >= r.first && point <= r.last; });
+                     [point](const PointRange& r) { return point >= r.first && point <= r.last; });
 }
 
 /// Unicode 15, EastAsianWidth W and F, and what has no width of its own, by blocks.
 std::size_t code_point_width(char32_t point) {
-  static constexpr std::array<Range, 15> kZero{{{0x0300, 0x036F},
-                                                {0x0483, 0x0489},
-                                                {0x0591, 0x05BD},
-                                                {0x0610, 0x061A},
-                                                {0x064B, 0x065F},
-                                                {0x0900, 0x0902},
-                                                {0x093C, 0x093C},
-                                                {0x0941, 0x0948},
-                                                {0x0E31, 0x0E31},
-                                                {0x0E34, 0x0E3A},
-                                                {0x200B, 0x200F},
-                                                {0x20D0, 0x20F0},
-                                                {0x3099, 0x309A},
-                                                {0xFE00, 0xFE0F},
-                                                {0xE0100, 0xE01EF}}};
-  static constexpr std::array<Range, 13> kWide{{{0x1100, 0x115F},
-                                                {0x2E80, 0x303E},
-                                                {0x3041, 0x33FF},
-                                                {0x3400, 0x4DBF},
-                                                {0x4E00, 0x9FFF},
-                                                {0xA000, 0xA4CF},
-                                                {0xAC00, 0xD7A3},
-                                                {0xF900, 0xFAFF},
-                                                {0xFE30, 0xFE6F},
-                                                {0xFF00, 0xFF60},
-                                                {0xFFE0, 0xFFE6},
-                                                {0x1F300, 0x1FAFF},
-                                                {0x20000, 0x3FFFD}}};
+  static constexpr std::array<PointRange, 15> kZero{{{0x0300, 0x036F},
+                                                     {0x0483, 0x0489},
+                                                     {0x0591, 0x05BD},
+                                                     {0x0610, 0x061A},
+                                                     {0x064B, 0x065F},
+                                                     {0x0900, 0x0902},
+                                                     {0x093C, 0x093C},
+                                                     {0x0941, 0x0948},
+                                                     {0x0E31, 0x0E31},
+                                                     {0x0E34, 0x0E3A},
+                                                     {0x200B, 0x200F},
+                                                     {0x20D0, 0x20F0},
+                                                     {0x3099, 0x309A},
+                                                     {0xFE00, 0xFE0F},
+                                                     {0xE0100, 0xE01EF}}};
+  static constexpr std::array<PointRange, 13> kWide{{{0x1100, 0x115F},
+                                                     {0x2E80, 0x303E},
+                                                     {0x3041, 0x33FF},
+                                                     {0x3400, 0x4DBF},
+                                                     {0x4E00, 0x9FFF},
+                                                     {0xA000, 0xA4CF},
+                                                     {0xAC00, 0xD7A3},
+                                                     {0xF900, 0xFAFF},
+                                                     {0xFE30, 0xFE6F},
+                                                     {0xFF00, 0xFF60},
+                                                     {0xFFE0, 0xFFE6},
+                                                     {0x1F300, 0x1FAFF},
+                                                     {0x20000, 0x3FFFD}}};
   if (point < 0x300) return 1;
   if (in_ranges(point, kZero.data(), kZero.size())) return 0;
   return in_ranges(point, kWide.data(), kWide.size()) ? 2 : 1;

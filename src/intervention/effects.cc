@@ -37,7 +37,7 @@ struct TrialList {
 };
 
 EffectOptions treated(EffectOptions options, const EffectTreatment& treatment) {
-  options.manipulation = treatment.manipulation;
+  options.intervention = treatment.intervention;
   options.draws = treatment.draws;
   return options;
 }
@@ -91,7 +91,7 @@ class Evaluation {
       if (fresh) {
         const std::vector<NeuronId>& neurons =
             source == kLocated ? facts_[fact].neurons : controls_[fact].sets[source - 1][draw];
-        list.sets.push_back(changes_of(options_.manipulation, neurons, values_.of(fact)));
+        list.sets.push_back(changes_of(options_.intervention, neurons, values_.of(fact)));
       }
       list.trials.push_back({cloze, it->second});
     };
@@ -116,7 +116,7 @@ class Evaluation {
         const auto own = after.first(static_cast<size_t>(trials_of(job)));
         after = after.subspan(own.size());
         for (const Answered& answer : own) {
-          require_finite(answer, items[i], manipulation_name(options_.manipulation) + ": ");
+          require_finite(answer, items[i], intervention_name(options_.intervention) + ": ");
         }
         record(items[i], job, before[i], own);
       }
@@ -134,7 +134,7 @@ class Evaluation {
     return is_near(job.scope) ? sets : std::min(sets, static_cast<size_t>(options_.side_draws));
   }
 
-  /// Throws InputError; `what` names the operation, empty: without one.
+  /// Throws InputError; `what` names the intervention, empty: without one.
   void require_finite(const Answered& answer, const EffectItem& item,
                       const std::string& what) const {
     if (std::isfinite(answer.log_p)) return;
@@ -238,7 +238,7 @@ std::vector<EffectSums> measure_effect_sums(const Model& model,
                                             const EffectProgress& progress) {
   const std::span<const EffectFact> planned = treatments.front().facts;
   if (std::ranges::none_of(planned, &EffectFact::evaluated)) {
-    throw InputError("there is no fact whose neurons could be manipulated");
+    throw InputError("there is no fact whose neurons could be changed");
   }
   for (const EffectFact& fact : planned) {
     if (fact.prompts.empty()) {
@@ -309,7 +309,7 @@ SummaryOptions summary_options(const EffectOptions& options, bool with_text) {
 EffectReport measure_effects(const Model& model, std::span<const EffectFact> facts,
                              const EffectOptions& options, const EffectContext& context,
                              const EffectProgress& progress) {
-  const EffectTreatment treatment{options.manipulation, facts, options.draws};
+  const EffectTreatment treatment{options.intervention, facts, options.draws};
   std::vector<EffectSums> sums =
       measure_effect_sums(model, {&treatment, 1}, options, context, progress);
   return summarise_effects(summarised(facts), std::move(sums.front()),

@@ -209,8 +209,8 @@ std::vector<ControlSets> plan_controls(const Model& model, std::span<const Effec
 
 ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact> facts,
                                  const EffectOptions& options, const at::Tensor& rows)
-    : operation_(options.manipulation.operation), rows_(rows) {
-  if (!needs_reference(options.manipulation)) {
+    : kind_(options.intervention.kind), rows_(rows) {
+  if (!needs_reference(options.intervention)) {
     rows_ = at::Tensor();
     return;
   }
@@ -236,7 +236,7 @@ ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact>
   }
   rows_ = rows_.contiguous();
   const auto count = static_cast<double>(rows_.size(0));
-  if (operation_ == Operation::kMean) {
+  if (kind_ == InterventionKind::kMean) {
     mean_ = rows_.mean(0).contiguous();
     const bool sampled = std::ranges::any_of(own_row_, [](int64_t row) { return row >= 0; });
     if (sampled) without_own_ = ((mean_ * count - rows_) / (count - 1)).contiguous();
@@ -252,7 +252,7 @@ ReferenceValues::ReferenceValues(const Model& model, std::span<const EffectFact>
 
 at::Tensor ReferenceValues::of(size_t fact) const {
   if (!rows_.defined()) return {};
-  if (operation_ == Operation::kResample) return rows_.select(0, donor_[fact]);
+  if (kind_ == InterventionKind::kResample) return rows_.select(0, donor_[fact]);
   return own_row_[fact] >= 0 ? without_own_.select(0, own_row_[fact]) : mean_;
 }
 

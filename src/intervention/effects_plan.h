@@ -1,6 +1,6 @@
 #pragma once
 
-// Which sets of neurons are manipulated and on which prompts: everything about an evaluation that
+// Which sets of neurons are changed and on which prompts: everything about an evaluation that
 // is chosen before the model runs.
 
 #include <array>
@@ -20,7 +20,7 @@ struct EffectItem {
   uint32_t fact = 0;  ///< whose prompt it is; kNoFact: a sentence
   const Cloze* cloze = nullptr;
   struct Job {
-    uint32_t fact = 0;  ///< whose neurons are manipulated
+    uint32_t fact = 0;  ///< whose neurons are changed
     Scope scope = Scope::kOwn;
   };
   std::vector<Job> jobs;
@@ -37,7 +37,7 @@ struct ControlSets {
   std::array<SetMatch, kControls> match;
 };
 
-/// The controls of all facts; none for facts that are not manipulated or have no neurons. Random
+/// The controls of all facts; none for facts that are not treated or have no neurons. Random
 /// sets and the next neurons are without those of any fact, and without context.located.
 std::vector<ControlSets> plan_controls(const Model& model, std::span<const EffectFact> facts,
                                        const EffectContext& context, const EffectOptions& options);
@@ -49,12 +49,12 @@ class ReferenceValues {
   /// on prompts of a sample of the facts are taken.
   ReferenceValues(const Model& model, std::span<const EffectFact> facts,
                   const EffectOptions& options, const at::Tensor& rows);
-  /// [layers, d_ff] for a fact's neurons; undefined where the operation needs none.
+  /// [layers, d_ff] for a fact's neurons; undefined where the intervention needs none.
   [[nodiscard]] at::Tensor of(size_t fact) const;
   [[nodiscard]] int64_t prompts() const { return rows_.defined() ? rows_.size(0) : 0; }
 
  private:
-  Operation operation_;
+  InterventionKind kind_;
   at::Tensor rows_;               ///< [prompts, layers, d_ff]
   at::Tensor mean_;               ///< [layers, d_ff] over all rows
   std::vector<int64_t> own_row_;  ///< per fact: its row among the reference, -1: none

@@ -13,14 +13,14 @@ namespace engram {
 
 /// What is done to which neurons.
 struct EffectTreatment {
-  Manipulation manipulation;
+  Intervention intervention;
   std::span<const EffectFact> facts;
   int64_t draws = 0;  ///< random sets per fact and strength; 0: no control at all
 };
 
 /// The first half of measure_effects(), everything but the estimates, for several treatments of the
 /// same facts, which may differ in their neurons: every prompt runs once without changes for all of
-/// them, and those with the same neurons have the same controls. `options` without its manipulation
+/// them, and those with the same neurons have the same controls. `options` without its intervention
 /// and draws. Sums in the order of the treatments.
 std::vector<EffectSums> measure_effect_sums(const Model& model,
                                             std::span<const EffectTreatment> treatments,

@@ -6,10 +6,10 @@
 
 namespace engram {
 
-InterventionHook::InterventionHook(const std::vector<Intervention>& interventions, int64_t layers,
-                                   int64_t d_ff)
+InterventionHook::InterventionHook(const std::vector<ActivationChange>& interventions,
+                                   int64_t layers, int64_t d_ff)
     : by_layer_(static_cast<size_t>(layers)) {
-  for (const Intervention& one : interventions) {
+  for (const ActivationChange& one : interventions) {
     if (one.layer < 0 || one.layer >= layers || one.neuron < 0 || one.neuron >= d_ff) {
       throw InputError("neuron " + std::to_string(one.layer) + ":" + std::to_string(one.neuron) +
                        " does not exist: the model has layers 0.." + std::to_string(layers - 1) +
@@ -20,24 +20,24 @@ InterventionHook::InterventionHook(const std::vector<Intervention>& intervention
 }
 
 at::Tensor InterventionHook::on_activation(int64_t layer, const at::Tensor& a) {
-  const std::vector<Intervention>& here = by_layer_[static_cast<size_t>(layer)];
+  const std::vector<ActivationChange>& here = by_layer_[static_cast<size_t>(layer)];
   if (here.empty()) return a;
   at::Tensor changed = a.clone();
-  for (const Intervention& one : here) {
+  for (const ActivationChange& one : here) {
     if (one.prompt >= a.size(0) || one.token >= a.size(1)) {
       throw InternalError("an intervention names a prompt or token outside the batch");
     }
     at::Tensor place = changed.select(2, one.neuron);  // [prompts, tokens]
-    if (one.prompt != Intervention::kEveryPrompt) place = place.narrow(0, one.prompt, 1);
-    if (one.token != Intervention::kEveryToken) place = place.narrow(1, one.token, 1);
+    if (one.prompt != ActivationChange::kEveryPrompt) place = place.narrow(0, one.prompt, 1);
+    if (one.token != ActivationChange::kEveryToken) place = place.narrow(1, one.token, 1);
     switch (one.kind) {
-      case Intervention::Kind::kSet:
+      case ActivationChange::Kind::kSet:
         place.fill_(one.value);
         break;
-      case Intervention::Kind::kScale:
+      case ActivationChange::Kind::kScale:
         place.mul_(one.value);
         break;
-      case Intervention::Kind::kAdd:
+      case ActivationChange::Kind::kAdd:
         place.add_(one.value);
         break;
     }

@@ -437,6 +437,13 @@ Outcome Passes::run(const Base& base, const Items& items, Reach reach, bool grad
 
 void Passes::read_activations(const Chunk& chunk, int64_t last,
                               const std::function<void(int64_t, const at::Tensor&)>& use) {
+  read_layers(chunk, last,
+              [&](int64_t layer, const at::Tensor&, const at::Tensor& a) { use(layer, a); });
+}
+
+void Passes::read_layers(
+    const Chunk& chunk, int64_t last,
+    const std::function<void(int64_t, const at::Tensor&, const at::Tensor&)>& use) {
   Run run;
   run.chunk = &chunk;
   run.tape.resize(static_cast<size_t>(config_.layers));
@@ -450,7 +457,7 @@ void Passes::read_activations(const Chunk& chunk, int64_t last,
     const Block block(model_, layer, space_);
     const Block::Attended attended = block.attend(tape, x, nullptr);
     const at::Tensor a = block.neurons(tape, attended.input, Backward::kNone);
-    use(layer, a);
+    use(layer, attended.input, a);
     if (layer == last) break;
     const at::Tensor sum = block.rest(attended.residual);
     block.write(a, sum);

@@ -97,6 +97,10 @@ class Passes {
   /// Activations [rows, d_ff] of all rows of a chunk in the layers 0..last, one call each.
   void read_activations(const Chunk& chunk, int64_t last,
                         const std::function<void(int64_t layer, const at::Tensor& a)>& use);
+  /// The same with what the layer's FFN reads, `input` [rows, d_model].
+  void read_layers(
+      const Chunk& chunk, int64_t last,
+      const std::function<void(int64_t layer, const at::Tensor& input, const at::Tensor& a)>& use);
 
   /// Floating-point operations done so far: matrix products and attention.
   [[nodiscard]] double flops() const { return space_.flops(); }

@@ -1,6 +1,6 @@
 #pragma once
 
-// Effects of one operation, read from a run as the library sums them.
+// Effects of one intervention, read from a run as the library sums them.
 
 #include <array>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace engram {
 
-/// What is manipulated, in the order of the tables' columns. From kLayerSet on: source 1 and so on.
+/// What is changed, in the order of the tables' columns. From kLayerSet on: source 1 and so on.
 enum EffectKind : size_t {
   kKnowledgeSet,
   kBaselineSet,  ///< the paper's, with its own thresholds
@@ -41,7 +41,7 @@ struct EffectRows {
   }
 };
 
-/// All rows of an operation. Throws InputError where the run is damaged.
+/// All rows of an intervention (column `operation`). Throws InputError where the run is damaged.
 EffectRows read_effect_rows(const ReportInput& input, const std::string& operation);
 
 }  // namespace engram

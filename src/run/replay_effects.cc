@@ -17,7 +17,7 @@ using experiments::effects::EffectPromptRow;
 using experiments::effects::EffectSetRow;
 using experiments::effects::EffectSumsRow;
 
-/// Reads the sums of one operation back. `draws` is as in the run's options.
+/// Reads the sums of one intervention back. `draws` is as in the run's options.
 class StoredSums {
  public:
   StoredSums(const RunContext& run, std::string_view operation)

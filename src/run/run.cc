@@ -92,8 +92,8 @@ class Runner {
     write_whole();
     std::vector<std::unique_ptr<Experiment>> experiments = make_experiments();
     std::vector<std::string> only = scope.only;
-    if (scope.manipulation) {
-      experiments.push_back(experiments::effects::make_experiment(*scope.manipulation));
+    if (scope.intervention) {
+      experiments.push_back(experiments::effects::make_experiment(*scope.intervention));
       only.emplace_back(experiments.back()->name());
     }
     const std::set<std::string_view> names = wanted(experiments, only);

@@ -1,4 +1,4 @@
-// Intervals of side effects: every manipulated fact meets a sample of witnesses, and the same
+// Intervals of side effects: every treated fact meets a sample of witnesses, and the same
 // witnesses meet many facts, so both are resampled.
 #include <algorithm>
 #include <bit>

@@ -14,7 +14,7 @@
 
 namespace engram {
 
-/// What one manipulated fact does to one prompt of another, or of the text.
+/// What one treated fact does to one prompt of another, or of the text.
 struct EffectPair {
   int32_t witness = 0;  ///< the same number for the same fact, or sentence
   /// Changes, mean over draws; NaN where the source was not tried.
@@ -47,7 +47,7 @@ inline ShownAnswer not_tried() {
   return {kNan, kNan, kNan, kNan};
 }
 
-/// What manipulating a set of facts has given, before anything is estimated.
+/// What changing a set of facts has given, before anything is estimated.
 struct EffectSums {
   std::vector<std::array<Sums, kScopes>> facts;        ///< per fact; zero where it is not evaluated
   std::vector<std::array<SetMatch, kControls>> match;  ///< per fact; sets 0 where it has none
@@ -116,7 +116,7 @@ std::vector<std::byte> pair_bytes(std::span<const EffectPair> pairs, size_t sour
 void read_pair_bytes(std::span<const std::byte> bytes, size_t source,
                      std::vector<EffectPair>& pairs);
 
-/// Two-way intervals of one scope's pairs: manipulated facts (those with one object together) and
+/// Two-way intervals of one scope's pairs: treated facts (those with one object together) and
 /// witnesses are resampled independently, a pair counts by the product. A row for every group;
 /// fills kLogOdds and kAccuracy of `rows` where there are options.min_objects objects and as many
 /// witnesses.

@@ -273,7 +273,7 @@ TEST_F(Reproduce, AnotherAlgorithmIsRefusedAndAnotherVersionOfTheProgramIsNot) {
   const Outcome gone_on = run_engram(located);
   EXPECT_EQ(gone_on.code, 0) << gone_on.err;
   EXPECT_EQ(difference(whole, run), "");
-  // A single manipulation is of the same algorithm.
+  // A single intervention is of the same algorithm.
   change("INSERT INTO unit VALUES ('effects scale:0.5', 'P19', 0, 0, '')");
   change("UPDATE identity SET value = '99' WHERE name = 'algorithm.effects'");
   EXPECT_EQ(run_engram(located).code, 3);

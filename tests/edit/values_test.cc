@@ -158,10 +158,10 @@ TEST(Values, ZeroedValueIsASilencedNeuron) {
   const Model model = random_model(5);
   const Cloze cloze = random_cloze(6, 9);
   const Model erased = with_values(model, erase_values(model, kNeurons, EraseMode::kZero, {}));
-  std::vector<Intervention> silence;
+  std::vector<ActivationChange> silence;
   for (const NeuronId id : kNeurons) {
-    silence.push_back({id.layer, id.neuron, Intervention::kEveryPrompt, Intervention::kEveryToken,
-                       Intervention::Kind::kSet, 0.0});
+    silence.push_back({id.layer, id.neuron, ActivationChange::kEveryPrompt,
+                       ActivationChange::kEveryToken, ActivationChange::Kind::kSet, 0.0});
   }
   InterventionHook hook(silence, 3, 40);
   const at::Tensor ids = at::tensor(cloze.ids).unsqueeze(0);

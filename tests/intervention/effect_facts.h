@@ -26,7 +26,7 @@ inline std::vector<EffectFact> make_facts(uint64_t seed) {
 
 inline EffectOptions quick(const char* what) {
   EffectOptions options;
-  options.manipulation = parse_manipulation(what);
+  options.intervention = parse_intervention(what);
   options.draws = 4;
   options.side_draws = 2;
   options.same_relation = 3;

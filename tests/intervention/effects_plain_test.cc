@@ -119,7 +119,7 @@ struct World {
         prompt.before = single(model_, *item.cloze, {});
         const bool own = job.scope == Scope::kOwn || job.scope == Scope::kHeldOut;
         const auto tried = [&](const std::vector<NeuronId>& neurons) {
-          return single(model_, *item.cloze, changes_of(options_.manipulation, neurons, {}));
+          return single(model_, *item.cloze, changes_of(options_.intervention, neurons, {}));
         };
         for (size_t s = 0; s < kSources; ++s) {
           if (s == kLocated || fact.neurons.empty()) {

@@ -82,7 +82,7 @@ TEST(Effects, ScopesHoldTheFactsTheyName) {
   }
 }
 
-TEST(Effects, WitnessesAreNotManipulated) {
+TEST(Effects, WitnessesAreNotTreated) {
   const Model model = random_model(3);
   std::vector<EffectFact> facts = make_facts(3);
   for (size_t i = 1; i < facts.size(); ++i) facts[i].evaluated = false;

@@ -9,7 +9,7 @@
 
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
-#include "engram/intervention/operation.h"
+#include "engram/intervention/intervention.h"
 #include "intervention/batch.h"
 #include "intervention/random_model.h"
 #include "support/oracle.h"
@@ -22,14 +22,17 @@ using testing::random_model;
 
 /// One prompt, one forward, through the plain path.
 Answered by_hand(const Model& model, const Cloze& cloze, const std::vector<NeuronChange>& changes) {
-  std::vector<Intervention> list;
+  std::vector<ActivationChange> list;
   for (const NeuronChange& change : changes) {
     for (const int64_t position : cloze.positions) {
-      Intervention one{
-          change.id.layer, change.id.neuron,           0,
-          position,        Intervention::Kind::kScale, static_cast<double>(change.factor)};
+      ActivationChange one{change.id.layer,
+                           change.id.neuron,
+                           0,
+                           position,
+                           ActivationChange::Kind::kScale,
+                           static_cast<double>(change.factor)};
       list.push_back(one);
-      one.kind = Intervention::Kind::kAdd;
+      one.kind = ActivationChange::Kind::kAdd;
       one.value = static_cast<double>(change.summand);
       list.push_back(one);
     }
@@ -321,31 +324,31 @@ TEST(ActivationProfiles, DoNotDependOnThreads) {
   EXPECT_TRUE(at::equal(one.gradient, three.gradient));
 }
 
-TEST(Manipulation, NamesAndRefusals) {
+TEST(Intervention, NamesAndRefusals) {
   for (const char* name : {"zero", "mean", "resample", "double", "scale:0.5", "scale:-3"}) {
-    EXPECT_EQ(manipulation_name(parse_manipulation(name)), name);
+    EXPECT_EQ(intervention_name(parse_intervention(name)), name);
   }
   for (const char* name :
        {"", "Zero", "scale", "scale:", "scale:x", "scale:1x", "scale:nan", "scale:1e99", "halve"}) {
-    EXPECT_THROW(parse_manipulation(name), UsageError) << name;
+    EXPECT_THROW(parse_intervention(name), UsageError) << name;
   }
 }
 
-TEST(Manipulation, SetsWhatItSays) {
+TEST(Intervention, SetsWhatItSays) {
   const at::Tensor values = at::arange(80, at::kFloat).view({2, 40});
   const std::vector<NeuronId> neurons = {{1, 5}};
   const auto change = [&](const char* name) {
-    return changes_of(parse_manipulation(name), neurons, values).at(0);
+    return changes_of(parse_intervention(name), neurons, values).at(0);
   };
   EXPECT_EQ(change("zero").factor, 0.0F);
   EXPECT_EQ(change("zero").summand, 0.0F);
   EXPECT_EQ(change("double").factor, 2.0F);
   EXPECT_EQ(change("scale:0.25").factor, 0.25F);
-  EXPECT_TRUE(changes_of(parse_manipulation("scale:1"), neurons, values).empty());
+  EXPECT_TRUE(changes_of(parse_intervention("scale:1"), neurons, values).empty());
   EXPECT_EQ(change("mean").factor, 0.0F);
   EXPECT_EQ(change("mean").summand, 45.0F);
   EXPECT_EQ(change("resample").summand, 45.0F);
-  EXPECT_THROW(changes_of(parse_manipulation("mean"), neurons, {}), InternalError);
+  EXPECT_THROW(changes_of(parse_intervention("mean"), neurons, {}), InternalError);
 }
 
 }  // namespace

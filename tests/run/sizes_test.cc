@@ -74,7 +74,7 @@ TEST_F(Sizes, EffectsAreThoseOfAPlainForward) {
   for (const Effect& row : structs_of<Effect>(all_)) {
     EXPECT_TRUE(seen.emplace(row.fact, row.order, row.k).second);
     if (!looked_at.contains(row.k) || row.order == experiments::sizes::kOtherFact) continue;
-    std::vector<Intervention> changes;
+    std::vector<ActivationChange> changes;
     const std::vector<NeuronId>& ranks = ranks_.at(row.fact);
     const int64_t from = row.order == experiments::sizes::kNextOnes ? row.k : 0;
     const std::vector<Cloze> prompts = prepared_.facts.prepared(row.fact).held_out;
@@ -84,8 +84,8 @@ TEST_F(Sizes, EffectsAreThoseOfAPlainForward) {
       changes.clear();
       for (int64_t i = from; i < from + row.k; ++i) {
         const NeuronId neuron = ranks[static_cast<size_t>(i)];
-        changes.push_back({neuron.layer, neuron.neuron, Intervention::kEveryPrompt,
-                           cloze.positions.front(), Intervention::Kind::kSet, 0.0});
+        changes.push_back({neuron.layer, neuron.neuron, ActivationChange::kEveryPrompt,
+                           cloze.positions.front(), ActivationChange::Kind::kSet, 0.0});
       }
       InterventionHook hook(changes, shipped().model.config().layers,
                             shipped().model.config().d_ff);

@@ -73,7 +73,7 @@ TEST_F(Shipped, TheFactsAreManyAndOfManyRelations) {
 TEST_F(Shipped, EveryAnswerIsOneTokenAndEveryPromptFits) {
   std::vector<FactProblem> problems;
   for (const Fact& fact : facts_) {
-    const auto prepared = prepare_fact(fact, *tokenizer_, model_->config().max_tokens(), problems);
+    const auto prepared = prepare_fact(fact, *tokenizer_, prompt_form(model_->config()), problems);
     ASSERT_TRUE(prepared.has_value()) << problems.back().message;
     for (const Cloze& cloze : prepared->prompts) ASSERT_EQ(cloze.answer.size(), 1U) << fact.origin;
   }

@@ -17,10 +17,11 @@ import torch
 import transformers
 from safetensors import safe_open
 
-from language_models import MaskedLM, is_causal
+from language_models import LanguageModel, open_model
 
 PROMPTS = ["The capital of France is [MASK].", "France has the capital [MASK].",
            "[MASK] is the capital of France.", "In France, the capital is [MASK]."]
+ENDING = ["The capital of France is [MASK].", "France has the capital", "Paris is in", "France and"]
 TOLERANCE = 1e-5  # of a probability: float32 against float64
 
 
@@ -31,25 +32,31 @@ def run(engram: str, *arguments: object) -> str:
     return done.stdout
 
 
-def logits(model: MaskedLM, prompt: str) -> tuple[torch.Tensor, int]:
-    """[vocabulary] at the mask, and the mask's position."""
-    mask = model.tokenizer.mask_token
-    ids = torch.tensor(model.tokenizer(prompt.replace("[MASK]", mask))["input_ids"])
-    at = (ids == model.tokenizer.mask_token_id).nonzero().item()
+def logits(model: LanguageModel, prompt: str) -> torch.Tensor:
+    """[vocabulary] at the mask; of a causal model behind the text that stands before it."""
+    if model.causal:
+        text = prompt.split("[MASK]")[0].rstrip(" ")
+        ids = torch.tensor(model.tokenizer(text)["input_ids"])
+        at = len(ids) - 1
+    else:
+        mask = model.tokenizer.mask_token
+        ids = torch.tensor(model.tokenizer(prompt.replace("[MASK]", mask))["input_ids"])
+        at = (ids == model.tokenizer.mask_token_id).nonzero().item()
     with torch.no_grad():
-        return model.logits(ids[None])[0, at], at
+        return model.logits(ids[None])[0, at]
 
 
-def put_values(model: MaskedLM, delta: Path) -> int:
+def put_values(model: LanguageModel, delta: Path) -> int:
     """Writes the delta's new values into the model; returns the number of neurons."""
     count = 0
     with safe_open(delta, "pt") as file:
         for entry in json.loads(file.metadata()["edit"])["layers"]:
-            block = model.blocks[entry["layer"]]
-            second = block.ffn.lin2 if hasattr(block, "ffn") else block.output.dense
+            second = model.second_matrix(model.blocks[entry["layer"]])
+            rows = isinstance(second, transformers.pytorch_utils.Conv1D)  # [d_ff, d_model]
+            values = second.weight if rows else second.weight.T
             after = file.get_tensor(f"layer.{entry['layer']}.after").to(model.dtype)
             for row, neuron in enumerate(entry["neurons"]):
-                second.weight[:, neuron] = after[row]
+                values[neuron] = after[row]
             count += len(entry["neurons"])
     return count
 
@@ -57,18 +64,20 @@ def put_values(model: MaskedLM, delta: Path) -> int:
 def check(engram: str, checkpoint: Path, work: Path) -> str:
     """What is wrong, or nothing."""
     facts, delta = work / "facts.jsonl", work / "delta.safetensors"
+    expected, original = open_model(checkpoint), open_model(checkpoint)
+    prompts = ENDING if original.causal else PROMPTS
     facts.write_text(json.dumps({"relation": "P36", "subject": "France", "object": "Paris",
-                                 "prompts": PROMPTS}) + "\n")
+                                 "prompts": prompts}) + "\n")
     run(engram, "edit", "update", checkpoint, "--facts", facts, "--relation", "P36", "--subject",
         "France", "--to", "Berlin", "--force", "--out", delta, "--quiet")
     run(engram, "edit", "apply", checkpoint, delta, "--to", work / "copy")
     run(engram, "edit", "export", work / "copy", "--to", work / "plain")
 
-    expected, got, original = (MaskedLM(f) for f in (checkpoint, work / "plain", checkpoint))
+    got = open_model(work / "plain")
     neurons = put_values(expected, delta)
     moved = 0.0
-    for prompt in PROMPTS:
-        (wanted, _), (found, _), (before, _) = (
+    for prompt in prompts:
+        wanted, found, before = (
             logits(model, prompt) for model in (expected, got, original))
         if not torch.equal(wanted, found):
             return f"logits differ by {(wanted - found).abs().max().item():.3g} on {prompt!r}"
@@ -91,7 +100,6 @@ def main() -> None:
     engram, *checkpoints = sys.argv[1:]
     if not checkpoints:
         sys.exit(__doc__)
-    checkpoints = [c for c in checkpoints if not is_causal(Path(c))]  # which are not edited yet
     transformers.utils.logging.disable_progress_bar()
     for checkpoint in map(Path, checkpoints):
         with tempfile.TemporaryDirectory() as work:

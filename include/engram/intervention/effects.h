@@ -10,15 +10,15 @@
 #include <unordered_set>
 #include <vector>
 
+#include "engram/intervention/intervention.h"
 #include "engram/intervention/measure.h"
-#include "engram/intervention/operation.h"
 #include "engram/model/model.h"
 #include "engram/neurons/matched.h"
 #include "engram/statistics/effect_report.h"
 
 namespace engram {
 
-/// A fact whose neurons are manipulated, or that only shows side effects.
+/// A fact whose neurons are changed, or that only shows side effects.
 struct EffectFact {
   std::string relation, subject, object;
   std::vector<Cloze> prompts;  ///< on which the neurons were located; at least one
@@ -30,7 +30,7 @@ struct EffectFact {
 static_assert(kRandomSources == kMatchStrengths.size() && kMatchedBy == kCovariates);
 
 struct EffectOptions {
-  Manipulation manipulation;
+  Intervention intervention;
   int64_t draws = 20;          ///< random sets per fact and strength, on own and held-out prompts;
                                ///< 0: no control at all
   int64_t side_draws = 1;      ///< the same on the prompts of other facts; at most `draws`
@@ -71,7 +71,7 @@ struct EffectContext {
 /// Called with the number of trials done and of all trials.
 using EffectProgress = std::function<void(int64_t done, int64_t total)>;
 
-/// Manipulates every evaluated fact's neurons, and matched random ones, and measures the effect on
+/// Changes every evaluated fact's neurons, and matched random ones, and measures the effect on
 /// its own prompts, its held-out prompts, one prompt each of a seeded sample of other facts, and a
 /// seeded sample of the text.
 /// Facts whose subject holds the object must be left out by the caller. Throws InputError (nothing

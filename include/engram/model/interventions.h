@@ -20,7 +20,7 @@ class ActivationHook {
 };
 
 /// What is done to one neuron at one place.
-struct Intervention {
+struct ActivationChange {
   enum class Kind { kSet, kScale, kAdd };
   static constexpr int64_t kEveryPrompt = -1;
   static constexpr int64_t kEveryToken = -1;
@@ -36,11 +36,12 @@ struct Intervention {
 /// when a layer or neuron does not exist, InternalError when prompt or token is out of the batch.
 class InterventionHook : public ActivationHook {
  public:
-  InterventionHook(const std::vector<Intervention>& interventions, int64_t layers, int64_t d_ff);
+  InterventionHook(const std::vector<ActivationChange>& interventions, int64_t layers,
+                   int64_t d_ff);
   at::Tensor on_activation(int64_t layer, const at::Tensor& a) override;
 
  private:
-  std::vector<std::vector<Intervention>> by_layer_;
+  std::vector<std::vector<ActivationChange>> by_layer_;
 };
 
 /// Keeps a copy of every layer's activations. `activations()[l]` is [prompts, tokens, d_ff].

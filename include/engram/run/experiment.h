@@ -11,7 +11,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "engram/intervention/operation.h"
+#include "engram/intervention/intervention.h"
 #include "engram/model/model.h"
 #include "engram/neuron.h"
 #include "engram/neurons/locate.h"

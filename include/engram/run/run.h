@@ -16,7 +16,7 @@ constexpr std::string_view kWholeUnit = "problems";
 /// Which part of the work this process does.
 struct RunScope {
   std::vector<std::string> only;  ///< experiments; empty: all. What they need is run too.
-  std::optional<Manipulation> manipulation;  ///< effects of one more operation
+  std::optional<Intervention> intervention;  ///< effects of one more
   int64_t shard = 1;                         ///< I of I/N: the relations at places I-1, I-1+N, ...
   int64_t shards = 1;
 };

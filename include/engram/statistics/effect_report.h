@@ -12,7 +12,7 @@
 // and the results.
 namespace engram {
 
-/// The prompts on which an effect is measured, seen from the manipulated fact.
+/// The prompts on which an effect is measured, seen from the treated fact.
 enum class Scope {
   kOwn,
   kHeldOut,
@@ -27,7 +27,7 @@ enum class Scope {
 constexpr size_t kScopes = 9;
 const char* scope_name(Scope scope);  ///< "own", "held-out", "same-relation", ...
 
-/// Which neurons are manipulated.
+/// Which neurons are changed.
 enum Source : size_t {
   kLocated,
   kRandomLayer,  ///< random sets by MatchStrength
@@ -80,9 +80,9 @@ constexpr double kNoChange = 1e-6;
 struct EffectRow {
   Scope scope = Scope::kOwn;
   FactGroup group = FactGroup::kAll;
-  int64_t facts = 0;      ///< manipulated facts with a prompt in the scope
-  int64_t prompts = 0;    ///< pairs of a manipulated fact and a prompt
-  int64_t known = 0;      ///< manipulated facts with a known prompt in the scope
+  int64_t facts = 0;      ///< treated facts with a prompt in the scope
+  int64_t prompts = 0;    ///< pairs of a treated fact and a prompt
+  int64_t known = 0;      ///< treated facts with a known prompt in the scope
   int64_t relations = 0;  ///< over which the ratio of means is averaged
   struct State {
     double log_odds = 0;
@@ -94,7 +94,7 @@ struct EffectRow {
   State before;
   std::array<State, kSources> after;
   /// Intervals: on own and held-out prompts by relations and objects (bootstrap()), for all
-  /// metrics; elsewhere by manipulated facts and witnesses, for kLogOdds and kAccuracy alone.
+  /// metrics; elsewhere by treated facts and witnesses, for kLogOdds and kAccuracy alone.
   std::array<std::array<Interval, kMetrics>, kSources> change;
   /// Located minus control, over the facts that have both: same draws of the bootstrap for both.
   std::array<std::array<Interval, kMetrics>, kControls> difference;
@@ -158,7 +158,7 @@ struct EffectReport {
   /// Group by group, for each one per Scope in its order; kText only where there is text.
   std::vector<EffectRow> rows;
   std::vector<RelationEffect> relations;       ///< by first appearance
-  int64_t facts = 0;                           ///< manipulated
+  int64_t facts = 0;                           ///< treated
   int64_t empty = 0;                           ///< of them without neurons
   int64_t witnesses = 0;                       ///< facts that could show side effects
   int64_t reference = 0;                       ///< prompts behind mean and resample

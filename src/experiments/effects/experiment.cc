@@ -17,7 +17,7 @@
 namespace engram::experiments::effects {
 namespace {
 
-// Facts that can show side effects, per part: each manipulated fact takes its own sample of them.
+// Facts that can show side effects, per part: each treated fact takes its own sample of them.
 constexpr uint64_t kSamePool = 100;
 constexpr uint64_t kOtherPool = 400;
 constexpr int64_t kTextPool = 400;  // sentences of the corpus, likewise
@@ -33,8 +33,8 @@ constexpr std::array<Scope, 7> kStored = {Scope::kOwn,
 
 class EffectsExperiment : public FactExperiment {
  public:
-  EffectsExperiment(std::string name, std::vector<Manipulation> manipulations)
-      : name_(std::move(name)), manipulations_(std::move(manipulations)) {}
+  EffectsExperiment(std::string name, std::vector<Intervention> interventions)
+      : name_(std::move(name)), interventions_(std::move(interventions)) {}
   [[nodiscard]] std::string_view name() const override { return name_; }
   [[nodiscard]] int version() const override { return 4; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
@@ -43,11 +43,11 @@ class EffectsExperiment : public FactExperiment {
 
   std::vector<TableRows> run(const RunContext& run, std::string_view relation,
                              int64_t part) override {
-    std::vector<int64_t> manipulated;
+    std::vector<int64_t> treated;
     for (const int64_t id : part_of(run, relation, part)) {
-      if (!run.facts.copies(id)) manipulated.push_back(id);
+      if (!run.facts.copies(id)) treated.push_back(id);
     }
-    if (manipulated.empty()) return {};
+    if (treated.empty()) return {};
     EffectOptions options;
     options.side_draws = run.options.side_draws;
     options.same_relation = run.options.same_relation;
@@ -57,21 +57,20 @@ class EffectsExperiment : public FactExperiment {
     options.measure = run.measure;
     options.random_from_all = run.options.random_from_all;
     options.keep_details = true;
-    const std::vector<int64_t> witnesses = witness_pool(run, relation, part, manipulated);
-    std::vector<int64_t> ids = manipulated;  // of the facts as they are prepared
+    const std::vector<int64_t> witnesses = witness_pool(run, relation, part, treated);
+    std::vector<int64_t> ids = treated;  // of the facts as they are prepared
     ids.insert(ids.end(), witnesses.begin(), witnesses.end());
     EffectContext context;
     context.located = located_of_run(run);
     context.sets = relation_sets(run, sources::kIg, relation);
     context.text = corpus(run);
-    const std::vector<EffectFact> located = prepare(run, manipulated, witnesses, sources::kIg);
-    const std::vector<EffectFact> active =
-        prepare(run, manipulated, witnesses, sources::kActivation);
+    const std::vector<EffectFact> located = prepare(run, treated, witnesses, sources::kIg);
+    const std::vector<EffectFact> active = prepare(run, treated, witnesses, sources::kActivation);
     // The baseline is compared with the located neurons; random sets match those alone.
     std::vector<EffectTreatment> treatments;
-    for (const Manipulation& manipulation : manipulations_) {
-      treatments.push_back({manipulation, located, run.options.draws});
-      treatments.push_back({manipulation, active, 0});
+    for (const Intervention& intervention : interventions_) {
+      treatments.push_back({intervention, located, run.options.draws});
+      treatments.push_back({intervention, active, 0});
     }
     const std::vector<EffectSums> sums =
         measure_effect_sums(run.model, treatments, options, context);
@@ -83,11 +82,11 @@ class EffectsExperiment : public FactExperiment {
     for (size_t t = 0; t < treatments.size(); ++t) {
       const EffectTreatment& treatment = treatments[t];
       const bool of_located = treatment.facts.data() == located.data();
-      const std::string name = manipulation_name(treatment.manipulation);
+      const std::string name = intervention_name(treatment.intervention);
       const std::string_view source = of_located ? sources::kIg : sources::kActivation;
-      for (size_t f = 0; f < manipulated.size(); ++f) {
+      for (size_t f = 0; f < treated.size(); ++f) {
         add_fact_rows(name, source, ids, f, treatment.facts[f], sums[t].facts[f], effects);
-        if (of_located) add_set_rows(name, manipulated[f], sums[t].match[f], sets);
+        if (of_located) add_set_rows(name, treated[f], sums[t].match[f], sets);
       }
       if (of_located) add_draw_rows(name, relation, part, sums[t], treatment.draws, draws);
       add_prompt_rows(name, source, ids, sums[t].report.prompts, prompts);
@@ -97,15 +96,15 @@ class EffectsExperiment : public FactExperiment {
   }
 
  protected:
-  /// All manipulations of a fact: its own prompts with all sets, others with fewer draws.
+  /// All interventions of a fact: its own prompts with all sets, others with fewer draws.
   [[nodiscard]] double cost(const RunContext& run, int64_t id) const override {
     const RunOptions& options = run.options;
     const Fact& fact = run.facts.fact(id);
-    // Before, which takes a whole run; and by each manipulation: located and baseline, the random
+    // Before, which takes a whole run; and by each intervention: located and baseline, the random
     // sources, the others, of which one has several sets.
     const auto tries = [&](int64_t draws, int64_t other_facts) {
       const int64_t sets = 2 + static_cast<int64_t>(kRandomSources) * draws + 2 + other_facts;
-      return static_cast<double>(2 + sets * static_cast<int64_t>(manipulations_.size()));
+      return static_cast<double>(2 + sets * static_cast<int64_t>(interventions_.size()));
     };
     const auto own = static_cast<double>(fact.prompts.size() + fact.held_out.size());
     const auto others = static_cast<double>(options.same_relation + options.other_relations);
@@ -118,13 +117,13 @@ class EffectsExperiment : public FactExperiment {
   }
 
  private:
-  /// Ids of facts that only show side effects; none of `manipulated`.
+  /// Ids of facts that only show side effects; none of `treated`.
   static std::vector<int64_t> witness_pool(const RunContext& run, std::string_view relation,
-                                           int64_t part, const std::vector<int64_t>& manipulated) {
+                                           int64_t part, const std::vector<int64_t>& treated) {
     std::vector<int64_t> same;
     std::vector<int64_t> other;
     for (const int64_t id : run.facts.usable()) {
-      if (run.facts.copies(id) || std::ranges::binary_search(manipulated, id)) continue;
+      if (run.facts.copies(id) || std::ranges::binary_search(treated, id)) continue;
       (run.facts.fact(id).relation == relation ? same : other).push_back(id);
     }
     Random random(choice_seed(run.options.seed, "side effects", relation, std::to_string(part)));
@@ -151,9 +150,8 @@ class EffectsExperiment : public FactExperiment {
     return sets;
   }
 
-  /// The manipulated facts first, in their order.
-  static std::vector<EffectFact> prepare(const RunContext& run,
-                                         const std::vector<int64_t>& manipulated,
+  /// The treated facts first, in their order.
+  static std::vector<EffectFact> prepare(const RunContext& run, const std::vector<int64_t>& treated,
                                          const std::vector<int64_t>& witnesses,
                                          std::string_view source) {
     std::vector<EffectFact> facts;
@@ -169,7 +167,7 @@ class EffectsExperiment : public FactExperiment {
                        {}});
       if (evaluated) facts.back().neurons = stored_neurons(run.store, source, id);
     };
-    for (const int64_t id : manipulated) add(id, true);
+    for (const int64_t id : treated) add(id, true);
     for (const int64_t id : witnesses) add(id, false);
     return facts;
   }
@@ -261,7 +259,7 @@ class EffectsExperiment : public FactExperiment {
   }
 
   std::string name_;
-  std::vector<Manipulation> manipulations_;
+  std::vector<Intervention> interventions_;
   std::string sets_of_;
   std::vector<LocatedNeurons> sets_;
   std::vector<Cloze> corpus_;
@@ -272,12 +270,12 @@ class EffectsExperiment : public FactExperiment {
 
 std::unique_ptr<Experiment> make_experiment() {
   return std::make_unique<EffectsExperiment>(
-      "effects", std::vector<Manipulation>{{Operation::kZero}, {Operation::kDouble}});
+      "effects", std::vector<Intervention>{{InterventionKind::kZero}, {InterventionKind::kDouble}});
 }
 
-std::unique_ptr<Experiment> make_experiment(const Manipulation& manipulation) {
-  return std::make_unique<EffectsExperiment>("effects " + manipulation_name(manipulation),
-                                             std::vector<Manipulation>{manipulation});
+std::unique_ptr<Experiment> make_experiment(const Intervention& intervention) {
+  return std::make_unique<EffectsExperiment>("effects " + intervention_name(intervention),
+                                             std::vector<Intervention>{intervention});
 }
 
 }  // namespace engram::experiments::effects

@@ -45,7 +45,7 @@ struct EffectSumsRow {
               "random-gradient (matched, by signed activation x gradient), next (the next by "
               "activation x gradient), other-fact (of the relation, with another object), "
               "activation-same-k (the most active ones)"},
-        Field{"fact", &EffectSumsRow::fact, "whose neurons are manipulated", "fact"},
+        Field{"fact", &EffectSumsRow::fact, "whose neurons are changed", "fact"},
         Field{"scope", &EffectSumsRow::scope,
               "own, held-out, same-relation-same-object, same-relation-other-object, "
               "other-relations-same-object, other-relations-other-object, text"},
@@ -154,7 +154,7 @@ struct EffectPromptRow {
     return std::tuple{
         Field{"operation", &EffectPromptRow::operation, ""},
         Field{"source", &EffectPromptRow::source, "as in effect"},
-        Field{"fact", &EffectPromptRow::fact, "whose neurons are manipulated", "fact"},
+        Field{"fact", &EffectPromptRow::fact, "whose neurons are changed", "fact"},
         Field{"held_out", &EffectPromptRow::held_out, "as in prompt"},
         Field{"prompt", &EffectPromptRow::prompt, "as in prompt"},
         Field{"log_odds", &EffectPromptRow::log_odds, "log-odds of the answer before"},

@@ -25,7 +25,7 @@ constexpr std::array<const char*, kScopes> kScopeTitles = {"own prompts",
                                                            "ordinary text"};
 constexpr std::array<const char*, kFactGroups> kGroupTitles = {"all", "known", "never"};
 
-/// Both estimates of an operation: located against the controls, and against the baseline.
+/// Both estimates of an intervention: located against the controls, and against the baseline.
 struct Estimates {
   EffectReport controls;
   EffectReport baseline;

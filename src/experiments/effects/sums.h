@@ -44,7 +44,7 @@ inline void read_sums_row(const EffectSumsRow& row, size_t source, Sums& to) {
   if (row.pairs) read_pair_bytes(*row.pairs, source, to.pairs);
 }
 
-/// How a set stands beside the located one; of which fact and operation stays empty.
+/// How a set stands beside the located one; of which fact and intervention stays empty.
 inline EffectSetRow match_row(const SetMatch& match) {
   EffectSetRow row;
   row.sets = static_cast<int64_t>(match.sets);

@@ -13,7 +13,7 @@
 namespace engram {
 
 /// What is done to neurons at the target positions (METHOD section 4).
-enum class Operation {
+enum class InterventionKind {
   kZero,      ///< set to 0: suppress
   kMean,      ///< set to the neuron's mean over a reference
   kResample,  ///< set to the neuron's value on another prompt
@@ -21,23 +21,23 @@ enum class Operation {
   kScale,     ///< times a given factor
 };
 
-/// An operation with its factor.
-struct Manipulation {
-  Operation operation = Operation::kZero;
+/// What is done, with its factor.
+struct Intervention {
+  InterventionKind kind = InterventionKind::kZero;
   double factor = 1.0;  ///< of kScale
 };
 
 /// "zero", "mean", "resample", "double" or "scale:X" with X a finite number. Throws UsageError.
-Manipulation parse_manipulation(std::string_view text);
-/// The text that parse_manipulation() takes.
-std::string manipulation_name(const Manipulation& manipulation);
+Intervention parse_intervention(std::string_view text);
+/// The text that parse_intervention() takes.
+std::string intervention_name(const Intervention& intervention);
 /// True where values of a reference are needed: kMean and kResample.
-bool needs_reference(const Manipulation& manipulation);
+bool needs_reference(const Intervention& intervention);
 
-/// The changes that `manipulation` makes to `neurons`. `values` [layers, d_ff] float32 on the CPU
+/// The changes that `intervention` makes to `neurons`. `values` [layers, d_ff] float32 on the CPU
 /// holds the mean or the other prompt's activations and may be undefined where needs_reference() is
 /// false. REQUIRES: the neurons exist, each once.
-std::vector<NeuronChange> changes_of(const Manipulation& manipulation,
+std::vector<NeuronChange> changes_of(const Intervention& intervention,
                                      std::span<const NeuronId> neurons, const at::Tensor& values);
 
 }  // namespace engram
