@@ -111,15 +111,13 @@ double Arc::slope(double s) const {
   return height_ * (last_ - first_) / (cosine * cosine);
 }
 
-double Arc::turn(double from, double to) const {
+double Arc::turn() const {
   double largest = 0;
   for (size_t i = 0; i < rest2_.size(); ++i) {
-    const auto product = [&](double a, double b) {
-      return rest2_[i] + (a + b) * product_[i] + a * b * fed2_[i];
-    };
-    const double sizes = std::sqrt(product(from, from) * product(to, to));
+    const double sizes = std::sqrt(rest2_[i] * (rest2_[i] + 2 * product_[i] + fed2_[i]));
     if (!(sizes > 0)) continue;
-    largest = std::max(largest, std::acos(std::clamp(product(from, to) / sizes, -1.0, 1.0)));
+    const double cosine = (rest2_[i] + product_[i]) / sizes;
+    largest = std::max(largest, std::acos(std::clamp(cosine, -1.0, 1.0)));
   }
   return largest;
 }

@@ -11,6 +11,10 @@ namespace engram {
 
 namespace {
 
+/// Times the tolerance: panels that fit worse may sum to the right gap by chance (measured in
+/// docs/performance.md).
+constexpr double kLargestMisfit = 4;
+
 /// The unperturbed prompts with dF/dsum at t = 1. Where no rows but the targets move, those alone
 /// go backward, in a pass of their own.
 Base begin_base(const ChunkJob& job, bool only_targets) {
@@ -170,26 +174,15 @@ void Cells::judge(bool adapts) {
       const bool compares = !cell.compared.empty() && !cell.stepwise;
       report.estimated_error = compares ? cell.compared_factor * movement[index]
                                         : std::numeric_limits<double>::quiet_NaN();
-      const double gap = cell.whole.empty() && !cell.panels ? report.gap : deciding_gap(cell);
+      const double gap = cell.whole.empty() ? report.gap : gap_of(cell, cell.whole);
       const bool gap_closed = cell.stepwise || gap < tolerance * gap_scale(cell);
       const bool settled =
           compares ? report.estimated_error < tolerance * largest || largest == 0 : true;
-      report.converged = cell.stepwise || (gap_closed && settled && (compares || !adapts));
+      const bool fits = !cell.panels || cell.panels->misfit() < kLargestMisfit * tolerance;
+      report.converged = cell.stepwise || (gap_closed && settled && fits && (compares || !adapts));
       cell.done = report.converged;
     }
   }
-}
-
-void Cells::exhaust(size_t index) {
-  Cell& cell = cells_[index];
-  cell.exhausted = true;
-  if (!cell.panels) return;
-  Attribution& result = results_[static_cast<size_t>(cell.prompt)];
-  LayerReport& report = result.layers[static_cast<size_t>(cell.layer)];
-  const double tolerance = job_.options.integration.tolerance;
-  const auto largest = static_cast<double>(result.scores.abs().max().item<float>());
-  report.converged = report.gap < tolerance * gap_scale(cell) &&
-                     (report.estimated_error < tolerance * largest || largest == 0);
 }
 
 }  // namespace engram

@@ -90,19 +90,12 @@ class Cells {
   [[nodiscard]] double last_gap(const Cell& cell) const {
     return gap_of(cell, cell.whole.empty() ? cell.integrated : cell.whole);
   }
-  /// What decides whether it is closed: that of a whole integral, of panels their gaps added up.
-  [[nodiscard]] double deciding_gap(const Cell& cell) const {
-    return cell.panels ? cell.panels->gap() : last_gap(cell);
-  }
   /// What a cell's gap is compared with: |delta|, or where that nearly vanishes a thousandth of F's
   /// scale, which is P itself for the probability; logits and log P have their own unit.
   [[nodiscard]] double gap_scale(const Cell& cell) const;
   /// Scores of all open cells, and which are done (METHOD section 2, "when to stop"). A rule that
   /// `adapts` is not done before there is something to compare it with.
   void judge(bool adapts);
-  /// Ends a cell that gets no more nodes. In panels it has converged if the gap of the whole is
-  /// closed, though those of the panels are not yet.
-  void exhaust(size_t index);
 
  private:
   /// F(a) - F(0).

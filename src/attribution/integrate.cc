@@ -24,6 +24,8 @@ constexpr int64_t kLargestNested =
 /// Times the gap that is allowed: a rule of twice the nodes takes more than this off a larger gap
 /// only where F is smooth, and there it is seldom that large.
 constexpr double kRough = 30;
+/// Radians by which the FFN's sum may turn along the path for a rule on all of it.
+constexpr double kLargestTurn = 1;
 constexpr int64_t kLargestExtension = 12;
 constexpr int64_t kLargestInterpolated = 24;  ///< nodes; more are summed with their weights
 constexpr int64_t kFixedSteps = 20;           ///< of the rules that do not adapt
@@ -243,7 +245,7 @@ class Integration {
   }
   /// Whether the sum turns so far that no rule on the whole path can be believed.
   [[nodiscard]] bool turns_far(const Cell& cell) const {
-    return may_panel() && cell.arc->turn(0, 1) > Panels::kLargestTurn;
+    return may_panel() && cell.arc->turn() > kLargestTurn;
   }
   /// Whether the next rule on the whole path has no chance, so that panels take its place.
   [[nodiscard]] bool wants_panels(const Cell& cell) const {
@@ -382,7 +384,7 @@ class Integration {
           continue;
         }
         if (cell.panels) {
-          cells_.exhaust(index);
+          cell.exhausted = true;
           continue;
         }
         if (!cell.controlled && cell.level == 2 && control_pays(cell, cells_.last_gap(cell))) {
@@ -396,7 +398,7 @@ class Integration {
           cell.stepwise = true;  // no dearer, and sure
           stepwise.push_back(index);
         } else if (cell.nodes + fresh > options_.max_steps) {
-          cells_.exhaust(index);
+          cell.exhausted = true;
         } else {
           next[{more, false}].push_back(index);
         }

@@ -7,20 +7,22 @@
 namespace engram {
 namespace {
 
-/// Boole's error beside how far Simpson's rule on the same nodes is from it. Where F is smooth it
-/// is far smaller; where it is not, no rule knows its own order.
+/// The error of a panel's polynomial beside how far one of lower degree is from it. Where F is
+/// smooth it is far smaller; where it is not, no rule knows its own order.
 constexpr double kPanelErrorPerChange = 2;
 
 }  // namespace
 
 bool take_panels(const Cells& cells, Cell& cell, const IntegrationOptions& options) {
   const int64_t left = options.max_steps - cell.nodes;
-  if (cell.panels) return cell.panels->split(options.tolerance * cells.gap_scale(cell), left);
-  Panels first(Cells::to_host(cells.rows_of(cell, cells.layer_of(cell).fed)),
-               [&](double from, double to) { return cell.arc->turn(from, to); });
-  const int64_t fresh =
-      std::ranges::count_if(first.nodes(), [&](double t) { return !cell.exact.contains(t); });
-  if (fresh > left) return false;
+  if (cell.panels) return cell.panels->split(left);
+  std::vector<double> known;
+  for (const auto& [t, node] : cell.exact) known.push_back(t);
+  const std::vector<float> fed = Cells::to_host(cells.rows_of(cell, cells.layer_of(cell).fed));
+  const Arc path(Cells::to_host(cells.rows_of(cell, cells.layer_of(cell).resting)), fed,
+                 cells.targets(), /*epsilon=*/0.0);
+  Panels first(path, fed, known);
+  if (std::ssize(first.nodes()) - std::ssize(known) > left) return false;
   cell.panels = std::move(first);
   return true;
 }

@@ -15,7 +15,7 @@ namespace engram {
 bool take_panels(const Cells& cells, Cell& cell, const IntegrationOptions& options);
 
 /// Computes F at the nodes that the panels of `which` lack and integrates them, to be compared with
-/// Simpson's rule on the same nodes. REQUIRES: their paths are lines, t = s.
+/// polynomials of lower degree through the same nodes. REQUIRES: their paths are lines, t = s.
 void integrate_panels(Cells& cells, const std::vector<size_t>& which);
 
 }  // namespace engram

@@ -1,100 +1,125 @@
 #include "panels.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <cstddef>
 #include <numeric>
 #include <utility>
+
+#include "engram/attribution/quadrature.h"
 
 namespace engram {
 namespace {
 
-constexpr int64_t kNodesOfPanel = 5;
-constexpr int64_t kNodesOfSplit = 4;  ///< between those that a panel has
-constexpr std::array<double, kNodesOfPanel> kBoole{7. / 90, 32. / 90, 12. / 90, 32. / 90, 7. / 90};
-constexpr std::array<double, kNodesOfPanel> kSimpsonTwice{1. / 12, 4. / 12, 2. / 12, 4. / 12,
-                                                          1. / 12};
-constexpr double kShortestFirst = 1.0 / 1024;  ///< length from which on none is cut for its turn
+constexpr int64_t kFine = 6;    ///< nodes that the polynomial of a panel goes through
+constexpr int64_t kCoarse = 4;  ///< and that of the rule it is compared with
+
+/// Exact for the polynomials through kFine nodes.
+const Quadrature& of_panel() {
+  static const Quadrature rule = quadrature(Rule::kGaussLegendre, kFine / 2);
+  return rule;
+}
 
 }  // namespace
 
-double Panels::Panel::node(int64_t i) const {
-  return begin + (end - begin) * (static_cast<double>(i) / (kNodesOfPanel - 1));
+Panels::Panels(Arc path, std::vector<float> fed, const std::vector<double>& known)
+    : path_(std::move(path)), fed_(std::move(fed)) {
+  const double turn = path_.turn();
+  const double longest = turn > 0 ? std::min(kLongestPanel, kLargestTurn / turn) : kLongestPanel;
+  for (const double t : known) {
+    const double end = path_.s(t);
+    if (!s_.empty()) {
+      const double begin = s_.back();
+      int64_t parts = 1;
+      while (end - begin > static_cast<double>(parts) * longest) parts *= 2;
+      for (int64_t part = 1; part < parts; ++part) {
+        const double share = static_cast<double>(part) / static_cast<double>(parts);
+        s_.push_back(begin + share * (end - begin));
+        t_.push_back(path_.t(s_.back()));
+      }
+    }
+    s_.push_back(end);
+    t_.push_back(t);
+  }
 }
 
-Panels::Panels(std::vector<float> fed, const Turn& turn) : fed_(std::move(fed)) { cut({}, turn); }
-
-void Panels::cut(const Panel& panel, const Turn& turn) {
-  if (turn(panel.begin, panel.end) <= kLargestTurn || panel.end - panel.begin <= kShortestFirst) {
-    panels_.push_back(panel);
-    return;
+void Panels::add_weights(int64_t i, int64_t order, std::vector<double>& weights) const {
+  const auto count = static_cast<int64_t>(s_.size());
+  const int64_t size = std::min(order, count);
+  const int64_t first = std::clamp<int64_t>(i - (order / 2 - 1), 0, count - size);
+  const auto at = [&](int64_t j) { return s_[static_cast<size_t>(j)]; };
+  const double begin = at(i);
+  const double width = at(i + 1) - begin;
+  for (size_t q = 0; q < of_panel().nodes.size(); ++q) {
+    const double s = begin + width * of_panel().nodes[q];
+    for (int64_t j = first; j < first + size; ++j) {
+      double value = width * of_panel().weights[q];
+      for (int64_t other = first; other < first + size; ++other) {
+        if (other != j) value *= (s - at(other)) / (at(j) - at(other));
+      }
+      weights[static_cast<size_t>(j)] += value;
+    }
   }
-  const double middle = panel.node(kNodesOfPanel / 2);
-  cut({panel.begin, middle}, turn);
-  cut({middle, panel.end}, turn);
-}
-
-std::vector<double> Panels::nodes() const {
-  std::vector<double> nodes{0.0};
-  for (const Panel& panel : panels_) {
-    for (int64_t i = 1; i < kNodesOfPanel; ++i) nodes.push_back(panel.node(i));
-  }
-  return nodes;
 }
 
 void Panels::sum(const std::map<double, PathNode>& known) {
+  const size_t count = t_.size();
+  std::vector<const PathNode*> nodes;
+  std::vector<double> slope;
+  std::vector<double> along;  // dF/ds
+  for (size_t i = 0; i < count; ++i) {
+    nodes.push_back(&known.at(t_[i]));
+    slope.push_back(path_.slope(s_[i]));
+    double product = 0;
+    for (size_t j = 0; j < fed_.size(); ++j) {
+      product += static_cast<double>(nodes[i]->gradient[j]) * static_cast<double>(fed_[j]);
+    }
+    along.push_back(slope[i] * product);
+  }
+  std::vector<double> fine(count, 0.0);
+  std::vector<double> coarse(count, 0.0);
+  gap_.assign(count - 1, 0.0);
+  way_ = 0;
+  for (size_t i = 0; i + 1 < count; ++i) {
+    std::vector<double> weights(count, 0.0);
+    add_weights(static_cast<int64_t>(i), kFine, weights);
+    add_weights(static_cast<int64_t>(i), kCoarse, coarse);
+    double integral = 0;
+    for (size_t n = 0; n < count; ++n) {
+      integral += weights[n] * along[n];
+      fine[n] += weights[n];
+    }
+    const double step = nodes[i + 1]->f - nodes[i]->f;
+    gap_[i] = std::fabs(integral - step);
+    way_ += std::fabs(step);
+  }
   integral_.assign(fed_.size(), 0.0);
   coarse_.assign(fed_.size(), 0.0);
-  for (Panel& panel : panels_) {
-    double along = 0;
-    for (int64_t i = 0; i < kNodesOfPanel; ++i) {
-      const std::vector<float>& gradient = known.at(panel.node(i)).gradient;
-      const double width = panel.end - panel.begin;
-      const double fine = width * kBoole[static_cast<size_t>(i)];
-      const double coarse = width * kSimpsonTwice[static_cast<size_t>(i)];
-      for (size_t j = 0; j < fed_.size(); ++j) {
-        const auto g = static_cast<double>(gradient[j]);
-        integral_[j] += fine * g;
-        coarse_[j] += coarse * g;
-        along += fine * g * static_cast<double>(fed_[j]);
-      }
+  for (size_t n = 0; n < count; ++n) {
+    for (size_t j = 0; j < fed_.size(); ++j) {
+      const double g = slope[n] * static_cast<double>(nodes[n]->gradient[j]);
+      integral_[j] += fine[n] * g;
+      coarse_[j] += coarse[n] * g;
     }
-    panel.gap = std::fabs(along - (known.at(panel.end).f - known.at(panel.begin).f));
   }
 }
 
-double Panels::gap() const {
-  double sum = 0;
-  for (const Panel& panel : panels_) sum += panel.gap;
-  return sum;
+double Panels::misfit() const {
+  const double gaps = std::accumulate(gap_.begin(), gap_.end(), 0.0);
+  return way_ > 0 ? gaps / way_ : 0.0;
 }
 
-bool Panels::split(double allowed, int64_t most) {
-  const auto affordable = static_cast<size_t>(most / kNodesOfSplit);
-  if (affordable == 0) return false;
-  std::vector<size_t> order(panels_.size());
+bool Panels::split(int64_t most) {
+  const size_t halved = static_cast<size_t>(
+      std::clamp<int64_t>(most, 0, std::min<int64_t>(kHalvedAtOnce, std::ssize(gap_))));
+  std::vector<size_t> order(gap_.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order,
-                           [&](size_t a, size_t b) { return panels_[a].gap > panels_[b].gap; });
-  std::vector<bool> halved(panels_.size());
-  double rest = gap();
-  for (size_t i = 0; i < std::min(affordable, order.size()) && (i == 0 || rest > allowed); ++i) {
-    halved[order[i]] = true;
-    rest -= panels_[order[i]].gap;
-  }
-  std::vector<Panel> panels;
-  for (size_t i = 0; i < panels_.size(); ++i) {
-    const Panel& panel = panels_[i];
-    if (!halved[i]) {
-      panels.push_back(panel);
-      continue;
-    }
-    const double middle = panel.node(kNodesOfPanel / 2);
-    panels.push_back({panel.begin, middle});
-    panels.push_back({middle, panel.end});
-  }
-  panels_ = std::move(panels);
-  return true;
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return gap_[a] > gap_[b]; });
+  for (size_t i = 0; i < halved; ++i) s_.push_back(0.5 * (s_[order[i]] + s_[order[i] + 1]));
+  for (size_t i = s_.size() - halved; i < s_.size(); ++i) t_.push_back(path_.t(s_[i]));
+  std::ranges::sort(s_);
+  std::ranges::sort(t_);
+  return halved > 0;
 }
 
 }  // namespace engram

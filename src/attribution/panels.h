@@ -3,14 +3,16 @@
 // The path t in [0, 1] of a (prompt, layer) whose gradient turns too fast for one rule.
 //
 // In pre-norm models the first layers write a stream that is small beside what their neurons add,
-// so the norms above see it turn within the first hundredths of the path, and again further on.
-// More nodes on the whole path miss that; halving the stretches on which the integral does not fit
-// finds it. Every node gives F as well, so each stretch knows its own completeness gap.
+// so the norms above see it turn within the first tenth of the path, and F leaves and comes back
+// more than once on the rest. More nodes on the whole path are spent where nothing happens; a
+// panel is halved where the integral does not fit. Every node gives F as well, so each panel knows
+// its own completeness gap.
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <vector>
+
+#include "arc.h"
 
 namespace engram {
 
@@ -20,47 +22,49 @@ struct PathNode {
   double f = 0;                 ///< F there
 };
 
-/// Panels that cover [0, 1], with five equidistant nodes each (Boole's rule). Halves keep the nodes
-/// of the whole, all of which are dyadic fractions.
+/// Panels that cover [0, 1], with nodes at their ends only. On each the gradient is the polynomial
+/// through the six nodes around it, in the variable of `path`.
 class Panels {
  public:
-  static constexpr double kLargestTurn = 1;  ///< radians by which the sum turns in a first panel
+  /// `path` is the arc that the sum turns on. `fed` [k * d_model]: what the neurons add to the sum,
+  /// whose product with the gradient is dF/dt. The first panels end at the t of `known`, 0 and 1
+  /// among them, and are halved until the sum turns by kLargestTurn at most on each: where F leaves
+  /// and comes back shows in no gap unless nodes stand there.
+  Panels(Arc path, std::vector<float> fed, const std::vector<double>& known);
 
-  /// The angle by which the sum turns between two t.
-  using Turn = std::function<double(double from, double to)>;
-  /// `fed` [k * d_model]: what the neurons add to the sum, whose product with the gradient is
-  /// dF/dt. The first panels turn by kLargestTurn at most: a stretch on which F leaves and comes
-  /// back shows in no gap unless nodes stand on it.
-  Panels(std::vector<float> fed, const Turn& turn);
-
-  /// The nodes t of all panels, ascending, ends of panels once.
-  [[nodiscard]] std::vector<double> nodes() const;
+  /// The nodes t of all panels, ascending.
+  [[nodiscard]] const std::vector<double>& nodes() const { return t_; }
 
   /// Sums the panels up. REQUIRES: `known` holds every one of nodes().
   void sum(const std::map<double, PathNode>& known);
   /// The integral of the gradient over t, [k * d_model].
   [[nodiscard]] const std::vector<double>& integral() const { return integral_; }
-  /// The same by Simpson's rule on the same nodes.
+  /// The same by the four nodes around each panel.
   [[nodiscard]] const std::vector<double>& coarse() const { return coarse_; }
-  /// The gaps of all panels, added up: at least that of the whole, and not small because two of
-  /// them cancel.
-  [[nodiscard]] double gap() const;
 
-  /// Halves the panels with the largest gaps, at least one and so many that the gaps of the others
-  /// add up to `allowed` at most, as far as `most` new nodes go; false: none.
-  bool split(double allowed, int64_t most);
+  /// The panels' gaps added up, as a share of how far F goes up and down along the path. The gap of
+  /// the whole may be small because two of theirs cancel.
+  [[nodiscard]] double misfit() const;
+
+  /// Halves the panels with the largest gaps, kHalvedAtOnce and no more than `most`; false: none.
+  /// REQUIRES: sum() since the last split.
+  bool split(int64_t most);
+
+  static constexpr double kLargestTurn = 0.25;   ///< radians on a first panel
+  static constexpr double kLongestPanel = 0.25;  ///< of the arc, where it does not turn
+  static constexpr int64_t kHalvedAtOnce = 2;
 
  private:
-  struct Panel {
-    double begin = 0;
-    double end = 1;
-    double gap = 0;
-    [[nodiscard]] double node(int64_t i) const;
-  };
-  void cut(const Panel& panel, const Turn& turn);
+  /// Adds the weights of the nodes for the integral over panel i of the polynomial through `order`
+  /// nodes around it.
+  void add_weights(int64_t i, int64_t order, std::vector<double>& weights) const;
 
+  Arc path_;
   std::vector<float> fed_;
-  std::vector<Panel> panels_;  ///< ascending
+  std::vector<double> s_;    ///< the nodes on the arc
+  std::vector<double> t_;    ///< and on the path
+  std::vector<double> gap_;  ///< of each panel
+  double way_ = 0;           ///< sum over the panels of |F(end) - F(begin)|
   std::vector<double> integral_, coarse_;
 };
 
