@@ -14,8 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import measuring as bench
 import numpy as np
-import run as bench
 
 AIM_SECONDS = 180  # for the paper's prompts, with TF32
 

@@ -66,10 +66,12 @@ at::Device device_of(const Options& options) {
 std::vector<Cloze> read_clozes(const Options& options, const Tokenizer& tokenizer,
                                const Model& model, int64_t count) {
   std::vector<Cloze> all;
-  for (const Fact& fact : read_facts(options.facts).facts) {
+  const PromptForm form = prompt_form(model.config());
+  FactSetOptions reading;
+  reading.answer_last = form.causal;
+  for (const Fact& fact : read_facts(options.facts, reading).facts) {
     for (const std::string& prompt : fact.prompts) {
-      all.push_back(
-          encode_prompt(tokenizer, prompt, fact.object, model.config().max_tokens(), fact.origin));
+      all.push_back(encode_cloze(tokenizer, prompt, fact.object, form, fact.origin));
       if (static_cast<int64_t>(all.size()) == count) return all;
     }
   }
@@ -103,6 +105,7 @@ void run_attribute(const Options& options) {
   const bool small = clozes.size() <= 1000;
   std::map<int64_t, int64_t> nodes;
   std::map<int64_t, int64_t> cheap;
+  std::vector<double> of_layer(static_cast<size_t>(config.layers));  // mean nodes
   std::vector<std::vector<double>> gaps(small ? clozes.size() : 0);
   std::vector<double> p(small ? clozes.size() : 0);
   int64_t unconverged = 0;
@@ -114,7 +117,9 @@ void run_attribute(const Options& options) {
     longest = std::max(longest, tokens);
     flops += attribution_flops(config, tokens, static_cast<int64_t>(cloze.positions.size()),
                                result.layers);
-    for (const LayerReport& layer : result.layers) {
+    for (size_t l = 0; l < result.layers.size(); ++l) {
+      const LayerReport& layer = result.layers[l];
+      of_layer[l] += static_cast<double>(layer.nodes) / static_cast<double>(clozes.size());
       ++nodes[layer.nodes];
       ++cheap[layer.cheap_nodes];
       unconverged += layer.converged ? 0 : 1;
@@ -152,6 +157,7 @@ void run_attribute(const Options& options) {
   out["flops"] = flops;
   for (const auto& [n, count] : nodes) out["nodes"][std::to_string(n)] = count;
   for (const auto& [n, count] : cheap) out["cheap_nodes"][std::to_string(n)] = count;
+  out["nodes_of_layer"] = of_layer;
   out["unconverged"] = unconverged;
   out["layers"] = config.layers;
   out["d_ff"] = config.d_ff;

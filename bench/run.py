@@ -2,145 +2,28 @@
 """`make bench`: ours against the references, outputs compared first; see README.md."""
 
 import argparse
-import dataclasses
-import hashlib
 import json
 import os
-import platform
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+import decoder
 import numpy as np
-from safetensors.numpy import load_file
-
-BENCH = Path(__file__).resolve().parent
-ROOT = BENCH.parent
-# Largest difference between two programs that should compute the same, over the largest |score| of
-# the prompt: float32 through twelve layers.
-AGREE = 1e-4
-AGREE_REAL = 4e-4  # on real weights float32 gradients of P are off by up to 1.2e-4, PyTorch's as well
-PAPER_PROMPTS = 253_448  # of Dai et al., on BERT-base
+from measuring import (AGREE, AGREE_REAL, BENCH, ROOT, Bench, Failure, Row, difference,
+                       histogram)
 
 
-class Failure(Exception):
-    pass
-
-
-@dataclasses.dataclass
-class Row:
-    """A line of the table. `must` and `aim` are (sign, value)."""
-    label: str
-    value: float | str
-    key: str = ""
-    form: str = "{:.3g}"
-    must: tuple[str, float] | None = None
-    aim: tuple[str, float] | None = None
-
-    def meets(self, limit) -> bool:
-        sign, bound = limit
-        return self.value >= bound if sign == ">=" else self.value < bound
-
-    def cells(self) -> list[str]:
-        text = self.value if isinstance(self.value, str) else self.form.format(self.value)
-        marks = [f"{l[0]} {self.form.format(l[1])} {'yes' if self.meets(l) else 'NO'}" if l else ""
-                 for l in (self.must, self.aim)]
-        return [self.label, text, *marks]
-
-
-class Bench:
-    def __init__(self, options):
-        self.options = options
-        self.threads = len(os.sched_getaffinity(0))
-        self.scratch = options.scratch
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = self.scratch / "checkpoint"
-        self.rows: list[Row] = []
-        self.tables = [("", self.rows)]
-        self.prefix = ""  # of the keys in the result
-        self.agree = AGREE
-        self.score_table = ""
-        self.result: dict = {"schema": "engram.bench/1"}
-        self.start = time.monotonic()
-
-    def say(self, text: str) -> None:
-        print(f"[{time.monotonic() - self.start:6.0f} s] {text}", flush=True)
-
-    def run(self, command: list) -> tuple[str, int]:
-        """-> stdout and the peak resident memory in bytes."""
-        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True)
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            raise Failure(f"exit code {process.returncode}: {' '.join(map(str, command))}")
-        return output, usage.ru_maxrss * 1024
-
-    def reference(self, name: str, prompts: int) -> dict:
-        scores = self.scratch / f"{name}.safetensors"
-        output, _ = self.run([sys.executable, BENCH / "reference" / f"{name}.py", self.checkpoint,
-                              "--prompts", prompts, "--scores", scores])
-        found = json.loads(output)
-        found["scores"] = load_file(scores)["scores"]
-        rate = found["flops_per_prompt"] / found["seconds_per_prompt"] / 1e9
-        self.say(f"{name}: {found['seconds_per_prompt']:.2f} s a prompt of "
-                 f"{found['flops_per_prompt'] / 1e12:.2f} TFLOP, {rate:.0f} GFLOP/s")
-        self.result[self.prefix + name] = {k: v for k, v in found.items() if k != "scores"}
-        return found
-
-    def ours(self, *arguments, keep: str = "") -> dict:
-        output, peak = self.run([self.options.program, *arguments])
-        found = json.loads(output)
-        found["peak_bytes"] = peak
-        if keep:
-            self.result[self.prefix + keep] = {k: v for k, v in found.items()
-                                               if k not in ("relative_gaps", "p")}
-        return found
-
-    def attribute(self, model: Path, facts: str, prompts: int, *, threads=None, scores="",
-                  keep="", extra=()) -> dict:
-        file = self.scratch / f"{scores}.f32"
-        found = self.ours("attribute", model, "--facts", model / facts, "--prompts", prompts,
-                          "--threads", threads or self.threads, *extra,
-                          *(["--scores", file] if scores else []), keep=keep)
-        if found["prompts"] != prompts:
-            raise Failure(f"engram-bench took {found['prompts']} prompts instead of {prompts}")
-        found["seconds_per_prompt"] = found["seconds"] / prompts
-        found["gflops"] = found["flops"] / found["seconds"] / 1e9
-        if scores and prompts <= 1000:
-            found["scores"] = np.fromfile(file, "<f4").reshape(
-                prompts, found["layers"], found["d_ff"])
-            file.unlink()
-        return found
-
-    def make_checkpoint(self) -> None:
-        script = BENCH / "make_checkpoint.py"
-        stamp = self.scratch / "checkpoint.sha256"
-        digest = hashlib.sha256(script.read_bytes()).hexdigest()
-        if not stamp.exists() or stamp.read_text() != digest:
-            self.run([sys.executable, script, self.checkpoint])
-            stamp.write_text(digest)
-        self.say(f"checkpoint in {self.checkpoint}")
+class BertBench(Bench):
+    """Masked models: the tables of BERT's shape and of bert-base-cased."""
 
     def use_real_model(self) -> bool:
         """From here on bert-base-cased and prompts of ParaRel, in a table of their own."""
         model, pararel = self.options.real, self.options.pararel
-        for need, how in ((model, "make real-models"), (pararel, "--pararel names ParaRel")):
-            if not need.exists():
-                self.say(f"no table of real weights: {need} is not there ({how})")
-                return False
-        self.checkpoint = self.scratch / "real"
-        self.checkpoint.mkdir(exist_ok=True)
-        for file in model.iterdir():
-            link = self.checkpoint / file.name
-            link.unlink(missing_ok=True)
-            link.symlink_to(file.resolve())
+        if not self.has_real(model, pararel):
+            return False
         facts = pararel_facts(pararel, self.options.prompts, model)
-        (self.checkpoint / "facts.jsonl").write_text(
-            "".join(json.dumps(fact) + "\n" for fact in facts), "utf-8")
-        self.rows, self.prefix, self.agree = [], "real_", AGREE_REAL
-        self.tables.append((f"{model.name}, {len(facts)} prompts of ParaRel", self.rows))
+        self.link_model(model, "real", facts)
+        self.begin_table(f"{model.name}, {len(facts)} prompts of ParaRel", "real_", AGREE_REAL)
         return True
 
     def compare(self) -> None:
@@ -155,15 +38,10 @@ class Bench:
         exact = self.attribute(self.checkpoint, "facts.jsonl", errors, scores="exact",
                                extra=("--rule", "gauss-legendre", "--steps", 64))
         self.say(f"ours, gauss-legendre 64: {exact['seconds_per_prompt']:.2f} s a prompt")
-        for label, one, other in [
-                ("released and usual", released["scores"], usual["scores"]),
-                ("ours by riemann-left 20 and usual", left["scores"], usual["scores"]),
-                ("ours by 64 Gauss-Legendre nodes and PyTorch's", exact["scores"],
-                 truth["scores"])]:
-            worst = float(difference(one, other).max())
-            self.say(f"{label}: differ by {worst:.1e}")
-            if not worst <= self.agree:
-                raise Failure(f"{label} differ by {worst:.1e}, allowed {self.agree:.0e}")
+        self.agrees([
+            ("released and usual", released["scores"], usual["scores"]),
+            ("ours by riemann-left 20 and usual", left["scores"], usual["scores"]),
+            ("ours by 64 Gauss-Legendre nodes and PyTorch's", exact["scores"], truth["scores"])])
         self.usual, self.released, self.left, self.exact = usual, released, left, exact
 
     def main_figures(self) -> None:
@@ -265,42 +143,10 @@ class Bench:
         if not facts.exists():
             return
         out = self.scratch / "scores.json"
-        self.score_table, _ = self.run([sys.executable, BENCH / "scores.py", self.options.model,
+        table, _ = self.run([sys.executable, BENCH / "scores.py", self.options.model,
                                         facts, "--bench", self.options.program, "--json", out])
         self.result["scores"] = json.loads(out.read_text("utf-8"))
-        self.say("scores beside exact ablation: done")
-
-    def finish(self) -> bool:
-        missed = []
-        for title, rows in self.tables:
-            if not rows:
-                continue
-            prefix = "real_" if title else ""
-            self.result |= {prefix + row.key: row.value for row in rows if row.key}
-            missed += [prefix + r.key for r in rows if r.must and not r.meets(r.must)]
-            print_table([[title, "measured", "must", "aim"], *(row.cells() for row in rows)])
-            print()
-        if self.score_table:
-            print(self.score_table)
-        self.result["missed"] = missed
-        self.write()
-        self.say(f"missed: {', '.join(missed)}" if missed else "every must is met")
-        return not missed
-
-    def write(self) -> None:
-        self.result |= {"cores": self.threads, "machine": processor(),
-                        "seconds_in_all": time.monotonic() - self.start}
-        temporary = self.options.out.with_suffix(".part")
-        temporary.write_text(json.dumps(without_nan(self.result), indent=1) + "\n", "utf-8")
-        temporary.replace(self.options.out)
-        self.say(f"wrote {self.options.out}")
-
-
-def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """[prompts] largest difference over the largest |score|, for the prompts that both have."""
-    count = min(len(one), len(other))
-    one, other = (a[:count].reshape(count, -1).astype(np.float64) for a in (one, other))
-    return np.abs(one - other).max(1) / np.abs(other).max(1)
+        print(table, flush=True)
 
 
 def pararel_facts(folder: Path, count: int, model: Path) -> list[dict]:
@@ -329,34 +175,6 @@ def pararel_facts(folder: Path, count: int, model: Path) -> list[dict]:
     return sorted(facts, key=lambda fact: relations.index(fact["relation"]))
 
 
-def histogram(counts: dict) -> str:
-    return ", ".join(f"{n}: {counts[n]}" for n in sorted(counts, key=int)) or "none"
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def without_nan(value):
-    """JSON has no NaN: what was not measured is null."""
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {k: without_nan(v) for k, v in value.items()}
-    return [without_nan(v) for v in value] if isinstance(value, list) else value
-
-
-def print_table(lines: list[list[str]]) -> None:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for number, line in enumerate(lines):
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-        if number == 0:
-            print("  ".join("-" * width for width in widths))
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench.json")
@@ -364,7 +182,11 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=ROOT / "models/engram-base")
     parser.add_argument("--real", type=Path, default=ROOT / "build/real/bert-base-cased")
     parser.add_argument("--pararel", type=Path, default=ROOT.parent / "shared/data/pararel")
-    parser.add_argument("--only-real", action="store_true", help="no table of random weights")
+    parser.add_argument("--real-decoder", type=Path, default=ROOT / "build/real/smollm2-135m")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--only-real", action="store_true",
+                      help="the table of bert-base-cased alone")
+    only.add_argument("--only-decoder", action="store_true", help="the tables of decoders alone")
     parser.add_argument("--scratch", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--error-prompts", type=int, default=32,
@@ -378,17 +200,20 @@ def main() -> int:
     if not os.access(options.program, os.X_OK):
         print(f"bench: {options.program} is not built (make build)", file=sys.stderr)
         return 4
-    bench = Bench(options)
+    bench = BertBench(options)
     try:
-        if not options.only_real:
+        if not options.only_real and not options.only_decoder:
+            bench.begin_table("", "", AGREE)
             bench.make_checkpoint()
             bench.compare()
             bench.main_figures()
             bench.further_figures()
             bench.scores()
-        if bench.use_real_model():
+        if not options.only_decoder and bench.use_real_model():
             bench.compare()
             bench.main_figures()
+        if not options.only_real:
+            decoder.measure(bench)
     except Failure as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1

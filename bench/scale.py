@@ -30,7 +30,7 @@ import threading
 import time
 from pathlib import Path
 
-from run import PAPER_PROMPTS
+from measuring import PAPER_PROMPTS
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models/engram-base"

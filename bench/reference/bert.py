@@ -147,11 +147,12 @@ def use_all_cores() -> int:
     return threads
 
 
-def measure(name: str, folder: Path, prompts, procedure, scores_file: Path | None) -> dict:
+def measure(name: str, folder: Path, prompts, procedure, scores_file: Path | None,
+            load=load_bert) -> dict:
     """Times `procedure(model, ids, position, answer) -> (scores, p)` prompt by prompt, and counts
     its FLOPs (a multiplication and an addition are two) on a model without numbers."""
     threads = use_all_cores()
-    model = load_bert(folder)
+    model = load(folder)
     seconds, scores, p = [], [], []
     for ids, position, answer in prompts:
         start = time.perf_counter()
@@ -160,7 +161,7 @@ def measure(name: str, folder: Path, prompts, procedure, scores_file: Path | Non
         scores.append(result.detach().float())
         p.append(float(probability))
     with FlopCounter() as counter:
-        procedure(load_bert(folder, "meta"), *prompts[0])
+        procedure(load(folder, "meta"), *prompts[0])
     if scores_file:
         save_file({"scores": torch.stack(scores).contiguous()}, scores_file)
     return {"reference": name, "torch": torch.__version__, "threads": threads,

@@ -112,6 +112,17 @@ double Arc::slope(double s) const {
   return height_ * (last_ - first_) / (cosine * cosine);
 }
 
+double Arc::turn() const {
+  double largest = 0;
+  for (size_t i = 0; i < rest2_.size(); ++i) {
+    const double sizes = std::sqrt(rest2_[i] * (rest2_[i] + 2 * product_[i] + fed2_[i]));
+    if (!(sizes > 0)) continue;
+    const double cosine = (rest2_[i] + product_[i]) / sizes;
+    largest = std::max(largest, std::acos(std::clamp(cosine, -1.0, 1.0)));
+  }
+  return largest;
+}
+
 double Arc::deviation(int64_t row, double t) const {
   const auto i = static_cast<size_t>(row);
   const double square = rest2_[i] + 2 * t * product_[i] + t * t * fed2_[i];

@@ -28,8 +28,13 @@ class Arc {
 
   /// t in [0, 1] of s in [0, 1], which is the angle's share of the arc; increasing, t(0)=0, t(1)=1.
   [[nodiscard]] double t(double s) const;
+  /// The inverse of t(s).
+  [[nodiscard]] double s(double t) const;
   /// dt/ds.
   [[nodiscard]] double slope(double s) const;
+
+  /// The angle in radians by which a centred target row turns between t = 0 and t = 1; the largest.
+  [[nodiscard]] double turn() const;
 
   /// The gradient at y(t) freed of the layer norm's scale: what is interpolated. `gradient` is
   /// dF/dy [k * width] at t; the result replaces it.
@@ -44,7 +49,6 @@ class Arc {
 
  private:
   [[nodiscard]] double deviation(int64_t row, double t) const;  ///< sqrt(variance + epsilon)
-  [[nodiscard]] double s(double t) const;                       ///< the inverse of t(s)
   /// Sums dF/dy over points: in s, in t, and their weights.
   struct Points {
     std::vector<double> s, t, weight;

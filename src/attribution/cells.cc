@@ -9,10 +9,32 @@
 
 namespace engram {
 
+namespace {
+
+/// Times the tolerance: panels that fit worse may sum to the right gap by chance (measured in
+/// docs/performance.md).
+constexpr double kLargestMisfit = 4;
+
+/// The unperturbed prompts with dF/dsum at t = 1. Where no rows but the targets move, those alone
+/// go backward, in a pass of their own.
+Base begin_base(const ChunkJob& job, bool only_targets) {
+  Passes& passes = job.passes;
+  if (!only_targets) return passes.run_base(job.chunk, Backward::kGradient);
+  Base base = passes.run_base(job.chunk, Backward::kNone);
+  std::vector<at::Tensor> gradients = passes.cheap_gradient_at_one(base);
+  for (size_t layer = 0; layer < gradients.size(); ++layer) {
+    base.layers[layer].gradient = std::move(gradients[layer]);
+  }
+  return base;
+}
+
+}  // namespace
+
 Cells::Cells(const ChunkJob& job)
     : job_(job),
       config_(job.model.config()),
-      base_(job.passes.run_base(job.chunk, Backward::kGradient)),
+      only_targets_move_(Passes::moving(config_, job.chunk, Reach::kExact) == Reach::kTargetsOnly),
+      base_(begin_base(job, only_targets_move_)),
       k_(job.chunk.targets),
       results_(begin_attributions(job.model, base_)) {
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
@@ -37,7 +59,7 @@ void Cells::run_without() {
 }
 
 double Cells::delta(const Cell& cell) const {
-  return base_.f[static_cast<size_t>(cell.prompt)] -
+  return value(cell) -
          without_[static_cast<size_t>(cell.layer * base_.chunk.prompts + cell.prompt)];
 }
 
@@ -156,7 +178,8 @@ void Cells::judge(bool adapts) {
       const bool gap_closed = cell.stepwise || gap < tolerance * gap_scale(cell);
       const bool settled =
           compares ? report.estimated_error < tolerance * largest || largest == 0 : true;
-      report.converged = cell.stepwise || (gap_closed && settled && (compares || !adapts));
+      const bool fits = !cell.panels || cell.panels->misfit() < kLargestMisfit * tolerance;
+      report.converged = cell.stepwise || (gap_closed && settled && fits && (compares || !adapts));
       cell.done = report.converged;
     }
   }

@@ -9,6 +9,7 @@
 
 #include "arc.h"
 #include "methods.h"
+#include "panels.h"
 
 namespace engram {
 
@@ -31,8 +32,9 @@ struct Cell {
   std::vector<double> whole;  ///< the integral, where `integrated` is an interpolated sum
   bool stepwise = false;      ///< summed with a node at every step instead
   std::optional<Arc> arc;
-  std::map<double, std::vector<float>> exact;  ///< s -> freed gradient of F
-  std::map<double, std::vector<float>> cheap;  ///< s -> freed gradient of G
+  std::optional<Panels> panels;      ///< in their place, where one rule does not do
+  std::map<double, PathNode> exact;  ///< s -> freed gradient of F
+  std::map<double, PathNode> cheap;  ///< s -> freed gradient of G
 };
 
 /// A gradient that is wanted.
@@ -54,6 +56,8 @@ class Cells {
   const Cell& operator[](size_t index) const { return cells_[index]; }
   [[nodiscard]] const Base& base() const { return base_; }
   [[nodiscard]] int64_t targets() const { return k_; }
+  /// Whether F is G everywhere (Passes::moving).
+  [[nodiscard]] bool only_targets_move() const { return only_targets_move_; }
   /// The results, with the scores of the last judge().
   [[nodiscard]] std::vector<Attribution> take_results() { return std::move(results_); }
 
@@ -71,6 +75,10 @@ class Cells {
   /// Computes gradients in batches.
   void gradients(std::vector<Want> wants, Reach reach, const Take& take);
 
+  /// F(a) of a cell's prompt.
+  [[nodiscard]] double value(const Cell& cell) const {
+    return base_.f[static_cast<size_t>(cell.prompt)];
+  }
   /// F(0) of every cell, by forward passes; or one by one. REQUIRES: set before what follows.
   void run_without();
   void set_without(size_t index, double f) { without_.at(index) = f; }
@@ -97,6 +105,7 @@ class Cells {
 
   const ChunkJob& job_;
   const ModelConfig& config_;
+  bool only_targets_move_;
   Base base_;
   int64_t k_;
   std::vector<Cell> cells_;  ///< [layers * prompts]

@@ -3,18 +3,25 @@
 namespace engram {
 namespace {
 
-/// Operations of parts of one run, by how many rows move. T = tokens, k = targets, d, f, V as
-/// usual.
+/// Operations of parts of one run, by how many rows move. T = tokens, k = targets; d, q, h, f, V
+/// are the widths of the stream, of all queries and of all keys, the neurons and the vocabulary.
 class Cost {
  public:
   Cost(const ModelConfig& config, int64_t tokens, int64_t targets)
       : layers_(config.layers),
+        tail_(config.causal()),
         tokens_(static_cast<double>(tokens)),
         targets_(static_cast<double>(targets)),
-        square_(static_cast<double>(config.d_model * config.d_model)),
-        ffn_(4.0 * static_cast<double>(config.d_model * config.d_ff)),
-        width_(static_cast<double>(config.d_model)),
-        vocabulary_(static_cast<double>(config.vocabulary)) {}
+        query_(2.0 * static_cast<double>(config.d_model * config.query_width())),
+        key_(2.0 * static_cast<double>(config.d_model * config.key_width())),
+        neurons_(2.0 * static_cast<double>(config.d_model * config.d_ff)),
+        matrices_(config.gated_ffn ? 3 : 2),
+        query_width_(static_cast<double>(config.query_width())),
+        transform_(tail_ ? 0.0 : static_cast<double>(config.d_model * config.d_model)),
+        decoder_(static_cast<double>(config.d_model * config.vocabulary)) {}
+
+  /// Whether no row moves but the targets, since none stands behind them that could see them.
+  [[nodiscard]] bool tail() const { return tail_; }
 
   struct Parts {
     double products = 0;
@@ -31,8 +38,8 @@ class Cost {
 
   /// One layer: `keys` rows make keys and values, `queries` of them queries, `outputs` go on.
   [[nodiscard]] Parts layer(double keys, double queries, double outputs) const {
-    return {keys * 4 * square_ + queries * 2 * square_ + outputs * (2 * square_ + ffn_),
-            4 * outputs * tokens_ * width_};
+    return {keys * 2 * key_ + queries * query_ + outputs * (query_ + matrices_ * neurons_),
+            4 * outputs * tokens_ * query_width_};
   }
   /// The whole unperturbed run, from layer `first`.
   [[nodiscard]] Parts plain(int64_t first) const {
@@ -46,6 +53,7 @@ class Cost {
   /// F above layer l: only targets move into layer l+1, everything out of it; the top layer needs
   /// its output at the targets alone.
   [[nodiscard]] Parts exact(int64_t l) const {
+    if (tail_) return cheap(l);
     Parts sum;
     for (int64_t m = l + 1; m < layers_; ++m) {
       const bool top = m == layers_ - 1;
@@ -60,13 +68,14 @@ class Cost {
     for (int64_t m = l + 1; m < layers_; ++m) sum += layer(targets_, targets_, targets_);
     return sum;
   }
-  [[nodiscard]] double head() const { return targets_ * 2 * (square_ + width_ * vocabulary_); }
+  [[nodiscard]] double head() const { return targets_ * 2 * (transform_ + decoder_); }
   /// From the FFN sum to the neurons of one layer, or back.
-  [[nodiscard]] double values() const { return targets_ * ffn_ / 2; }
+  [[nodiscard]] double values() const { return targets_ * neurons_; }
 
  private:
   int64_t layers_;
-  double tokens_, targets_, square_, ffn_, width_, vocabulary_;
+  bool tail_;
+  double tokens_, targets_, query_, key_, neurons_, matrices_, query_width_, transform_, decoder_;
 };
 
 }  // namespace
@@ -74,8 +83,10 @@ class Cost {
 double attribution_flops(const ModelConfig& config, int64_t tokens, int64_t targets,
                          std::span<const LayerReport> reports) {
   const Cost cost(config, tokens, targets);
-  // The unperturbed run and one backward of F and one of G for all layers (t = 1).
-  double sum = cost.plain(0).forward() + cost.plain(1).backward() + 2 * cost.head();
+  // The unperturbed run and one backward of F and one of G for all layers (t = 1); where only the
+  // targets move, both are one.
+  double sum = cost.plain(0).forward() + cost.head();
+  if (!cost.tail()) sum += cost.plain(1).backward() + cost.head();
   sum += cost.cheap(-1).forward() + cost.cheap(0).backward() + 2 * cost.head();
   for (int64_t l = 0; l < config.layers; ++l) {
     const LayerReport& report = reports[static_cast<size_t>(l)];

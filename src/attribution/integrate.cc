@@ -7,6 +7,7 @@
 
 #include "cells.h"
 #include "engram/attribution/quadrature.h"
+#include "panel_rule.h"
 
 namespace engram {
 namespace {
@@ -20,6 +21,11 @@ constexpr double kWorthTrying = 2;  ///< times the gap that is allowed
 constexpr double kErrorPerChange = 0.25;
 constexpr int64_t kLargestNested =
     8;  ///< nodes beside t = 1 of the rules that reuse all of the last
+/// Times the gap that is allowed: a rule of twice the nodes takes more than this off a larger gap
+/// only where F is smooth, and there it is seldom that large.
+constexpr double kRough = 30;
+/// Radians by which the FFN's sum may turn along the path for a rule on all of it.
+constexpr double kLargestTurn = 1;
 constexpr int64_t kLargestExtension = 12;
 constexpr int64_t kLargestInterpolated = 24;  ///< nodes; more are summed with their weights
 constexpr int64_t kFixedSteps = 20;           ///< of the rules that do not adapt
@@ -121,7 +127,7 @@ class Integration {
     const auto& store = exact ? cell.exact : cell.cheap;
     nodes.push_back(1.0);
     std::vector<std::vector<float>> freed;
-    for (const double node : nodes) freed.push_back(store.at(node));
+    for (const double node : nodes) freed.push_back(store.at(node).gradient);
     return sum_ && summed ? cell.arc->sum(*sum_, nodes, freed) : cell.arc->integrate(nodes, freed);
   }
 
@@ -149,14 +155,14 @@ class Integration {
     }
     cells_.gradients(
         std::move(wants), reach,
-        [&](const Want& want, std::span<const float> g, double /*f*/) { keep(want, reach, g); });
+        [&](const Want& want, std::span<const float> g, double f) { keep(want, reach, g, f); });
   }
 
-  void keep(const Want& want, Reach reach, std::span<const float> gradient) {
+  void keep(const Want& want, Reach reach, std::span<const float> gradient, double f) {
     Cell& cell = cells_[want.cell];
     std::vector<float> rows(gradient.begin(), gradient.end());
     cell.arc->free_of_scale(want.t, rows);
-    (reach == Reach::kExact ? cell.exact : cell.cheap)[want.s] = std::move(rows);
+    (reach == Reach::kExact ? cell.exact : cell.cheap)[want.s] = {std::move(rows), f};
   }
 
   /// F alone at `nodes` and t = 1, compared with the rule before or, if there is none, with that
@@ -207,7 +213,8 @@ class Integration {
       cell.compared.resize(better.size());
       double ratio = 0;
       for (const auto& [s, f] : cell.exact) {
-        if (cell.cheap.contains(s)) ratio = std::max(ratio, relative(f, cell.cheap.at(s), false));
+        if (!cell.cheap.contains(s)) continue;
+        ratio = std::max(ratio, relative(f.gradient, cell.cheap.at(s).gradient, false));
       }
       for (size_t i = 0; i < better.size(); ++i) {
         cell.compared[i] = cell.integrated[i] + 3 * ratio * (worse[i] - better[i]);
@@ -216,6 +223,35 @@ class Integration {
       cell.level = static_cast<int64_t>(few.size());
       cell.controlled = true;
     }
+  }
+
+  /// F at `few` nodes and their extension, compared with the few alone: what controlled_level()
+  /// comes to where F is G.
+  void extended_level(const std::vector<size_t>& which, const std::vector<double>& few) {
+    const std::vector<double> many = extended_nodes(few);
+    fetch(which, many, Reach::kExact);
+    for (const size_t index : which) {
+      Cell& cell = cells_[index];
+      cell.integrated = arc_integral(cell, few, true);
+      replace_integral(cell, arc_integral(cell, many, true));
+      cell.compared_factor = kErrorPerChange;
+      cell.level = static_cast<int64_t>(many.size());
+    }
+  }
+
+  /// Panels are for causal models with pre-norm layers, where the path is a line and a node a row.
+  [[nodiscard]] bool may_panel() const {
+    return !sum_ && cells_.only_targets_move() && config_.norm == NormPlacement::kPre;
+  }
+  /// Whether the sum turns so far that no rule on the whole path can be believed.
+  [[nodiscard]] bool turns_far(const Cell& cell) const {
+    return may_panel() && cell.arc->turn() > kLargestTurn;
+  }
+  /// Whether the next rule on the whole path has no chance, so that panels take its place.
+  [[nodiscard]] bool wants_panels(const Cell& cell) const {
+    if (!may_panel()) return false;
+    return cell.panels || turns_far(cell) || cell.level >= kLargestNested ||
+           cells_.last_gap(cell) > kRough * options_.tolerance * cells_.gap_scale(cell);
   }
 
   /// |f - g| / |f|, or / |g|.
@@ -234,8 +270,7 @@ class Integration {
   /// In the two top layers F = G: other rows that moved there are never looked at again. And so it
   /// is everywhere where no other row moves.
   [[nodiscard]] bool control_is_empty(const Cell& cell) const {
-    return cell.layer >= config_.layers - 2 ||
-           Passes::moving(config_, cells_.base().chunk, Reach::kExact) == Reach::kTargetsOnly;
+    return cell.layer >= config_.layers - 2 || cells_.only_targets_move();
   }
 
   /// The arc rule has options.steps nodes; interpolation adapts, the steps are those of its sum.
@@ -243,7 +278,8 @@ class Integration {
 
   /// The nodes t = 0 and t = 1, which every cell has: F(0) is computed with its gradient.
   void begin_arcs() {
-    const std::vector<at::Tensor> cheap_at_one = passes_.cheap_gradient_at_one(cells_.base());
+    std::vector<at::Tensor> cheap_at_one;  // of G, where that is not F
+    if (!cells_.only_targets_move()) cheap_at_one = passes_.cheap_gradient_at_one(cells_.base());
     std::vector<Want> wants;
     for (size_t index = 0; index < cells_.size(); ++index) {
       Cell& cell = cells_[index];
@@ -254,17 +290,19 @@ class Integration {
                                                             : std::nullopt);
       const std::vector<float> exact =
           Cells::to_host(cells_.rows_of(cell, cells_.layer_of(cell).gradient));
-      const std::vector<float> cheap =
-          Cells::to_host(cells_.rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
-      cell.ratio = relative(exact, cheap, true);
-      keep({index, 1, 1}, Reach::kExact, exact);
-      keep({index, 1, 1}, Reach::kTargetsOnly, cheap);
+      keep({index, 1, 1}, Reach::kExact, exact, cells_.value(cell));
+      if (!cheap_at_one.empty()) {
+        const std::vector<float> cheap =
+            Cells::to_host(cells_.rows_of(cell, cheap_at_one[static_cast<size_t>(cell.layer)]));
+        cell.ratio = relative(exact, cheap, true);
+        keep({index, 1, 1}, Reach::kTargetsOnly, cheap, cells_.value(cell));
+      }
       wants.push_back({index, 0, 0});
       ++cell.nodes;
     }
     cells_.gradients(std::move(wants), Reach::kExact,
                      [&](const Want& want, std::span<const float> g, double f) {
-                       keep(want, Reach::kExact, g);
+                       keep(want, Reach::kExact, g, f);
                        cells_.set_without(want.cell, f);
                      });
   }
@@ -296,10 +334,12 @@ class Integration {
     std::iota(all.begin(), all.end(), size_t{0});
     if (fixed_nodes()) {
       const std::vector<double> nodes = arc_nodes(*options_.steps);
-      if (*options_.steps <= kLargestExtension) {
-        controlled_level(all, nodes, extended_nodes(nodes));
-      } else {
+      if (*options_.steps > kLargestExtension) {
         plain_level(all, nodes);
+      } else if (cells_.only_targets_move()) {
+        extended_level(all, nodes);
+      } else {
+        controlled_level(all, nodes, extended_nodes(nodes));
       }
       cells_.judge(adapts());
       return;
@@ -307,12 +347,19 @@ class Integration {
     constexpr int64_t kControlNodes = 4;
     // What each open cell does next: its exact nodes, with or without the control variate.
     std::map<std::pair<int64_t, bool>, std::vector<size_t>> next;
+    std::vector<size_t> panelled;
     for (const size_t index : all) {
-      const Cell& cell = cells_[index];
+      Cell& cell = cells_[index];
+      if (turns_far(cell) && take_panels(cells_, cell, options_)) {
+        panelled.push_back(index);
+        continue;
+      }
       const double gap = cells_.gap_of(cell, arc_integral(cell, ends(), true, false));
       const bool control = control_pays(cell, gap);
-      // F = G costs a row a node: four of them nearly always do.
-      const int64_t wanted = control ? 1 : (control_is_empty(cell) ? 4 : 2);
+      // F = G costs a row a node: four of them nearly always do. Where it is so in every layer,
+      // they are all that the prompt costs, and two of them often do.
+      const bool cheap = control_is_empty(cell) && !cells_.only_targets_move();
+      const int64_t wanted = control ? 1 : (cheap ? 4 : 2);
       next[{std::min(wanted, std::max<int64_t>(options_.max_steps, 1)), control}].push_back(index);
     }
     for (;;) {
@@ -324,12 +371,22 @@ class Integration {
           plain_level(which, adaptive_nodes(n));
         }
       }
+      if (!panelled.empty()) integrate_panels(cells_, panelled);
       cells_.judge(adapts());
       next.clear();
+      panelled.clear();
       std::vector<size_t> stepwise;
       for (const size_t index : all) {
         Cell& cell = cells_[index];
         if (cell.done || cell.exhausted) continue;
+        if (wants_panels(cell) && take_panels(cells_, cell, options_)) {
+          panelled.push_back(index);
+          continue;
+        }
+        if (cell.panels) {
+          cell.exhausted = true;
+          continue;
+        }
         if (!cell.controlled && cell.level == 2 && control_pays(cell, cells_.last_gap(cell))) {
           next[{2, true}].push_back(index);
           continue;
@@ -350,7 +407,7 @@ class Integration {
         apply_rule(stepwise, *sum_, false);
         if (next.empty()) cells_.judge(adapts());
       }
-      if (next.empty()) break;
+      if (next.empty() && panelled.empty()) break;
     }
   }
 

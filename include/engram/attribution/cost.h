@@ -10,7 +10,8 @@ namespace engram {
 /// Floating-point operations (a multiplication and an addition are two) that integrated gradients
 /// by the default rule need for one prompt with the nodes that its reports name: the closed form of
 /// docs/performance.md. Counts matrix products and attention; norms and activations are not
-/// counted. `reports` has one entry per layer.
+/// counted. Of a causal model the targets stand last, as encode_cloze() makes them. `reports` has
+/// one entry per layer.
 double attribution_flops(const ModelConfig& config, int64_t tokens, int64_t targets,
                          std::span<const LayerReport> reports);
 
