@@ -1,7 +1,7 @@
 #!/bin/sh
 # Facts in a small decoder, SmolLM2-135M: ParaRel's prompts that end with the answer, the factual
 # relations of LRE, and the known facts of ROME. Writes build/smollm2/*.md and *.html.
-#   tools/results_smollm2.sh [FACTS OF A RELATION, default 6]
+#   tools/results_smollm2.sh [FACTS OF A RELATION, default 6]   (docs/results-smollm2.md: 4)
 # It goes on where it was: start it again after Ctrl-C. Needs `make real-models` and the data
 # (PARAREL, FACTUAL, KNOWN, CORPUS; the defaults lie beside the checkout).
 set -eu
@@ -31,7 +31,7 @@ reproduce() {
   "$engram" report "$out/$run.db" -o "$out/$run.html" --markdown "$out/$run.md"
 }
 
-reproduce pararel --facts "$pararel" --per-relation "$facts" --only locate,effects,update \
+reproduce pararel --facts "$pararel" --per-relation "$facts" --only locate,effects,update,memories \
   --update-facts 2 --text-positions 100
 reproduce factual --facts "$factual" --per-relation "$facts" --only locate,effects
 reproduce known --facts "$known" --limit 200 --only locate,effects
