@@ -8,8 +8,8 @@ namespace engram {
 namespace {
 
 /// The error of a panel's polynomial beside how far one of lower degree is from it. Where F is
-/// smooth it is far smaller; where it is not, no rule knows its own order.
-constexpr double kPanelErrorPerChange = 2;
+/// smooth it is far smaller; where it is not, no rule knows its own order (docs/performance.md).
+constexpr double kPanelErrorPerChange = 4;
 
 }  // namespace
 
