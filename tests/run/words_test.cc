@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -42,24 +43,33 @@ std::vector<Fact> facts_to_test(const std::vector<std::string>& relations, int64
   return facts;
 }
 
+/// The experiment on the first relation of some facts, once for all tests.
 class Words : public ::testing::Test {
  protected:
-  Words() : prepared_(facts_to_test({"P106", "P19"}, 12), "words") {
-    prepared_.options.audit = AuditSample{6, 6};
-    prepared_.locate({0});  // fact 0 has no neurons
-    all_ = rows_as<WordRow>(run_all(make_experiment("words"), prepared_.context(), "P106"));
-  }
-  [[nodiscard]] const WordRow& row(int64_t fact, std::string_view condition,
-                                   std::string_view source) const {
-    const auto found = std::ranges::find_if(all_, [&](const WordRow& one) {
+  struct Made {
+    Made() : prepared(facts_to_test({"P106", "P19"}, 12), "words") {
+      prepared.options.audit = AuditSample{6, 6};
+      prepared.locate({0});  // fact 0 has no neurons
+      rows = rows_as<WordRow>(run_all(make_experiment("words"), prepared.context(), "P106"));
+    }
+    PreparedRun prepared;
+    std::vector<WordRow> rows;
+  };
+  static void SetUpTestSuite() { made_ = std::make_unique<Made>(); }
+  static void TearDownTestSuite() { made_.reset(); }
+  [[nodiscard]] static const WordRow& row(int64_t fact, std::string_view condition,
+                                          std::string_view source) {
+    const auto found = std::ranges::find_if(made_->rows, [&](const WordRow& one) {
       return one.fact == fact && one.condition == condition && one.source == source;
     });
-    EXPECT_NE(found, all_.end()) << fact << " " << condition << " " << source;
-    return found == all_.end() ? all_.front() : *found;
+    EXPECT_NE(found, made_->rows.end()) << fact << " " << condition << " " << source;
+    return found == made_->rows.end() ? made_->rows.front() : *found;
   }
-  PreparedRun prepared_;
-  std::vector<WordRow> all_;
+  static std::unique_ptr<Made> made_;
+  PreparedRun& prepared_ = made_->prepared;
+  const std::vector<WordRow>& all_ = made_->rows;
 };
+std::unique_ptr<Words::Made> Words::made_;
 
 TEST_F(Words, HeldOutIsTheChangeOfTheFactsOwnPrompts) {
   for (const int64_t id : prepared_.facts.of("P106")) {
