@@ -159,9 +159,7 @@ void check_options(const ModelConfig& config, const MemoriesOptions& options) {
 
 }  // namespace
 
-int64_t memories_window(const ModelConfig& config) {
-  return std::min<int64_t>(config.causal() ? 256 : 64, config.max_tokens());
-}
+int64_t memories_window(const ModelConfig& config) { return config.causal() ? 256 : 64; }
 
 Memories measure_memories(const Model& model, const Tokenizer& tokenizer,
                           const MemoriesOptions& options, const CorpusProgress& progress) {

@@ -83,7 +83,9 @@ TEST(RunOnADevice, ComesToTheResultsOfTheCpu) {
   for (const auto& [table, rows] : here) {
     const std::vector<Row>& others = there.at(table);
     ASSERT_EQ(rows.size(), others.size()) << table;
-    EXPECT_FALSE(rows.empty() && !table.ends_with("problem") && table != "score_blob") << table;
+    const bool of_audit = table == "screen" || table == "word_effect";
+    EXPECT_EQ(rows.empty(), table.ends_with("problem") || table == "score_blob" || of_audit)
+        << table;
     for (size_t i = 0; i < rows.size(); ++i) {
       for (size_t at = 0; at < rows[i].size(); ++at) {
         const std::string column = run_table(table).columns[at].name;
@@ -92,6 +94,14 @@ TEST(RunOnADevice, ComesToTheResultsOfTheCpu) {
         // So do neurons with equal scores.
         if (table == "size_rank" && (column == "layer" || column == "neuron")) continue;
         const std::string where = table + " row " + std::to_string(i) + ", " + column;
+        // A rank among thousands of tokens moves by some where logits are that near each other.
+        if (table == "memory_key" && column.ends_with("rank") &&
+            std::holds_alternative<int64_t>(rows[i][at])) {
+          const auto rank = static_cast<double>(std::get<int64_t>(rows[i][at]));
+          EXPECT_NEAR(rank, static_cast<double>(std::get<int64_t>(others[i][at])), 2 + 1e-3 * rank)
+              << where;
+          continue;
+        }
         if (const auto* number = std::get_if<double>(&rows[i][at])) {
           EXPECT_NEAR(*number, real_of(others[i][at]), allowance(column, *number)) << where;
         } else if (const auto* blob = std::get_if<std::vector<std::byte>>(&rows[i][at])) {

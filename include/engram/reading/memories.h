@@ -47,8 +47,8 @@ struct Memories {
   int64_t random = 0;  ///< random ones by which n-grams are rare
 };
 
-/// The window that a corpus is read in by default: 256 tokens, of a masked model, which takes a
-/// forward for every mask, 64; at most what the model takes.
+/// CorpusOptions::window by default: 256 tokens, of a masked model, which takes a forward for every
+/// mask, 64.
 int64_t memories_window(const ModelConfig& config);
 
 /// The measures of Geva et al. 2021 (arXiv 2012.14913, sections 3 to 5) for a seeded sample of keys
