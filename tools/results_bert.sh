@@ -34,6 +34,6 @@ reproduce() {
 # Few side prompts of each fact and few positions of text: over more than a thousand facts it is the facts that
 # the intervals come from.
 reproduce published --as-published --interpolate --only locate,effects,update,erase,texts \
-  --same-relation 5 --other-relations 10 --update-facts 10
+  --same-relation 3 --other-relations 6 --update-facts 10
 reproduce engram --same-relation 2 --other-relations 4 --sentences 2 --update-facts 5 \
   --stability-facts 1 --text-positions 300
