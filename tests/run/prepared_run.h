@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -60,7 +61,9 @@ class PreparedRun {
                        const ModelOfRuns& of = shipped())
       : facts(std::move(chosen), of.tokenizer, of.model.config()),
         of_(of),
-        path_(std::filesystem::temp_directory_path() / ("engram_" + name + ".db")),
+        // Tests of one fixture run side by side.
+        path_(std::filesystem::temp_directory_path() /
+              ("engram_" + name + "_" + std::to_string(getpid()) + ".db")),
         corpus_(path_.string() + ".txt") {
     at::set_num_threads(1);  // of this thread, which looks at single prompts
     remove();
