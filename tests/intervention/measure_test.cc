@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "engram/base/interrupt.h"
@@ -112,34 +113,48 @@ Cloze causal_cloze(const ModelConfig& config, uint64_t seed, int64_t tokens, int
   return cloze;
 }
 
-class MeasureDecoder : public ::testing::TestWithParam<const char*> {};
+class MeasureDecoder : public ::testing::TestWithParam<const char*> {
+ protected:
+  /// Prompts of several lengths, of one token asked and of three; `place` decides on each prompt
+  /// where its neurons are.
+  void expect_single_forwards(const std::function<void(int64_t, Cloze&)>& place) const {
+    const Model model = Model::load(testing::stored_oracle(GetParam()));
+    Case c;
+    for (int64_t i = 0; i < 7; ++i) {
+      const int64_t asked = i % 3 == 2 ? 3 : 1;
+      c.clozes.push_back(
+          causal_cloze(model.config(), 100 + static_cast<uint64_t>(i), 5 + i % 3, asked));
+      place(i, c.clozes.back());
+    }
+    const auto top = static_cast<int32_t>(model.config().layers - 1);
+    c.sets = {{{{0, 3}, 0.0F, 0.0F}, {{0, 4}, 0.0F, 9.0F}},
+              {{{top, 7}, 2.0F, 0.0F}, {{top, 8}, 0.0F, 9.0F}},
+              {{{1, 1}, -1.0F, 0.0F}, {{0, 5}, 0.0F, 9.0F}, {{1, 2}, 3.0F, 0.0F}}};
+    for (uint32_t p = 0; p < c.clozes.size(); ++p) {
+      for (uint32_t s = 0; s < c.sets.size(); ++s) c.trials.push_back({p, s});
+    }
+    const Measured measured = measure(model, c.clozes, c.sets, c.trials);
+    double largest_change = 0;
+    for (size_t t = 0; t < c.trials.size(); ++t) {
+      const Cloze& cloze = c.clozes[c.trials[t].cloze];
+      const Answered expected = by_hand(model, cloze, c.sets[c.trials[t].set]);
+      EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
+      EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
+      const Answered before = by_hand(model, cloze, {});
+      EXPECT_NEAR(measured.before[c.trials[t].cloze].log_p, before.log_p, 2e-5);
+      largest_change = std::max(largest_change, std::abs(expected.log_p - before.log_p));
+    }
+    EXPECT_GT(largest_change, 1e-3);  // else nothing was tested
+  }
+};
 
 TEST_P(MeasureDecoder, EqualsSingleForwardsWithTheInterventionHook) {
-  const Model model = Model::load(testing::stored_oracle(GetParam()));
-  Case c;
-  for (uint64_t i = 0; i < 7; ++i) {
-    c.clozes.push_back(
-        causal_cloze(model.config(), 100 + i, 5 + static_cast<int64_t>(i % 3), i % 3 == 2 ? 3 : 1));
-  }
-  const auto top = static_cast<int32_t>(model.config().layers - 1);
-  c.sets = {{{{0, 3}, 0.0F, 0.0F}, {{0, 4}, 0.0F, 0.0F}},
-            {{{top, 7}, 2.0F, 0.0F}, {{top, 8}, 0.0F, 9.0F}},
-            {{{1, 1}, -1.0F, 0.0F}, {{0, 5}, 0.0F, 9.0F}, {{1, 2}, 3.0F, 0.0F}}};
-  for (uint32_t p = 0; p < c.clozes.size(); ++p) {
-    for (uint32_t s = 0; s < c.sets.size(); ++s) c.trials.push_back({p, s});
-  }
-  const Measured measured = measure(model, c.clozes, c.sets, c.trials);
-  double largest_change = 0;
-  for (size_t t = 0; t < c.trials.size(); ++t) {
-    const Cloze& cloze = c.clozes[c.trials[t].cloze];
-    const Answered expected = by_hand(model, cloze, c.sets[c.trials[t].set]);
-    EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
-    EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
-    const Answered before = by_hand(model, cloze, {});
-    EXPECT_NEAR(measured.before[c.trials[t].cloze].log_p, before.log_p, 2e-5);
-    largest_change = std::max(largest_change, std::abs(expected.log_p - before.log_p));
-  }
-  EXPECT_GT(largest_change, 1e-3);  // else nothing was tested
+  expect_single_forwards([](int64_t, Cloze&) {});
+}
+
+TEST_P(MeasureDecoder, AndSoAtATokenOfTheSubject) {
+  expect_single_forwards(
+      [](int64_t i, Cloze& cloze) { cloze.neurons_at = i % (cloze.positions.front() + 1); });
 }
 
 INSTANTIATE_TEST_SUITE_P(, MeasureDecoder,
@@ -150,35 +165,6 @@ INSTANTIATE_TEST_SUITE_P(, MeasureDecoder,
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
-
-TEST_P(MeasureDecoder, AndSoAtATokenOfTheSubject) {
-  const Model model = Model::load(testing::stored_oracle(GetParam()));
-  Case c;
-  for (int64_t i = 0; i < 7; ++i) {
-    const int64_t asked = i % 3 == 2 ? 3 : 1;
-    c.clozes.push_back(
-        causal_cloze(model.config(), 100 + static_cast<uint64_t>(i), 5 + i % 3, asked));
-    c.clozes.back().neurons_at = i % (c.clozes.back().positions.front() + 1);
-  }
-  const auto top = static_cast<int32_t>(model.config().layers - 1);
-  c.sets = {{{{0, 3}, 0.0F, 0.0F}, {{0, 4}, 0.0F, 9.0F}},
-            {{{top, 7}, 2.0F, 0.0F}, {{top, 8}, 0.0F, 9.0F}},
-            {{{1, 1}, -1.0F, 0.0F}, {{0, 5}, 0.0F, 9.0F}, {{1, 2}, 3.0F, 0.0F}}};
-  for (uint32_t p = 0; p < c.clozes.size(); ++p) {
-    for (uint32_t s = 0; s < c.sets.size(); ++s) c.trials.push_back({p, s});
-  }
-  const Measured measured = measure(model, c.clozes, c.sets, c.trials);
-  double largest_change = 0;
-  for (size_t t = 0; t < c.trials.size(); ++t) {
-    const Cloze& cloze = c.clozes[c.trials[t].cloze];
-    const Answered expected = by_hand(model, cloze, c.sets[c.trials[t].set]);
-    EXPECT_NEAR(measured.after[t].log_p, expected.log_p, 2e-5) << "trial " << t;
-    EXPECT_EQ(measured.after[t].rank, expected.rank) << "trial " << t;
-    largest_change = std::max(largest_change,
-                              std::abs(expected.log_p - measured.before[c.trials[t].cloze].log_p));
-  }
-  EXPECT_GT(largest_change, 1e-3);  // else nothing was tested
-}
 
 TEST(Measure, AtATokenOfTheSubject) {
   const Model model = random_model(1);
