@@ -20,8 +20,8 @@ help:
 	@echo 'make oracle-check  makes the stored reference results anew and compares'
 	@echo 'make real-models   bert-base-cased, bert-base-uncased and SmolLM2-135M in build/real (2 GB)'
 	@echo 'make test-real     tests on these models, against transformers'
-	@echo 'make asan          the test suite under AddressSanitizer and UBSan'
-	@echo 'make fuzz          short fuzzing of the file readers (needs clang)'
+	@echo 'make asan          the test suite under AddressSanitizer and UBSan (needs clang)'
+	@echo 'make fuzz          every fuzz target for FUZZ_SECONDS (60), on the build of make asan'
 	@echo 'make format        formats our C++ code'
 	@echo 'make lint          checks format, layers and clang-tidy'
 	@echo 'make page          looks at a report in headless Chromium (installs it)'
@@ -45,7 +45,7 @@ demo: build
 	@tools/demo.sh
 
 test: build
-	$(STEP) 'test ($(PRESET))' ctest --preset $(PRESET) -j $(JOBS)
+	$(STEP) 'test ($(PRESET))' tools/test.sh $(PRESET) $(JOBS)
 
 bench: build oracle
 	$(STEP) 'bench' $(VENV_PYTHON) bench/run.py --out build/bench.json $(BENCH)
@@ -65,7 +65,8 @@ test-real: build oracle
 	$(STEP) 'test-real' tools/test_real.sh $(VENV_PYTHON)
 
 asan:
-	@$(MAKE) --no-print-directory PRESET=asan-ubsan test
+	@$(PYTHON) tools/setup.py build fuzz
+	@$(MAKE) --no-print-directory PRESET=dev test
 
 format:
 	@$(PYTHON) tools/setup.py build lint
@@ -77,8 +78,7 @@ lint:
 
 fuzz:
 	@$(PYTHON) tools/setup.py build fuzz
-	$(STEP) 'configure (fuzz)' tools/quietly.sh build/configure.log cmake --preset fuzz
-	$(STEP) 'build (fuzz)' cmake --build build/fuzz --target fuzz_targets -j $(JOBS)
+	@$(MAKE) --no-print-directory PRESET=dev build
 	$(STEP) 'fuzz' tools/fuzz.sh
 
 page: build
@@ -89,4 +89,4 @@ readme: build
 	$(STEP) 'the commands of README.md' $(PYTHON) tools/check_readme.py
 
 clean:
-	rm -rf build/release build/dev build/asan-ubsan build/tidy build/fuzz
+	rm -rf build/release build/dev build/tidy build/fuzz

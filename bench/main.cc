@@ -215,7 +215,8 @@ void run_sgemm(const Options& options) {
         }}}};
   Json rates;
   double best = 0;
-  for (const auto& [library, product] : libraries)
+  for (const auto& library : libraries) {
+    const Product& product = library.second;
     for (const int64_t n : {1024, 2048, 4096}) {
       Interrupt::check();
       const auto repeats = static_cast<int>(std::max<int64_t>(2, 40'000'000'000 / (n * n * n)));
@@ -242,9 +243,10 @@ void run_sgemm(const Options& options) {
         for (const double one : each) sum += one;
         rate = std::max(rate, sum);
       }
-      rates[library + " " + std::to_string(n)] = rate;
+      rates[library.first + " " + std::to_string(n)] = rate;
       best = std::max(best, rate);
     }
+  }
   std::cout << Json{{"gflops", rates},
                     {"best_gflops", best},
                     {"device", device.str()},

@@ -30,6 +30,10 @@ experiments measure them on held-out prompts.
 
   words      do the neurons carry the fact, or its answer's word? Known and unknown
              facts; prompts of other subjects; the same object; the subject masked
+  methods    would a search do better? Five neurons by every score, by trying them one
+             by one, and by a greedy search, on half of the known facts
+  amplify    does doubling them raise the answer more than any push of that length which
+             the gradient chooses?
 
 Facts need at least three prompts that locate and a held-out one, and a subject that
 does not hold the object. The run survives everything, as that of `engram reproduce`:

@@ -229,13 +229,29 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   remark_on_memory(run, options.common);
   store.begin_session(typed_command(options.command), ENGRAM_VERSION);
   std::unique_ptr<Progress> shown;
+  struct Stage {
+    std::string experiment;
+    int64_t facts = 0;
+    std::chrono::steady_clock::time_point start;
+  } stage;
+  const auto end_stage = [&] {
+    shown.reset();
+    if (stage.experiment.empty()) return;
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - stage.start;
+    note(options.common, stage.experiment + ": " + format_count(stage.facts, "fact") + " in " +
+                             format_duration(took.count()));
+  };
   RunProgress progress;
   progress.on_stage = [&](std::string_view experiment, int64_t total, int64_t done) {
-    shown.reset();
-    shown = std::make_unique<Progress>(options.common.quiet, std::string(experiment), total - done,
-                                       "facts");
+    end_stage();
+    stage = {std::string(experiment), 0, std::chrono::steady_clock::now()};
+    shown =
+        std::make_unique<Progress>(options.common.quiet, stage.experiment, total - done, "facts");
   };
-  progress.on_facts = [&](int64_t by) { shown->advance(by); };
+  progress.on_facts = [&](int64_t by) {
+    shown->advance(by);
+    stage.facts += by;
+  };
   RunSummary summary;
   try {
     summary = how.audit ? execute_audit(run, facts, options.scope, progress)
@@ -246,7 +262,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
     store.end_session(/*interrupted=*/true);
     throw Interrupted(interrupted_text(store, options.run));
   }
-  shown.reset();
+  end_stage();
   store.end_session();
   look(run, summary, set);
 }

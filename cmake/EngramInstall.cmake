@@ -13,7 +13,7 @@ if(_programs)
   install(TARGETS ${_programs} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()
 if(ENGRAM_HAS_RUST)
-  install(FILES "${CMAKE_BINARY_DIR}/lib/libengram_hf.a" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(FILES "${CMAKE_BINARY_DIR}/lib/libengram_crates.a" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 endif()
 
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/engramConfig.cmake.in"

@@ -2,13 +2,12 @@
 # helpers, tests/support/*.cc is linked into all of them.
 
 find_package(GTest REQUIRED)
-include(GoogleTest)
 
 file(GLOB support_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/support/*.cc")
 if(support_sources)
   add_library(engram_test_support STATIC ${support_sources})
   target_include_directories(engram_test_support PUBLIC "${PROJECT_SOURCE_DIR}/tests")
-  target_link_libraries(engram_test_support PRIVATE engram_warnings
+  target_link_libraries(engram_test_support PRIVATE engram_warnings engram_quick
                         PUBLIC engram::engram engram::torch GTest::gtest)
   target_compile_definitions(engram_test_support PRIVATE
     ENGRAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ENGRAM_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
@@ -19,8 +18,10 @@ endif()
 set(ENGRAM_TEST_ENVIRONMENT
     "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0"
     "ASAN_OPTIONS=detect_odr_violation=0:strict_string_checks=1"
-    "UBSAN_OPTIONS=print_stacktrace=1")
+    "UBSAN_OPTIONS=print_stacktrace=1" "GTEST_BRIEF=1")
 
+# What takes minutes under a sanitizer and runs the same lines as its neighbours is left to the
+# release build: long numerics, and the commands on the third and fourth kind of decoder.
 set(left_to_release
     "Block.TheDefaultRuleHoldsForEveryKindOfLayer" "Parts.WhatComesOutDoesNotDependOnTheCut"
     "EveryCausal.*/gpt_neox_tiny" "EveryCausal.*/gemma_tiny"
@@ -43,7 +44,7 @@ foreach(dir IN LISTS test_folders)
     "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${target} PRIVATE
     ENGRAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ENGRAM_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
-  target_link_libraries(${target} PRIVATE engram_warnings GTest::gtest_main)
+  target_link_libraries(${target} PRIVATE engram_warnings engram_quick GTest::gtest_main)
   if(TARGET engram_test_support)
     target_link_libraries(${target} PRIVATE engram_test_support)
   endif()
@@ -52,41 +53,37 @@ foreach(dir IN LISTS test_folders)
   endif()
   target_link_libraries(${target} PRIVATE engram::engram engram::torch)
   if(ENGRAM_HAS_RUST)
-    target_link_libraries(${target} PRIVATE engram_hf)
-    add_dependencies(${target} engram_hf_build)
+    target_link_libraries(${target} PRIVATE engram_crates)
+    add_dependencies(${target} engram_crates_build)
   endif()
   engram_link_json(${target})
   target_precompile_headers(${target} REUSE_FROM engram_pch)
   if(programs)
     add_dependencies(${target} ${programs})
   endif()
-  if(ENGRAM_SANITIZE)
-    # A process takes a second to start under a sanitizer: a few processes, many tests in each.
-    # The long ones are cut and begin first, so that no core waits for the other.
-    set(shards 1)
-    if(folder MATCHES "^(run|passes|evaluation|attribution)$")
-      set(shards 2)
-    elseif(folder STREQUAL "cli")
-      set(shards 8)
-    endif()
-    math(EXPR last "${shards} - 1")
-    foreach(shard RANGE ${last})
-      set(name "${folder}")
-      if(shards GREATER 1)
-        string(APPEND name ".${shard}")
-      endif()
-      add_test(NAME ${name} COMMAND ${target})
-      # What takes minutes there and runs the same lines as its neighbours is left to the release
-      # build: long numerics, and the commands on the third and fourth kind of decoder.
-      list(JOIN left_to_release ":" left_out)
-      set_tests_properties(${name} PROPERTIES TIMEOUT 1800 COST ${shards} ENVIRONMENT
-        "${ENGRAM_TEST_ENVIRONMENT};GTEST_TOTAL_SHARDS=${shards};GTEST_SHARD_INDEX=${shard};GTEST_FILTER=-${left_out}")
-    endforeach()
-  else()
-    gtest_discover_tests(${target} TEST_PREFIX "${folder}." DISCOVERY_MODE PRE_TEST
-      DISCOVERY_TIMEOUT 120
-      PROPERTIES TIMEOUT 900 ENVIRONMENT "${ENGRAM_TEST_ENVIRONMENT}")
+  # A process takes a quarter of a second to start, a whole one under a sanitizer: a few processes,
+  # many tests in each. The long ones are cut and begin first, so that no core waits for the other.
+  set(shards 1)
+  if(folder MATCHES "^(run|passes|intervention|attribution)$")
+    set(shards 2)
+  elseif(folder STREQUAL "cli")
+    set(shards 8)
   endif()
+  math(EXPR last "${shards} - 1")
+  set(filter "")
+  if(ENGRAM_SANITIZE)
+    list(JOIN left_to_release ":" left_out)
+    set(filter ";GTEST_FILTER=-${left_out}")
+  endif()
+  foreach(shard RANGE ${last})
+    set(name "${folder}")
+    if(shards GREATER 1)
+      string(APPEND name ".${shard}")
+    endif()
+    add_test(NAME ${name} COMMAND ${target})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800 COST ${shards} ENVIRONMENT
+      "${ENGRAM_TEST_ENVIRONMENT};GTEST_TOTAL_SHARDS=${shards};GTEST_SHARD_INDEX=${shard}${filter}")
+  endforeach()
 endforeach()
 
 # The shipped model's files are the ones that its card speaks of.

@@ -146,15 +146,16 @@ std::vector<Question> pararel_questions(const std::vector<Fact>& facts, const fs
   for (const Fact& fact : facts) {
     const auto [entry, fresh] = by_relation.try_emplace(fact.relation);
     const fs::path file = patterns / (fact.relation + ".jsonl");
+    std::vector<std::string>& found = entry->second;
     if (fresh && fs::exists(file)) {
       int64_t number = 0;
       for_each_line(file, [&](std::string_view line) {
         ++number;
         try {
           if (!line.empty()) {
-            entry->second.push_back(parse_json(line, file.string() + ":" + std::to_string(number))
-                                        .at("pattern")
-                                        .get<std::string>());
+            found.push_back(parse_json(line, file.string() + ":" + std::to_string(number))
+                                .at("pattern")
+                                .get<std::string>());
           }
         } catch (const nlohmann::json::exception& error) {
           throw InputError(file.string() + ":" + std::to_string(number) + ": " + error.what());

@@ -1,6 +1,6 @@
 #include "pretrain/wordpiece.h"
 
-#include <engram_hf.h>
+#include <engram_crates.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kAlphabet = 400;
 
 struct FreeText {
-  void operator()(char* text) const { engram_hf_free_text(text); }
+  void operator()(char* text) const { engram_crates_free_text(text); }
 };
 
 template <typename Lines>
@@ -44,7 +44,7 @@ void train_wordpiece(const std::vector<std::string>& corpus,
   const std::string text = join(corpus);
   const std::string whole = join(whole_words);
   char* error = nullptr;
-  const std::unique_ptr<char, FreeText> made(engram_hf_train_wordpiece(
+  const std::unique_ptr<char, FreeText> made(engram_crates_train_wordpiece(
       bytes(text), text.size(), bytes(whole), whole.size(), static_cast<size_t>(size),
       /*min_frequency=*/2, kAlphabet, /*lowercase=*/false, &error));
   const std::unique_ptr<char, FreeText> message(error);

@@ -14,7 +14,7 @@ use parquet::schema::types::{Type, TypePtr};
 
 use crate::{bytes, guarded, to_c};
 
-/// The types of engram_hf.h.
+/// The types of engram_crates.h.
 const INTEGER: u8 = 0;
 const REAL: u8 = 1;
 const TEXT: u8 = 2;
@@ -50,7 +50,7 @@ pub struct Writer {
     required: Vec<bool>,
 }
 
-/// One column of a row group, as in engram_hf.h.
+/// One column of a row group, as in engram_crates.h.
 #[repr(C)]
 pub struct Values {
     present: *const u8,
@@ -147,7 +147,7 @@ impl Writer {
 /// `names`, `types` and `required` have `columns` entries, the names NUL-terminated; `write` may be
 /// called with `context` until the writer is closed or freed; `error` is writable or null.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_parquet_new(
+pub unsafe extern "C" fn engram_crates_parquet_new(
     names: *const *const c_char,
     types: *const u8,
     required: *const bool,
@@ -185,10 +185,10 @@ pub unsafe extern "C" fn engram_hf_parquet_new(
 }
 
 /// # Safety
-/// `writer` comes from engram_hf_parquet_new; `values` has one entry per column, as engram_hf.h
+/// `writer` comes from engram_crates_parquet_new; `values` has one entry per column, as engram_crates.h
 /// describes them.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_parquet_group(
+pub unsafe extern "C" fn engram_crates_parquet_group(
     writer: *mut Writer,
     values: *const Values,
     rows: usize,
@@ -202,9 +202,9 @@ pub unsafe extern "C" fn engram_hf_parquet_group(
 }
 
 /// # Safety
-/// `writer` comes from engram_hf_parquet_new.
+/// `writer` comes from engram_crates_parquet_new.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_parquet_finish(
+pub unsafe extern "C" fn engram_crates_parquet_finish(
     writer: *mut Writer,
     error: *mut *mut c_char,
 ) -> bool {
@@ -216,9 +216,9 @@ pub unsafe extern "C" fn engram_hf_parquet_finish(
 }
 
 /// # Safety
-/// `writer` comes from engram_hf_parquet_new and is not used again; null is allowed.
+/// `writer` comes from engram_crates_parquet_new and is not used again; null is allowed.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_parquet_free(writer: *mut Writer) {
+pub unsafe extern "C" fn engram_crates_parquet_free(writer: *mut Writer) {
     if !writer.is_null() {
         drop(Box::from_raw(writer));
     }
@@ -256,7 +256,7 @@ fn read_back(file: &[u8]) -> Result<String, String> {
 /// # Safety
 /// `data` points to `size` bytes; `error` is writable or null.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_parquet_rows(
+pub unsafe extern "C" fn engram_crates_parquet_rows(
     data: *const u8,
     size: usize,
     error: *mut *mut c_char,
@@ -280,7 +280,7 @@ mod tests {
     unsafe fn new_writer(write: WriteFn, context: *mut c_void) -> *mut Writer {
         let names = [c"id", c"p", c"name", c"scores"].map(|n| n.as_ptr());
         let mut error = std::ptr::null_mut();
-        let writer = engram_hf_parquet_new(
+        let writer = engram_crates_parquet_new(
             names.as_ptr(),
             [INTEGER, REAL, TEXT, BLOB].as_ptr(),
             [true, false, false, false].as_ptr(),
@@ -317,7 +317,7 @@ mod tests {
                 },
             })
             .collect();
-        engram_hf_parquet_group(writer, columns.as_ptr(), 2, std::ptr::null_mut())
+        engram_crates_parquet_group(writer, columns.as_ptr(), 2, std::ptr::null_mut())
     }
 
     #[test]
@@ -327,8 +327,8 @@ mod tests {
             let writer = new_writer(collect, &mut file as *mut Vec<u8> as *mut c_void);
             assert!(write_group(writer, 1));
             assert!(write_group(writer, 1));
-            assert!(engram_hf_parquet_finish(writer, std::ptr::null_mut()));
-            engram_hf_parquet_free(writer);
+            assert!(engram_crates_parquet_finish(writer, std::ptr::null_mut()));
+            engram_crates_parquet_free(writer);
         }
         let group = "{\"id\":-9223372036854775808,\"name\":\"aé\",\"p\":null,\"scores\":{\"hex\":\"61\"}}\n\
                      {\"id\":7,\"name\":null,\"p\":0.1,\"scores\":{\"hex\":\"\"}}\n";
@@ -341,12 +341,12 @@ mod tests {
         unsafe {
             let writer = new_writer(collect, &mut file as *mut Vec<u8> as *mut c_void);
             assert!(!write_group(writer, 0), "a null in a required column");
-            engram_hf_parquet_free(writer);
+            engram_crates_parquet_free(writer);
             let writer = new_writer(refuse, std::ptr::null_mut());
-            let written =
-                write_group(writer, 1) && engram_hf_parquet_finish(writer, std::ptr::null_mut());
+            let written = write_group(writer, 1)
+                && engram_crates_parquet_finish(writer, std::ptr::null_mut());
             assert!(!written, "a full disk");
-            engram_hf_parquet_free(writer);
+            engram_crates_parquet_free(writer);
         }
         assert!(read_back(b"PAR1").is_err());
     }

@@ -1,4 +1,4 @@
-//! Charts as SVG, drawn by `plotters`. The chart comes as JSON; engram_hf.h describes it.
+//! Charts as SVG, drawn by `plotters`. The chart comes as JSON; engram_crates.h describes it.
 //!
 //! Colours are fixed and stand for roles, so that a page can recolour a chart by attribute
 //! selectors ([fill="#1B1F24"]) for dark mode.
@@ -723,7 +723,7 @@ fn draw(chart: &Chart) -> Result<String, String> {
 /// # Safety
 /// `json` and `size` describe readable memory; `error` is writable or null.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_chart_svg(
+pub unsafe extern "C" fn engram_crates_chart_svg(
     json: *const u8,
     size: usize,
     error: *mut *mut c_char,

@@ -6,7 +6,7 @@ use gemm::Parallelism;
 /// As the header says: the pointers and strides describe matrices that lie in memory, and `c`
 /// overlaps neither `a` nor `b`.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_sgemm(
+pub unsafe extern "C" fn engram_crates_sgemm(
     m: usize,
     n: usize,
     k: usize,

@@ -15,9 +15,9 @@ pub struct Table {
 }
 
 /// # Safety
-/// The result is freed with engram_hf_table_free.
+/// The result is freed with engram_crates_table_free.
 #[no_mangle]
-pub extern "C" fn engram_hf_table_new(delimiter: u8, longest: usize) -> *mut Table {
+pub extern "C" fn engram_crates_table_new(delimiter: u8, longest: usize) -> *mut Table {
     Box::into_raw(Box::new(Table {
         reader: ReaderBuilder::new().delimiter(delimiter).build(),
         text: vec![0; 256],
@@ -30,9 +30,9 @@ pub extern "C" fn engram_hf_table_new(delimiter: u8, longest: usize) -> *mut Tab
 }
 
 /// # Safety
-/// `table` comes from engram_hf_table_new and was not freed; null is allowed.
+/// `table` comes from engram_crates_table_new and was not freed; null is allowed.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_table_free(table: *mut Table) {
+pub unsafe extern "C" fn engram_crates_table_free(table: *mut Table) {
     if !table.is_null() {
         drop(Box::from_raw(table));
     }
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn engram_hf_table_free(table: *mut Table) {
 /// # Safety
 /// `table` is alive, `data` points to `size` bytes, `taken` is writable.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_table_read(
+pub unsafe extern "C" fn engram_crates_table_read(
     table: *mut Table,
     data: *const u8,
     size: usize,
@@ -87,14 +87,14 @@ pub unsafe extern "C" fn engram_hf_table_read(
 /// # Safety
 /// `table` is alive.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_table_fields(table: *const Table) -> usize {
+pub unsafe extern "C" fn engram_crates_table_fields(table: *const Table) -> usize {
     (*table).fields
 }
 
 /// # Safety
-/// `table` is alive, `index` is below engram_hf_table_fields, `size` is writable.
+/// `table` is alive, `index` is below engram_crates_table_fields, `size` is writable.
 #[no_mangle]
-pub unsafe extern "C" fn engram_hf_table_field(
+pub unsafe extern "C" fn engram_crates_table_field(
     table: *const Table,
     index: usize,
     size: *mut usize,

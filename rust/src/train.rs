@@ -1,6 +1,7 @@
 //! Trains a BERT WordPiece vocabulary, the same one in every process.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::c_char;
 
 use ahash::AHashMap;
 use compact_str::CompactString;
@@ -15,14 +16,16 @@ use tokenizers::{
     PreTokenizer, Tokenizer,
 };
 
+use crate::{guarded, text, to_c};
+
 const SPECIAL_TOKENS: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 const PREFIX: &str = "##";
 
-pub struct Options {
-    pub vocabulary: usize,
-    pub min_frequency: u64,
-    pub limit_alphabet: usize,
-    pub lowercase: bool,
+struct Options {
+    vocabulary: usize,
+    min_frequency: u64,
+    limit_alphabet: usize,
+    lowercase: bool,
 }
 
 /// The words that BERT's normalizer and splitter make of a text.
@@ -61,7 +64,7 @@ fn alphabet(counts: &HashMap<String, u64>, limit: usize) -> BTreeSet<char> {
 
 /// The tokenizer.json of a vocabulary trained on `corpus` (one text a line), in which each of
 /// `whole_words` is one token.
-pub fn train_wordpiece<'a>(
+fn train_wordpiece<'a>(
     corpus: impl Iterator<Item = &'a str>,
     whole_words: impl Iterator<Item = &'a str>,
     options: &Options,
@@ -151,4 +154,35 @@ pub fn train_wordpiece<'a>(
         .add_special_tokens(SPECIAL_TOKENS.map(|token| AddedToken::from(token, true)))
         .map_err(|e| e.to_string())?;
     tokenizer.to_string(true).map_err(|e| e.to_string())
+}
+
+/// # Safety
+/// Pointers and lengths describe readable memory; `error` is writable or null.
+#[no_mangle]
+pub unsafe extern "C" fn engram_crates_train_wordpiece(
+    corpus: *const u8,
+    corpus_size: usize,
+    whole_words: *const u8,
+    whole_words_size: usize,
+    vocabulary: usize,
+    min_frequency: u64,
+    limit_alphabet: usize,
+    lowercase: bool,
+    error: *mut *mut c_char,
+) -> *mut c_char {
+    guarded(error, || {
+        let options = Options {
+            vocabulary,
+            min_frequency,
+            limit_alphabet,
+            lowercase,
+        };
+        let lines = text(corpus, corpus_size)?.lines();
+        train_wordpiece(
+            lines,
+            text(whole_words, whole_words_size)?.lines(),
+            &options,
+        )
+    })
+    .map_or(std::ptr::null_mut(), |t| to_c(&t))
 }

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "engram/attribution/quadrature.h"
+#include "attribution/quadrature.h"
 #include "engram/error.h"
 
 namespace engram {

@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-#include "engram/attribution/quadrature.h"
+#include "attribution/quadrature.h"
 
 namespace engram {
 

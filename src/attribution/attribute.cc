@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "engram/attribution/quadrature.h"
+#include "attribution/quadrature.h"
 #include "engram/error.h"
 #include "methods.h"
 #include "model/parallel.h"

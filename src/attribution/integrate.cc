@@ -5,8 +5,8 @@
 #include <numeric>
 #include <optional>
 
+#include "attribution/quadrature.h"
 #include "cells.h"
-#include "engram/attribution/quadrature.h"
 #include "panel_rule.h"
 
 namespace engram {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "arc.h"
-#include "engram/attribution/quadrature.h"
+#include "attribution/quadrature.h"
 #include "engram/error.h"
 #include "scoring.h"
 

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <utility>
 
-#include "engram/attribution/quadrature.h"
+#include "attribution/quadrature.h"
 
 namespace engram {
 namespace {

@@ -1,4 +1,4 @@
-#include "engram/attribution/quadrature.h"
+#include "attribution/quadrature.h"
 
 #include <algorithm>
 #include <cmath>

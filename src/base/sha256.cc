@@ -1,8 +1,8 @@
-#include "engram/base/sha256.h"
+#include "base/sha256.h"
 
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 
 namespace engram {
 namespace {
@@ -12,9 +12,9 @@ constexpr std::size_t kPiece = std::size_t{16} << 20;  // bytes between looks at
 }  // namespace
 
 struct Sha256::Impl {
-  engram_hf_sha256* hash = engram_hf_sha256_new();
+  engram_crates_sha256* hash = engram_crates_sha256_new();
   Impl() = default;
-  ~Impl() { engram_hf_sha256_free(hash); }
+  ~Impl() { engram_crates_sha256_free(hash); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 };
@@ -23,16 +23,16 @@ Sha256::Sha256() : impl_(std::make_unique<Impl>()) {}
 Sha256::~Sha256() = default;
 
 void Sha256::update(std::span<const std::byte> bytes) {
-  engram_hf_sha256_update(impl_->hash, reinterpret_cast<const uint8_t*>(bytes.data()),
-                          bytes.size());
+  engram_crates_sha256_update(impl_->hash, reinterpret_cast<const uint8_t*>(bytes.data()),
+                              bytes.size());
 }
 
 void Sha256::update(std::string_view text) { update(std::as_bytes(std::span(text))); }
 
 std::string Sha256::hex() const {
-  char* text = engram_hf_sha256_hex(impl_->hash);
+  char* text = engram_crates_sha256_hex(impl_->hash);
   std::string hex(text);
-  engram_hf_free_text(text);
+  engram_crates_free_text(text);
   return hex;
 }
 

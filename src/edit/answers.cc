@@ -1,4 +1,4 @@
-#include "engram/edit/answers.h"
+#include "edit/answers.h"
 
 #include <ATen/core/grad_mode.h>
 

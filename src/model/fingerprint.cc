@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engram/base/sha256.h"
+#include "base/sha256.h"
 #include "engram/error.h"
 
 namespace engram {

@@ -13,8 +13,8 @@ namespace {
 /// exp for x <= 0, to 2e-7 relative; exp(-87) = 1.6e-38 for what is below, NaN for NaN.
 inline float exp_negative(float x) {
   const float clamped = x < -87.0F ? -87.0F : x;
-  const float scaled = clamped * 1.44269504F;
-  const auto whole = static_cast<int32_t>(scaled - 0.5F);  // round to nearest, x <= 0
+  const float number = x > -87.0F ? x : -87.0F;  // for NaN, too, which is no int32_t
+  const auto whole = static_cast<int32_t>(number * 1.44269504F - 0.5F);  // to nearest, x <= 0
   const auto n = static_cast<float>(whole);
   // ln 2 in two parts, of which the first has few bits: its product and the difference are exact.
   const float r = (clamped - n * 0.693359375F) + n * 2.12194440e-4F;

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "engram/error.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 
 namespace engram {
 namespace {
@@ -41,10 +41,10 @@ void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, b
   const float* right = b.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
   at::parallel_for(0, a.size(0), kRowsPerThread, [&](int64_t begin, int64_t end) {
-    engram_hf_sgemm(static_cast<size_t>(end - begin), static_cast<size_t>(b.size(1)),
-                    static_cast<size_t>(a.size(1)), left + begin * a.stride(0), a.stride(0),
-                    a.stride(1), right, b.stride(0), b.stride(1), to + begin * out.stride(0),
-                    out.stride(0), out.stride(1), add);
+    engram_crates_sgemm(static_cast<size_t>(end - begin), static_cast<size_t>(b.size(1)),
+                        static_cast<size_t>(a.size(1)), left + begin * a.stride(0), a.stride(0),
+                        a.stride(1), right, b.stride(0), b.stride(1), to + begin * out.stride(0),
+                        out.stride(0), out.stride(1), add);
   });
 }
 

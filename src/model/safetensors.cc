@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 #include "safetensors_fault.h"
 
 namespace engram {
@@ -27,7 +27,7 @@ std::string one_line(std::string text) {
 std::string take_text(char* text) {
   if (text == nullptr) return "unknown error";
   std::string copy(text);
-  engram_hf_free_text(text);
+  engram_crates_free_text(text);
   return copy;
 }
 
@@ -143,8 +143,8 @@ std::map<std::string, StoredTensor> open_safetensors(const std::filesystem::path
   const auto file = std::make_shared<const MappedFile>(path);
   check_header_length(*file);
   char* error = nullptr;
-  char* text = engram_hf_safetensors_tensors(reinterpret_cast<const uint8_t*>(file->data()),
-                                             file->size(), &error);
+  char* text = engram_crates_safetensors_tensors(reinterpret_cast<const uint8_t*>(file->data()),
+                                                 file->size(), &error);
   if (text == nullptr) {
     const std::string reason = one_line(take_text(error));
     const std::string told = one_line(safetensors_fault({file->data(), file->size()}));

@@ -23,8 +23,7 @@ std::vector<Gram> grams_of(const Context& context) {
   add_grams(context.before, grams);
   add_grams(context.behind, grams);
   std::ranges::sort(grams);
-  const auto again = std::ranges::unique(grams);
-  grams.erase(again.begin(), again.end());
+  grams.erase(std::unique(grams.begin(), grams.end()), grams.end());
   return grams;
 }
 

@@ -48,12 +48,12 @@ WindowReader::WindowReader(const Tokenizer& tokenizer, const ModelConfig& config
     : tokenizer_(tokenizer), limit_(options.limit), lines_(options.file, kLongestLine) {
   const std::vector<int64_t> whole = tokenizer.encode("a", true);
   const std::vector<int64_t> plain = tokenizer.encode("a", false);
-  const auto found = std::ranges::search(whole, plain);
-  if (plain.empty() || found.empty()) {
+  const auto found = std::search(whole.begin(), whole.end(), plain.begin(), plain.end());
+  if (plain.empty() || found == whole.end()) {
     throw InputError("the tokenizer changes a text where it puts special tokens around it");
   }
-  before_.assign(whole.begin(), found.begin());
-  if (!config.causal()) behind_.assign(found.end(), whole.end());
+  before_.assign(whole.begin(), found);
+  if (!config.causal()) behind_.assign(found + std::ssize(plain), whole.end());
   const auto special = static_cast<int64_t>(before_.size() + behind_.size());
   room_ = std::min(options.window, config.max_tokens()) - special;
   if (room_ < 1) {

@@ -4,14 +4,14 @@
 #include <nlohmann/json.hpp>
 
 #include "engram/error.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 #include "report/json.h"
 #include "report/relations.h"
 
 namespace engram {
 namespace {
 
-using Text = std::unique_ptr<char, decltype(&engram_hf_free_text)>;
+using Text = std::unique_ptr<char, decltype(&engram_crates_free_text)>;
 
 }  // namespace
 
@@ -25,9 +25,9 @@ std::string chart_svg(const Chart& chart, int width) {
   const std::string text = dump_json(json);
   char* error = nullptr;
   const Text svg(
-      engram_hf_chart_svg(reinterpret_cast<const uint8_t*>(text.data()), text.size(), &error),
-      engram_hf_free_text);
-  const Text message(error, engram_hf_free_text);
+      engram_crates_chart_svg(reinterpret_cast<const uint8_t*>(text.data()), text.size(), &error),
+      engram_crates_free_text);
+  const Text message(error, engram_crates_free_text);
   if (!svg) {
     throw InternalError("chart " + chart.id + ": " + (message ? message.get() : "no reason given"));
   }

@@ -394,9 +394,9 @@ std::string chart_csv(const Chart& chart) {
       "series," + csv_field(place) + (bins ? ",to" : "") + "," + csv_field(value) + ",low,high\r\n";
   for (const ChartSeries& series : chart.series) {
     for (const ChartPoint& point : series.points) {
-      const auto at = static_cast<size_t>(point.x);
       out += csv_field(series.name) + "," +
-             (categories ? csv_field(chart.categories.at(at)) : csv_number(point.x)) +
+             (categories ? csv_field(chart.categories.at(static_cast<size_t>(point.x)))
+                         : csv_number(point.x)) +
              (bins ? "," + csv_number(point.x2) : "") + "," + csv_number(point.value.value) + "," +
              csv_number(point.value.low) + "," + csv_number(point.value.high) + "\r\n";
     }

@@ -7,7 +7,7 @@
 
 namespace engram {
 
-/// The chart as rust/engram_hf.h describes it, without a size.
+/// The chart as rust/engram_crates.h describes it, without a size.
 nlohmann::ordered_json chart_json(const Chart& chart);
 
 /// Invalid UTF-8 is replaced.

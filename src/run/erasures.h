@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engram/edit/answers.h"
+#include "edit/answers.h"
 #include "engram/intervention/effects.h"
 #include "experiments/erase/rows.h"
 #include "run/scopes.h"

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <set>
 
+#include "base/sha256.h"
 #include "engram/attribution/attribution.h"
 #include "engram/base/interrupt.h"
-#include "engram/base/sha256.h"
 #include "engram/error.h"
 #include "experiments/effects/experiment.h"
 #include "experiments/screen/experiment.h"

@@ -72,11 +72,12 @@ std::vector<FactNeurons> stored_relation(const RunContext& run, std::string_view
 }
 
 const std::unordered_set<NeuronId>& located_of_run(const RunContext& run, std::string_view source) {
-  const auto [it, fresh] = run.sets->located.try_emplace(std::string(source));
-  if (!fresh || run.options.random_from_all) return it->second;
+  const auto [entry, fresh] = run.sets->located.try_emplace(std::string(source));
+  std::unordered_set<NeuronId>& located = entry->second;
+  if (!fresh || run.options.random_from_all) return located;
   read_rows<NeuronRow>(run.store, {is(&NeuronRow::source, source)},
-                       [&](const NeuronRow& row) { it->second.insert(neuron_of(row)); });
-  return it->second;
+                       [&](const NeuronRow& row) { located.insert(neuron_of(row)); });
+  return located;
 }
 
 std::optional<std::string> not_all_located(const RunContext& run) {

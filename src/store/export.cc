@@ -11,7 +11,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/store/run_store.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 #include "store/text.h"
 
 namespace engram {
@@ -87,8 +87,8 @@ class ParquetFile : public TableFile {
       required[i] = i < key;
     }
     char* error = nullptr;
-    writer_.reset(engram_hf_parquet_new(names.data(), types.data(), required.get(), columns.size(),
-                                        &ParquetFile::sink, this, &error));
+    writer_.reset(engram_crates_parquet_new(names.data(), types.data(), required.get(),
+                                            columns.size(), &ParquetFile::sink, this, &error));
     if (!writer_) fail(error);
   }
 
@@ -101,7 +101,7 @@ class ParquetFile : public TableFile {
   void finish() override {
     if (rows_ > 0) write_group();
     char* error = nullptr;
-    if (!engram_hf_parquet_finish(writer_.get(), &error)) fail(error);
+    if (!engram_crates_parquet_finish(writer_.get(), &error)) fail(error);
     TableFile::finish();
   }
 
@@ -117,7 +117,7 @@ class ParquetFile : public TableFile {
     std::vector<size_t> ends;
   };
   struct Free {
-    void operator()(engram_hf_parquet* writer) const { engram_hf_parquet_free(writer); }
+    void operator()(engram_crates_parquet* writer) const { engram_crates_parquet_free(writer); }
   };
 
   static uint8_t type_of(ColumnType type) {
@@ -148,7 +148,7 @@ class ParquetFile : public TableFile {
 
   [[noreturn]] void fail(char* error) {
     const std::string message = error == nullptr ? "unknown" : error;
-    engram_hf_free_text(error);
+    engram_crates_free_text(error);
     if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
     throw InternalError("Parquet: " + message);
   }
@@ -180,14 +180,14 @@ class ParquetFile : public TableFile {
   }
 
   void write_group() {
-    std::vector<engram_hf_parquet_values> columns;
+    std::vector<engram_crates_parquet_values> columns;
     for (const Values& v : values_) {
       columns.push_back({v.present.data(), v.integers.data(), v.reals.data(),
                          reinterpret_cast<const uint8_t*>(v.data.data()), v.ends.data()});
     }
     char* error = nullptr;
-    if (!engram_hf_parquet_group(writer_.get(), columns.data(), static_cast<size_t>(rows_),
-                                 &error)) {
+    if (!engram_crates_parquet_group(writer_.get(), columns.data(), static_cast<size_t>(rows_),
+                                     &error)) {
       fail(error);
     }
     for (Values& v : values_) v = {};
@@ -200,7 +200,7 @@ class ParquetFile : public TableFile {
   int64_t rows_ = 0;
   size_t bytes_ = 0;  ///< of texts and blobs in the group
   std::exception_ptr error_;
-  std::unique_ptr<engram_hf_parquet, Free> writer_;
+  std::unique_ptr<engram_crates_parquet, Free> writer_;
 };
 
 std::unique_ptr<TableFile> open_file(const std::filesystem::path& folder, const std::string& name,

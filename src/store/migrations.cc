@@ -9,7 +9,7 @@ namespace engram {
 
 // From 1 to 2 there is no step: version 1 holds no log-odds, which the effects' numbers are now.
 std::span<const Migration> run_migrations() {
-  static constexpr std::array<Migration, 3> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
+  static constexpr std::array<Migration, 4> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
   "operation" TEXT,
   "source" TEXT,
   "fact" INTEGER REFERENCES "fact",
@@ -82,6 +82,37 @@ CREATE TABLE "word_effect" (
   "change_log_odds" REAL,
   "top_after" REAL,
   PRIMARY KEY ("fact", "condition", "source")
+) STRICT, WITHOUT ROWID)"},
+                                                       {5, R"(CREATE TABLE "method_effect" (
+  "fact" INTEGER REFERENCES "fact",
+  "method" TEXT,
+  "held_out" INTEGER,
+  "prompts" INTEGER,
+  "log_odds" REAL,
+  "top" REAL,
+  "change_log_odds" REAL,
+  "top_after" REAL,
+  PRIMARY KEY ("fact", "method", "held_out")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "method_neuron" (
+  "fact" INTEGER REFERENCES "fact",
+  "method" TEXT,
+  "place" INTEGER,
+  "layer" INTEGER,
+  "neuron" INTEGER,
+  PRIMARY KEY ("fact", "method", "place")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "push_effect" (
+  "fact" INTEGER REFERENCES "fact",
+  "source" TEXT,
+  "neurons" INTEGER,
+  "prompts" INTEGER,
+  "length" REAL,
+  "log_odds" REAL,
+  "top" REAL,
+  "change_log_odds" REAL,
+  "top_after" REAL,
+  PRIMARY KEY ("fact", "source")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }

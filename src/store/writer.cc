@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "engram/base/sha256.h"
+#include "base/sha256.h"
 #include "engram/error.h"
 #include "store/layout.h"
 #include "store/lock.h"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engram_hf.h"
+#include "engram_crates.h"
 #include "text/jsonl.h"
 
 namespace engram {
@@ -10,7 +10,8 @@ namespace engram {
 TableReader::TableReader(LineReader& text, char delimiter, size_t longest)
     : text_(text),
       longest_(longest),
-      table_(engram_hf_table_new(static_cast<uint8_t>(delimiter), longest), engram_hf_table_free) {}
+      table_(engram_crates_table_new(static_cast<uint8_t>(delimiter), longest),
+             engram_crates_table_free) {}
 
 TableReader::~TableReader() = default;
 
@@ -34,8 +35,8 @@ bool TableReader::next(std::vector<std::string>& fields) {
   for (int status = kMore; status == kMore;) {
     const std::string_view rest = text_.rest();
     size_t taken = 0;
-    status = engram_hf_table_read(table_.get(), reinterpret_cast<const uint8_t*>(rest.data()),
-                                  rest.size(), &taken);
+    status = engram_crates_table_read(table_.get(), reinterpret_cast<const uint8_t*>(rest.data()),
+                                      rest.size(), &taken);
     take(taken);
     if (status == kEnd) return false;
     if (status == kMore || status == kRecord) continue;
@@ -43,9 +44,9 @@ bool TableReader::next(std::vector<std::string>& fields) {
     throw LineError{"got a record of more than " + std::to_string(longest_) +
                     " bytes (a quote that is not closed?), expected at most so many"};
   }
-  for (size_t i = 0; i < engram_hf_table_fields(table_.get()); ++i) {
+  for (size_t i = 0; i < engram_crates_table_fields(table_.get()); ++i) {
     size_t size = 0;
-    const uint8_t* field = engram_hf_table_field(table_.get(), i, &size);
+    const uint8_t* field = engram_crates_table_field(table_.get(), i, &size);
     fields.emplace_back(reinterpret_cast<const char*>(field), size);
   }
   return true;

@@ -8,7 +8,7 @@
 
 #include "engram/base/lines.h"
 
-struct engram_hf_table;
+struct engram_crates_table;
 
 namespace engram {
 
@@ -31,7 +31,7 @@ class TableReader {
  private:
   LineReader& text_;
   size_t longest_;
-  std::unique_ptr<engram_hf_table, void (*)(engram_hf_table*)> table_;
+  std::unique_ptr<engram_crates_table, void (*)(engram_crates_table*)> table_;
   bool broken_ = false;
   int64_t line_ = 1;
   int64_t lines_ = 1;  ///< line of the next byte

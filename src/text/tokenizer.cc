@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "engram/error.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 #include "text/jsonl.h"
 #include "text/tokenizer_files.h"
 
@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 std::string take_text(char* text) {
   if (text == nullptr) return "unknown error";
   std::string copy(text);
-  engram_hf_free_text(text);
+  engram_crates_free_text(text);
   return copy;
 }
 
@@ -27,9 +27,11 @@ const uint8_t* bytes_of(std::string_view text) {
 
 struct Tokenizer::Impl {
   struct Free {
-    void operator()(engram_hf_tokenizer* tokenizer) const { engram_hf_tokenizer_free(tokenizer); }
+    void operator()(engram_crates_tokenizer* tokenizer) const {
+      engram_crates_tokenizer_free(tokenizer);
+    }
   };
-  std::unique_ptr<engram_hf_tokenizer, Free> handle;
+  std::unique_ptr<engram_crates_tokenizer, Free> handle;
   std::string source;
   std::optional<int64_t> mask;
   std::optional<int64_t> unknown;
@@ -37,7 +39,7 @@ struct Tokenizer::Impl {
 
   [[nodiscard]] std::optional<int64_t> find(std::string_view token) const {
     uint32_t id = 0;
-    if (!engram_hf_tokenizer_id(handle.get(), bytes_of(token), token.size(), &id)) return {};
+    if (!engram_crates_tokenizer_id(handle.get(), bytes_of(token), token.size(), &id)) return {};
     return id;
   }
 };
@@ -62,7 +64,8 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
   TokenizerPlan plan = plan_tokenizer(directory);
   auto impl = std::make_unique<Impl>();
   char* error = nullptr;
-  impl->handle.reset(engram_hf_tokenizer_from_json(bytes_of(plan.json), plan.json.size(), &error));
+  impl->handle.reset(
+      engram_crates_tokenizer_from_json(bytes_of(plan.json), plan.json.size(), &error));
   if (impl->handle == nullptr) {
     throw InputError(plan.source.string() +
                      ": not a usable tokenizer: " + one_line(take_text(error)));
@@ -81,21 +84,21 @@ std::vector<int64_t> Tokenizer::encode(std::string_view text, bool add_special_t
   uint32_t* ids = nullptr;
   size_t count = 0;
   char* error = nullptr;
-  if (!engram_hf_tokenizer_encode(impl_->handle.get(), bytes_of(text), text.size(),
-                                  add_special_tokens, &ids, &count, &error)) {
+  if (!engram_crates_tokenizer_encode(impl_->handle.get(), bytes_of(text), text.size(),
+                                      add_special_tokens, &ids, &count, &error)) {
     throw InputError(impl_->source + ": cannot tokenize a text of " + std::to_string(text.size()) +
                      " bytes: " + take_text(error));
   }
   std::vector<int64_t> result(ids, ids + count);
-  engram_hf_free_ids(ids, count);
+  engram_crates_free_ids(ids, count);
   return result;
 }
 
 std::vector<TokenSpan> Tokenizer::spans(std::string_view text) const {
   std::vector<size_t> ends(2 * encode(text).size());
   char* error = nullptr;
-  if (!engram_hf_tokenizer_spans(impl_->handle.get(), bytes_of(text), text.size(), true,
-                                 ends.data(), ends.size() / 2, &error)) {
+  if (!engram_crates_tokenizer_spans(impl_->handle.get(), bytes_of(text), text.size(), true,
+                                     ends.data(), ends.size() / 2, &error)) {
     throw InternalError(impl_->source + ": cannot say where tokens stand: " + take_text(error));
   }
   std::vector<TokenSpan> spans;
@@ -120,31 +123,31 @@ std::string Tokenizer::decode(const std::vector<int64_t>& ids, bool skip_special
     narrow.push_back(static_cast<uint32_t>(id));
   }
   char* error = nullptr;
-  char* text = engram_hf_tokenizer_decode(impl_->handle.get(), narrow.data(), narrow.size(),
-                                          skip_special, &error);
+  char* text = engram_crates_tokenizer_decode(impl_->handle.get(), narrow.data(), narrow.size(),
+                                              skip_special, &error);
   if (text == nullptr)
     throw InputError(impl_->source + ": cannot decode: " + one_line(take_text(error)));
   return take_text(text);
 }
 
 int64_t Tokenizer::vocabulary() const {
-  return static_cast<int64_t>(engram_hf_tokenizer_size(impl_->handle.get()));
+  return static_cast<int64_t>(engram_crates_tokenizer_size(impl_->handle.get()));
 }
 
 std::optional<int64_t> Tokenizer::id_of(std::string_view token) const { return impl_->find(token); }
 
 bool Tokenizer::has_token(int64_t id) const {
   if (id < 0 || id >= vocabulary()) return false;
-  char* text = engram_hf_tokenizer_token(impl_->handle.get(), static_cast<uint32_t>(id));
+  char* text = engram_crates_tokenizer_token(impl_->handle.get(), static_cast<uint32_t>(id));
   if (text == nullptr) return false;
-  engram_hf_free_text(text);
+  engram_crates_free_text(text);
   return true;
 }
 
 std::string Tokenizer::token_of(int64_t id) const {
   char* text = id < 0 || id > INT32_MAX
                    ? nullptr
-                   : engram_hf_tokenizer_token(impl_->handle.get(), static_cast<uint32_t>(id));
+                   : engram_crates_tokenizer_token(impl_->handle.get(), static_cast<uint32_t>(id));
   if (text == nullptr) {
     throw InputError(impl_->source + ": token id " + std::to_string(id) + " is not in it");
   }
@@ -166,7 +169,7 @@ std::optional<int64_t> Tokenizer::unknown_id() const { return impl_->unknown; }
 
 bool Tokenizer::is_special(int64_t id) const {
   return id >= 0 && id <= INT32_MAX &&
-         engram_hf_tokenizer_is_special(impl_->handle.get(), static_cast<uint32_t>(id));
+         engram_crates_tokenizer_is_special(impl_->handle.get(), static_cast<uint32_t>(id));
 }
 
 bool Tokenizer::byte_level() const { return impl_->plan.byte_level; }

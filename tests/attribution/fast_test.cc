@@ -10,9 +10,9 @@
 #include <set>
 #include <thread>
 
+#include "attribution/quadrature.h"
 #include "attribution/small_models.h"
 #include "engram/attribution/attribution.h"
-#include "engram/attribution/quadrature.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/model/model.h"

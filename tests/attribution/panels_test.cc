@@ -10,7 +10,7 @@
 #include <optional>
 #include <vector>
 
-#include "engram/attribution/quadrature.h"
+#include "attribution/quadrature.h"
 
 namespace engram {
 namespace {

@@ -12,6 +12,7 @@
 #include "cli/program.h"
 #include "engram/model/model.h"
 #include "engram/model/tensor_table.h"
+#include "support/sanitizer.h"
 
 namespace engram::testing {
 namespace {
@@ -40,12 +41,6 @@ Outcome attribute(const std::string& prompt, const std::string& answer,
   all.insert(all.end(), more.begin(), more.end());
   return run_engram(all);
 }
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kAddressSanitizer = true;
-#else
-constexpr bool kAddressSanitizer = false;
-#endif
 
 TEST(ScarceMachine, MoreThreadsThanTheSystemGivesAreOneMessage) {
   if (kAddressSanitizer) GTEST_SKIP() << "its shadow alone is larger than any limit on memory";

@@ -1,5 +1,5 @@
 // Many edits at once against one edited model and one prompt at a time.
-#include "engram/edit/answers.h"
+#include "edit/answers.h"
 
 #include <gtest/gtest.h>
 

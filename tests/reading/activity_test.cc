@@ -45,9 +45,9 @@ class EveryActivity : public ::testing::TestWithParam<std::string> {
   std::vector<Searched> search(const std::vector<std::string>& lines, NeuronId neuron) const {
     const std::vector<int64_t> whole = tokenizer_.encode("sea", true);
     const std::vector<int64_t> plain = tokenizer_.encode("sea", false);
-    const auto found = std::ranges::search(whole, plain);
-    const std::vector<int64_t> before(whole.begin(), found.begin());
-    std::vector<int64_t> behind(found.end(), whole.end());
+    const auto found = std::search(whole.begin(), whole.end(), plain.begin(), plain.end());
+    const std::vector<int64_t> before(whole.begin(), found);
+    std::vector<int64_t> behind(found + std::ssize(plain), whole.end());
     if (model_.config().causal()) behind.clear();
     const size_t room = static_cast<size_t>(kWindow) - before.size() - behind.size();
     std::vector<Searched> all;

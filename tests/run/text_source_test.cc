@@ -1,5 +1,5 @@
 // Texts that activate: what is masked, activations against plain forwards.
-#include "experiments/texts/experiment_texts.h"
+#include "experiments/texts/experiment_activations.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engram/intervention/top_texts.h"
-#include "experiments/texts/experiment_texts.h"
+#include "experiments/texts/experiment_activations.h"
 #include "run/prepared_run.h"
 #include "run/sets.h"
 

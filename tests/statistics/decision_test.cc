@@ -1,4 +1,4 @@
-#include "engram/statistics/decision.h"
+#include "statistics/decision.h"
 
 #include <gtest/gtest.h>
 

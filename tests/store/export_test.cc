@@ -11,7 +11,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/store/run_store.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 #include "store/runs.h"
 #include "store/text.h"
 
@@ -129,11 +129,11 @@ std::vector<Row> json_rows(const std::string& lines, const std::vector<Column>& 
 std::vector<Row> parquet_rows(const std::string& file, const std::vector<Column>& columns) {
   EXPECT_EQ(file.substr(0, 4) + file.substr(file.size() - 4), "PAR1PAR1");
   char* error = nullptr;
-  char* lines =
-      engram_hf_parquet_rows(reinterpret_cast<const uint8_t*>(file.data()), file.size(), &error);
+  char* lines = engram_crates_parquet_rows(reinterpret_cast<const uint8_t*>(file.data()),
+                                           file.size(), &error);
   EXPECT_NE(lines, nullptr) << error;
   const std::vector<Row> rows = json_rows(lines, columns);
-  engram_hf_free_text(lines);
+  engram_crates_free_text(lines);
   return rows;
 }
 

@@ -15,7 +15,7 @@
 
 #include "engram/base/file.h"
 #include "engram/error.h"
-#include "engram_hf.h"
+#include "engram_crates.h"
 
 namespace engram {
 namespace {
@@ -334,11 +334,11 @@ std::string trained(const std::string& corpus, const std::string& words, size_t 
   const auto bytes = [](const std::string& s) {
     return reinterpret_cast<const uint8_t*>(s.data());
   };
-  char* text = engram_hf_train_wordpiece(bytes(corpus), corpus.size(), bytes(words), words.size(),
-                                         vocabulary, 2, 1000, lowercase, &error);
+  char* text = engram_crates_train_wordpiece(bytes(corpus), corpus.size(), bytes(words),
+                                             words.size(), vocabulary, 2, 1000, lowercase, &error);
   std::string result = text != nullptr ? text : std::string("error: ") + error;
-  engram_hf_free_text(text);
-  engram_hf_free_text(error);
+  engram_crates_free_text(text);
+  engram_crates_free_text(error);
   return result;
 }
 

@@ -56,8 +56,8 @@ struct Chart {
 constexpr int kChartWidth = 820;
 constexpr int kPhoneChartWidth = 340;
 
-/// The chart as an SVG element with <text> and fixed colours (rust/engram_hf.h), laid out for this
-/// width in pixels. Throws InternalError for a chart without a title on an axis.
+/// The chart as an SVG element with <text> and fixed colours (rust/engram_crates.h), laid out for
+/// this width in pixels. Throws InternalError for a chart without a title on an axis.
 std::string chart_svg(const Chart& chart, int width = kChartWidth);
 /// Its data as CSV: series, category or x, value, low, high, and the published figures.
 std::string chart_csv(const Chart& chart);

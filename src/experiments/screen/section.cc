@@ -1,7 +1,7 @@
 #include <map>
 
 #include "engram/statistics/effect_report.h"
-#include "experiments/screen/rows.h"
+#include "experiments/screen/groups.h"
 #include "report/sections.h"
 
 namespace engram::experiments::screen {
@@ -23,9 +23,8 @@ std::vector<ReportSection> sections(const ReportInput& input) {
     double screened = 0, taken = 0, log_odds = 0;
   };
   std::map<FactGroup, Count> counts;
-  std::map<int64_t, FactGroup> groups;
+  const std::map<int64_t, FactGroup> groups = fact_groups(input.run);
   read_rows<ScreenRow>(input.run, {}, [&](const ScreenRow& row) {
-    groups[row.fact] = group_of(row.prompts, row.top);
     Count& count = counts[group_of(row.prompts, row.top)];
     ++count.screened;
     count.log_odds += row.log_odds;

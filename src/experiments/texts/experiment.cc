@@ -6,7 +6,7 @@
 #include "engram/neurons/matched.h"
 #include "engram/run/experiment.h"
 #include "engram/sources.h"
-#include "experiments/texts/experiment_texts.h"
+#include "experiments/texts/experiment_activations.h"
 #include "experiments/texts/rows.h"
 #include "run/parts.h"
 #include "run/seeds.h"
@@ -88,8 +88,7 @@ class TextsExperiment : public FactExperiment {
     objects_.clear();
     for (const int64_t id : run.facts.of(relation)) objects_.push_back(run.facts.fact(id).object);
     std::ranges::sort(objects_);
-    const auto repeated = std::ranges::unique(objects_);
-    objects_.erase(repeated.begin(), repeated.end());
+    objects_.erase(std::unique(objects_.begin(), objects_.end()), objects_.end());
     if (sampler_) return;
     // No neuron of either method that is shown, whatever the fact.
     std::unordered_set<NeuronId> located = located_of_run(run);

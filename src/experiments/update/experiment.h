@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "engram/edit/answers.h"
+#include "edit/answers.h"
 #include "run/scopes.h"
 
 namespace engram::experiments::update {

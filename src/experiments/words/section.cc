@@ -5,10 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "engram/statistics/decision.h"
-#include "engram/statistics/effect_report.h"
-#include "experiments/screen/rows.h"
+#include "experiments/screen/groups.h"
 #include "experiments/words/rows.h"
+#include "report/hypotheses.h"
 #include "report/sections.h"
 
 namespace engram::experiments::words {
@@ -76,14 +75,6 @@ std::map<int64_t, OfFact> read(const ReportInput& input) {
   return facts;
 }
 
-std::map<int64_t, FactGroup> groups_of(const ReportInput& input) {
-  std::map<int64_t, FactGroup> groups;
-  read_rows<screen::ScreenRow>(input.run, {}, [&](const screen::ScreenRow& row) {
-    groups[row.fact] = group_of(row.prompts, row.top);
-  });
-  return groups;
-}
-
 Estimates estimate(const ReportInput& input, const std::map<int64_t, OfFact>& facts,
                    const std::map<int64_t, FactGroup>& groups) {
   FactSums sums(input.facts, kAllColumns);
@@ -136,48 +127,27 @@ Estimates estimate(const ReportInput& input, const std::map<int64_t, OfFact>& fa
       input.options.bootstrap)};
 }
 
-/// The sentence of a decision, fixed before the numbers.
-std::string sentence(Decision decision, const char* supported, const char* refuted) {
-  if (decision == Decision::kSupported) return supported;
-  if (decision == Decision::kRefuted) return refuted;
-  return "These facts do not decide it.";
-}
-
 ReportTable verdict_table(const Estimates& found) {
-  ReportTable table = make_table(
+  const Interval& difference = found.difference(0);
+  const Interval& transfer = found.transfer(0, 0);
+  const Hypothesis hypotheses[] = {
+      {"H1: known and never given facts change by the same, within 0.1 logit", difference,
+       decide_within(difference, kSmallest),
+       "The neurons do as much for facts that the model does not know.",
+       "The neurons do not do the same for facts that the model does not know."},
+      {"H2: the same answer changes for other subjects by at least 0.3 of it (T, known facts)",
+       transfer, decide_at_least(transfer, kTransfer),
+       "A good part of the effect is on the word, whatever the subject.",
+       "Little of the effect is on the word for other subjects."},
+      {"fact-specific: T below 0.2, and known facts change more than never given ones", transfer,
+       decide_both(decide_below(transfer, kSpecific), decide_below(difference, 0)),
+       "The neurons are specific to facts that the model knows.",
+       "They may not be called fact-specific."}};
+  return hypothesis_table(
       "words-verdict", "Knowledge, or a word?",
       "Knowledge neurons may carry the answer's word and not the fact. Then they do as much for "
       "facts that the model does not know, and for other subjects.",
-      "docs/method.md, \"The audit\", fixed before the numbers. A decision needs the whole "
-      "interval "
-      "on one side of its bound.",
-      {{"hypothesis", CellFormat::kText},
-       {"figure", CellFormat::kSigned},
-       {"decision", CellFormat::kText},
-       {"", CellFormat::kText}});
-  const auto add = [&](const char* hypothesis, const Interval& figure, Decision decision,
-                       const std::string& words) {
-    table.rows.push_back({text_cell(hypothesis), interval_cell(figure),
-                          text_cell(decision_name(decision)), text_cell(words)});
-  };
-  const Interval& difference = found.difference(0);
-  const Decision equal = decide_within(difference, kSmallest);
-  add("H1: known and never given facts change by the same, within 0.1 logit", difference, equal,
-      sentence(equal, "The neurons do as much for facts that the model does not know.",
-               "The neurons do not do the same for facts that the model does not know."));
-  const Interval& transfer = found.transfer(0, 0);
-  const Decision moves = decide_at_least(transfer, kTransfer);
-  add("H2: the same answer changes for other subjects by at least 0.3 of it (T, known facts)",
-      transfer, moves,
-      sentence(moves, "A good part of the effect is on the word, whatever the subject.",
-               "Little of the effect is on the word for other subjects."));
-  const Decision specific =
-      decide_both(decide_below(transfer, kSpecific), decide_below(difference, 0));
-  add("fact-specific: T below 0.2, and known facts change more than never given ones", transfer,
-      specific,
-      sentence(specific, "The neurons are specific to facts that the model knows.",
-               "They may not be called fact-specific."));
-  return table;
+      hypotheses);
 }
 
 }  // namespace
@@ -192,7 +162,7 @@ std::vector<ReportSection> sections(const ReportInput& input) {
         skipped_table(input, "words", "words-verdict", "Knowledge, or a word?"));
     return {std::move(section)};
   }
-  const std::map<int64_t, FactGroup> groups = groups_of(input);
+  const std::map<int64_t, FactGroup> groups = screen::fact_groups(input.run);
   const Estimates found = estimate(input, facts, groups);
   section.blocks.emplace_back(verdict_table(found));
 

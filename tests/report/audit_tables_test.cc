@@ -1,0 +1,121 @@
+// Tables of the audit against numbers worked out by hand.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "engram/report/tables.h"
+#include "experiments/amplify/rows.h"
+#include "experiments/methods/rows.h"
+#include "report/table_cells.h"
+#include "report/test_run.h"
+
+namespace engram {
+namespace {
+
+using testing::cell;
+using testing::few_draws;
+using testing::TestRun;
+using testing::value;
+
+/// Two relations of twelve facts each with an object of their own; every sixth is never given, the
+/// others are known.
+class AuditTables : public ::testing::Test {
+ protected:
+  static constexpr int64_t kFacts = 24;
+  AuditTables() {
+    run_.identity("audit", "known 20 never 4");
+    for (int64_t id = 0; id < kFacts; ++id) {
+      const std::string place = std::to_string(id);
+      run_.fact(id, id < 12 ? "P19" : "P36", "s" + place, "o" + place, 3, 2);
+      run_.add("screen",
+               {{"fact", id}, {"prompts", int64_t{5}}, {"top", int64_t{known(id) ? 4 : 0}}});
+    }
+  }
+  static bool known(int64_t id) { return id % 6 != 5; }
+  TestRun run_;
+};
+
+TEST_F(AuditTables, MethodsStandBesideTheGreedySearch) {
+  using namespace experiments::methods;
+  // Changes over two held-out prompts: twice these.
+  const std::map<std::string_view, double> change = {
+      {"ig", -0.9}, {"gradient-x-activation", -0.95}, {kGreedy, -1.0}, {kRandom, -0.1}};
+  for (int64_t id = 0; id < kFacts; ++id) {
+    if (!known(id)) continue;
+    for (const std::string_view method : kMethods) {
+      const auto found = change.find(method);
+      const double each = found == change.end() ? -0.5 : found->second;
+      for (const int64_t held_out : {0, 1}) {
+        run_.add(MethodRow::kTable, {{"fact", id},
+                                     {"method", std::string(method)},
+                                     {"held_out", held_out},
+                                     {"prompts", int64_t{held_out == 1 ? 2 : 3}},
+                                     {"top", held_out == 1 ? 2.0 : 3.0},
+                                     {"top_after", 1.0},
+                                     {"change_log_odds", held_out == 1 ? 2 * each : 3 * 2 * each}});
+      }
+    }
+  }
+  RunStore store = run_.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& table = report_table(report, "methods");
+  EXPECT_NEAR(value(table, {"integrated gradients"}, "held-out prompts"), -0.9, 1e-12);
+  EXPECT_NEAR(value(table, {"integrated gradients"}, "prompts that locate"), -1.8, 1e-12);
+  EXPECT_NEAR(value(table, {"integrated gradients"}, "share"), 0.9, 1e-12);
+  EXPECT_NEAR(value(table, {"RelP"}, "share"), 0.5, 1e-12);
+  EXPECT_NEAR(value(table, {"greedy search"}, "share"), 1, 1e-12);
+  EXPECT_NEAR(value(table, {"greedy search"}, "still on top"), 0.5, 1e-12);
+  const ReportTable& verdict = report_table(report, "methods-verdict");
+  ASSERT_EQ(verdict.rows.size(), 2U);
+  EXPECT_NEAR(verdict.rows[0][1].number.value, 0.9, 1e-12);
+  EXPECT_EQ(verdict.rows[0][2].text, "supported");
+  EXPECT_EQ(verdict.rows[0][3].text, "Integrated gradients find nearly what a search finds.");
+  EXPECT_NEAR(verdict.rows[1][1].number.value, -0.05, 1e-12);
+  EXPECT_EQ(verdict.rows[1][2].text, "supported");
+}
+
+TEST_F(AuditTables, PushesAreHeldAgainstDoubling) {
+  using namespace experiments::amplify;
+  for (int64_t id = 0; id < kFacts; ++id) {
+    for (size_t p = 0; p < kPushes.size(); ++p) {
+      // 2, 1 and 0.2 of known facts; 3 for all of those that are never given.
+      const double each = known(id) ? (p == 0 ? 2.0 : p == 1 ? 1.0 : 0.2) : 3.0;
+      run_.add(PushRow::kTable, {{"fact", id},
+                                 {"source", std::string(kPushes[p])},
+                                 {"neurons", int64_t{4}},
+                                 {"prompts", int64_t{2}},
+                                 {"length", 1.5},
+                                 {"top", 0.0},
+                                 {"top_after", p == 0 ? 1.0 : 0.0},
+                                 {"change_log_odds", 2 * each}});
+    }
+  }
+  RunStore store = run_.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& table = report_table(report, "amplify-pushes");
+  EXPECT_NEAR(value(table, {"known", "located, doubled"}, "log-odds"), 2, 1e-12);
+  EXPECT_NEAR(value(table, {"known", "located, doubled"}, "on top"), 0.5, 1e-12);
+  EXPECT_NEAR(value(table, {"known", "along the gradient, as long"}, "reaches"), 0.5, 1e-12);
+  EXPECT_NEAR(value(table, {"known", "matched, as long"}, "reaches"), 0.1, 1e-12);
+  EXPECT_NEAR(value(table, {"never given", "matched, as long"}, "reaches"), 1, 1e-12);
+  ASSERT_EQ(table.notes.size(), 1U);
+  EXPECT_NE(table.notes[0].find("1.5"), std::string::npos);
+  const ReportTable& verdict = report_table(report, "amplify-verdict");
+  ASSERT_EQ(verdict.rows.size(), 1U);
+  EXPECT_EQ(verdict.rows[0][2].text, "refuted");
+  EXPECT_EQ(verdict.rows[0][3].text,
+            "Doubling the located neurons does more than a push along the gradient.");
+}
+
+TEST_F(AuditTables, SayWhatIsMissing) {
+  run_.skip("methods", "needs facts that the model knows");
+  RunStore store = run_.write();
+  const RunReport report = make_report(store, few_draws());
+  EXPECT_NE(report_table(report, "methods-verdict").skipped.find("that the model knows"),
+            std::string::npos);
+  EXPECT_FALSE(report_table(report, "amplify-verdict").skipped.empty());
+}
+
+}  // namespace
+}  // namespace engram
