@@ -13,6 +13,7 @@
 #include "cli/score_file.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 namespace {

@@ -1,4 +1,5 @@
 #include "cli/attribute_output.h"
+#include "engram/base/utf8.h"
 
 #include <algorithm>
 #include <cmath>

@@ -11,6 +11,7 @@
 
 #include "cli/fact_options.h"
 #include "cli/reproduce.h"
+#include "engram/base/utf8.h"
 #include "engram/report/tables.h"
 
 namespace engram::cli {

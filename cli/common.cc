@@ -11,6 +11,7 @@
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
 #include "engram/base/machine.h"
+#include "engram/base/utf8.h"
 #include "engram/edit/working_copy.h"
 #include "engram/model/device.h"
 

@@ -15,6 +15,7 @@
 
 #include "cli/common.h"
 #include "cli/paths.h"
+#include "engram/base/utf8.h"
 #include "engram/neurons/compare.h"
 #include "engram/run/stored.h"
 

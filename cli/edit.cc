@@ -9,6 +9,7 @@
 #include "cli/common.h"
 #include "cli/edit_make.h"
 #include "cli/paths.h"
+#include "engram/base/utf8.h"
 #include "engram/edit/difference.h"
 #include "engram/edit/working_copy.h"
 

@@ -4,6 +4,7 @@
 
 #include "cli/edit_make.h"
 #include "cli/paths.h"
+#include "engram/base/utf8.h"
 #include "engram/edit/working_copy.h"
 #include "engram/text/prepare.h"
 

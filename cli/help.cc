@@ -7,6 +7,7 @@
 
 #include "cli/common.h"
 #include "cli/usage.h"
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "cli/paths.h"
 #include "engram/base/machine.h"
+#include "engram/base/utf8.h"
 #include "engram/model/config.h"
 #include "engram/model/device.h"
 #include "engram/model/product.h"

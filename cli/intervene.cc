@@ -10,6 +10,7 @@
 #include "cli/paths.h"
 #include "cli/reproduce.h"
 #include "engram/base/file.h"
+#include "engram/base/utf8.h"
 #include "engram/neurons/selection.h"
 #include "engram/run/replay.h"
 #include "engram/text/corpus.h"

@@ -7,6 +7,7 @@
 #include "cli/lens_picture.h"
 #include "cli/paths.h"
 #include "engram/base/file.h"
+#include "engram/base/utf8.h"
 #include "engram/reading/lens.h"
 #include "engram/text/causal_prompt.h"
 #include "engram/text/prompt.h"

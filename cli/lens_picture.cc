@@ -6,6 +6,7 @@
 
 #include "cli/svg.h"
 #include "cli/terminal.h"
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 namespace {

@@ -14,6 +14,7 @@
 #include "cli/score_file.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/utf8.h"
 #include "engram/neurons/located.h"
 #include "engram/run/replay.h"
 #include "engram/text/subject.h"

@@ -8,6 +8,7 @@
 
 #include "cli/paths.h"
 #include "cli/pieces.h"
+#include "engram/base/utf8.h"
 #include "engram/reading/memories.h"
 
 namespace engram::cli {

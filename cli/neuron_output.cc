@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "cli/pieces.h"
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 namespace {

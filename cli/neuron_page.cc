@@ -4,6 +4,7 @@
 
 #include "cli/neuron_output.h"
 #include "cli/pieces.h"
+#include "engram/base/utf8.h"
 #include "engram/report/tables.h"
 
 namespace engram::cli {

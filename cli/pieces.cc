@@ -1,6 +1,7 @@
 #include "cli/pieces.h"
 
 #include "cli/terminal.h"
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 

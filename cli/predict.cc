@@ -11,6 +11,7 @@
 
 #include "cli/paths.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/utf8.h"
 #include "engram/text/causal_prompt.h"
 
 namespace engram::cli {

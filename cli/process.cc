@@ -17,6 +17,7 @@
 #include "cli/usage.h"
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "cli/common.h"
 #include "cli/paths.h"
+#include "engram/base/utf8.h"
 #include "engram/store/run_store.h"
 
 namespace engram::cli {

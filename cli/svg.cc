@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cli/terminal.h"
+#include "engram/base/utf8.h"
 #include "engram/report/markup.h"
 
 namespace engram::cli::svg {

@@ -89,28 +89,6 @@ std::string shorten(std::string_view utf8, std::size_t width) {
   return std::string(utf8.substr(0, at)) + "…";
 }
 
-std::string printable(std::string_view utf8) {
-  std::string out;
-  for (std::size_t at = 0; at < utf8.size();) {
-    const CodePoint point = code_point(utf8, at);
-    const char32_t c = point.value;
-    if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if (!point.valid || c < 0x20 || c == 0x7F || (c >= 0x80 && c < 0xA0)) {
-      std::array<char, 8> code{};
-      std::snprintf(code.data(), code.size(), "\\x%02x",
-                    static_cast<unsigned>(point.valid ? c : static_cast<unsigned char>(utf8[at])));
-      out += code.data();
-    } else {
-      out += utf8.substr(at, point.length);
-    }
-    at += point.length;
-  }
-  return out;
-}
-
 std::string format_count(int64_t value) {
   std::string digits = std::to_string(value);
   const std::size_t start = value < 0 ? 1 : 0;

@@ -17,8 +17,6 @@ namespace engram::cli {
 std::size_t display_width(std::string_view utf8);
 /// `utf8` cut to at most `width` columns, with "…" at the end where something was cut.
 std::string shorten(std::string_view utf8, std::size_t width);
-/// `utf8` with line breaks and other control characters made visible, for tables and messages.
-std::string printable(std::string_view utf8);
 
 /// 1234567 -> "1,234,567".
 std::string format_count(int64_t value);

@@ -12,6 +12,7 @@
 
 #include "cli/paths.h"
 #include "engram/base/file.h"
+#include "engram/base/utf8.h"
 #include "engram/neurons/located.h"
 
 namespace engram::cli {

@@ -1,6 +1,8 @@
 #include "engram/base/utf8.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
 namespace engram {
 namespace {
@@ -40,6 +42,28 @@ size_t character_start(std::string_view text, size_t at) {
   at = std::min(at, text.size());
   while (at > 0 && at < text.size() && continues(text[at])) --at;
   return at;
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint point = code_point(text, at);
+    const char32_t c = point.value;
+    if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (!point.valid || c < 0x20 || c == 0x7F || (c >= 0x80 && c < 0xA0)) {
+      std::array<char, 8> code{};
+      std::snprintf(code.data(), code.size(), "\\x%02x",
+                    static_cast<unsigned>(point.valid ? c : static_cast<unsigned char>(text[at])));
+      out += code.data();
+    } else {
+      out += text.substr(at, point.length);
+    }
+    at += point.length;
+  }
+  return out;
 }
 
 }  // namespace engram

@@ -12,6 +12,7 @@
 
 #include "engram/base/file.h"
 #include "engram/base/interrupt.h"
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 
 namespace engram {
@@ -116,7 +117,9 @@ void Database::close() { sqlite3_close(std::exchange(handle_, nullptr)); }
 
 void Database::fail(int code, std::string_view sql) const {
   const std::string file = name_ + ": ";
-  const std::string message = handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
+  // It may quote what stands in a damaged file.
+  const std::string message =
+      printable(handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_));
   const int error = handle_ == nullptr ? 0 : sqlite3_system_errno(handle_);
   switch (code & 0xff) {
     case SQLITE_FULL:

@@ -433,8 +433,8 @@ TEST_F(Reproduce, APackedCorpusGivesTheSameContent) {
   const Outcome cut =
       run_engram(reproduce(facts, folder_.file("cut.db"), with(more, {folder_.file("cut.gz")})));
   EXPECT_EQ(cut.code, 3);
-  EXPECT_EQ(lines_of(cut.err).size(), 1U) << cut.err;
-  EXPECT_NE(cut.err.find("damaged or truncated .gz file"), std::string::npos) << cut.err;
+  EXPECT_NE(lines_of(cut.err).back().find("damaged or truncated .gz file"), std::string::npos)
+      << cut.err;
 }
 
 TEST_F(Reproduce, InterveneWithARun) {

@@ -10,6 +10,7 @@
 
 #include "cli/common.h"
 #include "cli/program.h"
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 namespace {

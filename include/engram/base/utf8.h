@@ -3,6 +3,7 @@
 // UTF-8 (RFC 3629), decoded in one place.
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace engram {
@@ -22,5 +23,9 @@ size_t invalid_utf8(std::string_view text);
 
 /// The largest start of a character that is not after `at`: where to cut.
 size_t character_start(std::string_view text, size_t at);
+
+/// `text` in one line of UTF-8 for tables and messages: line breaks, control characters and bytes
+/// that are no UTF-8 are written as \n, \t or \x1b.
+std::string printable(std::string_view text);
 
 }  // namespace engram
