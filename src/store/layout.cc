@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 
 namespace engram {
@@ -88,8 +89,8 @@ void check_columns(Database& database, const char* name, const std::vector<Colum
     if (typed) expected += " " + std::string(type_name(column.type)) + ",";
   }
   if (got != expected) {
-    throw InputError(database.path().string() + ": " + name + ": got columns" + got + ", expected" +
-                     expected);
+    throw InputError(database.path().string() + ": " + name + ": got columns" + printable(got) +
+                     ", expected" + expected);
   }
 }
 

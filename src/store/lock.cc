@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "engram/base/file.h"
+#include "engram/base/utf8.h"
 #include "engram/error.h"
 
 namespace engram {
@@ -59,7 +60,7 @@ WriterLock::WriterLock(const std::filesystem::path& run) : path_(lock_path(run))
       if (error != EAGAIN && error != EACCES) {
         throw FileError(path_.string() + ": cannot lock: " + system_message(error));
       }
-      throw FileError(run.string() + ": is being written by another process (" + who +
+      throw FileError(run.string() + ": is being written by another process (" + printable(who) +
                       "), expected to be its only writer");
     }
     // The holder before may have removed the file between open and lock.
