@@ -258,6 +258,13 @@ Value Statement::value(int column) const {
   }
 }
 
+std::string Statement::text(int column) const {
+  Value found = value(column);
+  if (auto* text = std::get_if<std::string>(&found)) return std::move(*text);
+  throw InputError(database_->path().string() + ": got a number, blob or NULL as " +
+                   printable(name(column)) + ", expected a text: the file is damaged");
+}
+
 Row Statement::row() const {
   Row row;
   row.reserve(static_cast<size_t>(columns()));

@@ -78,6 +78,9 @@ class Statement {
   [[nodiscard]] std::string name(int column) const;
   /// Of the current row; columns count from 0.
   [[nodiscard]] Value value(int column) const;
+  /// The same of a column that holds texts. Throws InputError for anything else: the file is
+  /// damaged.
+  [[nodiscard]] std::string text(int column) const;
   [[nodiscard]] Row row() const;
 
  private:

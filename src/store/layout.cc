@@ -70,15 +70,15 @@ void check_application(Database& database) {
 /// `columns` are those of the table or view `name`, and of no other types.
 void check_columns(Database& database, const char* name, const std::vector<Column>& columns,
                    bool typed) {
-  Statement statement(database, "SELECT name, type FROM pragma_table_info(?)");
-  const Value wanted = std::string(name);
-  statement.bind(1, wanted);
   std::string got;
   std::string expected;
   try {
+    Statement statement(database, "SELECT name, type FROM pragma_table_info(?)");
+    const Value wanted = std::string(name);
+    statement.bind(1, wanted);
     while (statement.step()) {
-      got += " " + std::get<std::string>(statement.value(0));
-      if (typed) got += " " + std::get<std::string>(statement.value(1)) + ",";
+      got += " " + statement.text(0);
+      if (typed) got += " " + statement.text(1) + ",";
     }
   } catch (const InternalError& error) {
     // The question is right; a view of the file asks for what its tables do not have.
@@ -158,7 +158,7 @@ void migrate_run(Database& database, std::span<const Migration> migrations, int 
   Statement broken(database, "PRAGMA foreign_key_check");
   if (broken.step()) {
     throw InternalError(database.path().string() + ": the new schema breaks a reference of table " +
-                        std::get<std::string>(broken.value(0)));
+                        broken.text(0));
   }
   database.execute("PRAGMA user_version = " + std::to_string(version));
   transaction.commit();
@@ -170,7 +170,7 @@ RunIdentity read_identity(Database& database) {
   while (statement.step()) {
     const Value value = statement.value(1);
     const auto* text = std::get_if<std::string>(&value);
-    identity[std::get<std::string>(statement.value(0))] = text == nullptr ? "" : *text;
+    identity[statement.text(0)] = text == nullptr ? "" : *text;
   }
   return identity;
 }

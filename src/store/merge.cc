@@ -100,9 +100,8 @@ class Joined {
   void finish() {
     Statement broken(database_, "PRAGMA foreign_key_check");
     if (broken.step()) {
-      throw InputError(names_ + ": a row of table " + std::get<std::string>(broken.value(0)) +
-                       " refers to a row of " + std::get<std::string>(broken.value(2)) +
-                       " that none of them has");
+      throw InputError(names_ + ": a row of table " + broken.text(0) + " refers to a row of " +
+                       broken.text(2) + " that none of them has");
     }
     Statement mode(database_, "PRAGMA journal_mode = WAL");
     mode.run();
