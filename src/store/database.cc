@@ -131,6 +131,9 @@ void Database::fail(int code, std::string_view sql) const {
       throw FileError(file + "is no SQLite database, expected a run");
     case SQLITE_CORRUPT:
       throw FileError(file + "the database is damaged (" + message + ")");
+    case SQLITE_NOMEM:
+    case SQLITE_TOOBIG:
+      throw FileError(file + message + "; a damaged file can ask for any amount");
     case SQLITE_READONLY:
       throw FileError(file + "cannot be written (" + message + ")");
     case SQLITE_CANTOPEN:

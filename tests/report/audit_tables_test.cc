@@ -13,7 +13,6 @@
 namespace engram {
 namespace {
 
-using testing::cell;
 using testing::few_draws;
 using testing::TestRun;
 using testing::value;
