@@ -238,8 +238,9 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
     shown.reset();
     if (stage.experiment.empty()) return;
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - stage.start;
-    note(options.common, stage.experiment + ": " + format_count(stage.facts, "fact") + " in " +
-                             format_duration(took.count()));
+    // Some are about no facts.
+    const std::string what = stage.facts > 0 ? ": " + format_count(stage.facts, "fact") : "";
+    note(options.common, stage.experiment + what + " in " + format_duration(took.count()));
   };
   RunProgress progress;
   progress.on_stage = [&](std::string_view experiment, int64_t total, int64_t done) {
