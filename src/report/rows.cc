@@ -1,5 +1,7 @@
 #include "report/rows.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "engram/error.h"
@@ -96,6 +98,23 @@ std::vector<double> total_of(std::span<const std::vector<double>> relations) {
     for (size_t i = 0; i < relation.size(); ++i) total[i] += relation[i];
   }
   return total;
+}
+
+std::vector<Interval> bootstrap_totals(
+    const FactSums& sums, size_t estimates,
+    const std::function<void(std::span<const double>, std::span<double>)>& estimate,
+    const BootstrapOptions& options) {
+  return bootstrap(
+      sums.sums(), estimates,
+      [&](std::span<const std::vector<double>> drawn, std::span<double> out) {
+        const std::vector<double> total = total_of(drawn);
+        if (total.empty()) {
+          std::ranges::fill(out, std::nan(""));
+        } else {
+          estimate(total, out);
+        }
+      },
+      options);
 }
 
 double ratio(double numerator, double denominator) {

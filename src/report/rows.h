@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -71,6 +72,12 @@ class FactSums {
 
 /// All relations' sums added up.
 std::vector<double> total_of(std::span<const std::vector<double>> relations);
+
+/// Bootstrap of estimates that are made from the sums over all relations; NaN for a draw of none.
+std::vector<Interval> bootstrap_totals(
+    const FactSums& sums, size_t estimates,
+    const std::function<void(std::span<const double> total, std::span<double> out)>& estimate,
+    const BootstrapOptions& options);
 
 /// numerator / denominator, NaN where the denominator is not above zero.
 double ratio(double numerator, double denominator);

@@ -82,17 +82,8 @@ std::vector<ReportSection> sections(const ReportInput& input) {
         skipped_table(input, "amplify", "amplify-verdict", "How to push: amplification"));
     return {std::move(section)};
   }
-  const std::vector<Interval> found = bootstrap(
-      sums.sums(), kGroups.size() * kPushes.size() * kEstimates,
-      [](std::span<const std::vector<double>> drawn, std::span<double> out) {
-        const std::vector<double> total = total_of(drawn);
-        if (total.empty()) {
-          std::ranges::fill(out, std::nan(""));
-        } else {
-          estimate(total, out);
-        }
-      },
-      input.options.bootstrap);
+  const std::vector<Interval> found = bootstrap_totals(
+      sums, kGroups.size() * kPushes.size() * kEstimates, estimate, input.options.bootstrap);
 
   const Interval& reached = found[place(0, 1, kReaches)];
   const Hypothesis hypotheses[] = {

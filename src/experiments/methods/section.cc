@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <string>
 #include <vector>
 
@@ -72,17 +71,8 @@ std::vector<ReportSection> sections(const ReportInput& input) {
         skipped_table(input, "methods", "methods-verdict", "Would a search do better?"));
     return {std::move(section)};
   }
-  const std::vector<Interval> found = bootstrap(
-      sums.sums(), kDifference + 1,
-      [](std::span<const std::vector<double>> drawn, std::span<double> out) {
-        const std::vector<double> total = total_of(drawn);
-        if (total.empty()) {
-          std::ranges::fill(out, std::nan(""));
-        } else {
-          estimate(total, out);
-        }
-      },
-      input.options.bootstrap);
+  const std::vector<Interval> found =
+      bootstrap_totals(sums, kDifference + 1, estimate, input.options.bootstrap);
 
   const Interval& reached = value(found, kIg, kShare);
   const Hypothesis hypotheses[] = {

@@ -97,14 +97,9 @@ Estimates estimate(const ReportInput& input, const std::map<int64_t, OfFact>& fa
       out[column(g, s, kBothOther)] += of[s][1];
     }
   }
-  return {bootstrap(
-      sums.sums(), Estimates::kCount,
-      [](std::span<const std::vector<double>> drawn, std::span<double> out) {
-        const std::vector<double> total = total_of(drawn);
-        if (total.empty()) {
-          std::ranges::fill(out, std::nan(""));
-          return;
-        }
+  return {bootstrap_totals(
+      sums, Estimates::kCount,
+      [](std::span<const double> total, std::span<double> out) {
         size_t at = 0;
         std::array<std::array<double, kSets.size()>, kGroups.size()> held_out{};
         for (size_t g = 0; g < kGroups.size(); ++g) {
