@@ -1,9 +1,10 @@
 #include "cli/attribute_output.h"
-#include "engram/base/utf8.h"
 
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+
+#include "engram/base/utf8.h"
 
 namespace engram::cli {
 namespace {

@@ -208,7 +208,11 @@ TEST_F(Reproduce, CtrlCKeepsWhatIsDone) {
   setup.signal_after = std::chrono::milliseconds(700);
   Outcome outcome = run_engram(reproduce(facts, run), setup);
   // On a busy machine the run had not begun, or not even the program.
-  while (outcome.code == 130 && (outcome.err.empty() || outcome.err == "engram: interrupted\n")) {
+  const auto begun = [&] {
+    return std::filesystem::exists(run) &&
+           run_engram({"status", run}).out.find(run + ": new") == std::string::npos;
+  };
+  while (outcome.code == 130 && !begun()) {
     setup.signal_after *= 2;
     outcome = run_engram(reproduce(facts, run), setup);
   }

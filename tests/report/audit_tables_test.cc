@@ -3,10 +3,13 @@
 
 #include <map>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "engram/report/tables.h"
 #include "experiments/amplify/rows.h"
 #include "experiments/methods/rows.h"
+#include "experiments/words/rows.h"
 #include "report/table_cells.h"
 #include "report/test_run.h"
 
@@ -105,6 +108,53 @@ TEST_F(AuditTables, PushesAreHeldAgainstDoubling) {
   EXPECT_EQ(verdict.rows[0][2].text, "refuted");
   EXPECT_EQ(verdict.rows[0][3].text,
             "Doubling the located neurons does more than a push along the gradient.");
+}
+
+TEST_F(AuditTables, WordsAreHeldAgainstOtherSubjects) {
+  using namespace experiments::words;
+  // Of known facts the held-out answer falls by 1, of others by 0.95, elsewhere by half of it.
+  for (int64_t id = 0; id < kFacts; ++id) {
+    for (const std::string_view source : kSets) {
+      const double of = source == sources::kIg ? 1 : 0.1;
+      const double own = known(id) ? -1 : -0.95;
+      for (const auto& [condition, each, prompts] :
+           {std::tuple{kHeldOut, own, int64_t{2}},
+            std::tuple{kOtherSubject, own / 2, int64_t{4}}}) {
+        run_.add(WordRow::kTable, {{"fact", id},
+                                   {"condition", std::string(condition)},
+                                   {"source", std::string(source)},
+                                   {"neurons", int64_t{3}},
+                                   {"prompts", prompts},
+                                   {"top", 2.0},
+                                   {"top_after", 2 - of},
+                                   {"change_log_odds", of * each * static_cast<double>(prompts)}});
+      }
+    }
+    run_.neurons("ig", id, {{1, id}, {2, id}});
+  }
+  RunStore store = run_.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& answers = report_table(report, "words-answers");
+  const std::vector<std::string> row = {"another subject's prompts, for the fact's answer",
+                                        "known"};
+  EXPECT_EQ(value(answers, row, "number of facts"), 20);
+  EXPECT_EQ(value(answers, row, "number of prompts"), 80);
+  EXPECT_EQ(value(answers, row, "before"), 40);
+  EXPECT_NEAR(value(answers, row, "located"), 20, 1e-9);
+  EXPECT_NEAR(value(answers, row, "matched"), 38, 1e-9);
+  const ReportTable& verdict = report_table(report, "words-verdict");
+  ASSERT_EQ(verdict.rows.size(), 3U);
+  EXPECT_NEAR(verdict.rows[0][1].number.value, -0.05, 1e-12);
+  EXPECT_EQ(verdict.rows[0][2].text, "supported");
+  EXPECT_NEAR(verdict.rows[1][1].number.value, 0.5, 1e-12);
+  EXPECT_EQ(verdict.rows[1][2].text, "supported");
+  EXPECT_EQ(verdict.rows[2][2].text, "refuted");
+  const ReportTable& screen = report_table(report, "screen");
+  EXPECT_EQ(value(screen, {"known"}, "taken"), 20);
+  EXPECT_EQ(value(screen, {"known"}, "their relations"), 2);
+  EXPECT_EQ(value(screen, {"known"}, "their objects"), 20);
+  EXPECT_EQ(value(screen, {"known"}, "neurons a fact"), 2);
+  EXPECT_EQ(value(screen, {"never given"}, "without any"), 0);
 }
 
 TEST_F(AuditTables, SayWhatIsMissing) {

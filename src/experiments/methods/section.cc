@@ -89,12 +89,11 @@ std::vector<ReportSection> sections(const ReportInput& input) {
 
   ReportTable table = make_table(
       "methods", "Five neurons by every method",
-      "The neurons are chosen on the prompts that locate and set to zero. On those prompts a "
-      "search "
-      "has the advantage of having chosen by them; held-out prompts decide.",
+      "Chosen on the prompts that locate, and set to zero. On those prompts a search has the "
+      "advantage of having chosen by them; held-out prompts decide.",
       "Change of the answer's log-odds, mean over a fact's prompts, then over known facts (half of "
-      "the audit's). Share: of the greedy search's change. Still on top: of held-out prompts whose "
-      "answer is the top one.",
+      "the audit's). Share: of the greedy search's change. Still on top: held-out prompts whose "
+      "answer is the top one, over those before.",
       {{"method", CellFormat::kText},
        {"held-out prompts", CellFormat::kSigned},
        {"share", CellFormat::kNumber},

@@ -145,6 +145,49 @@ ReportTable verdict_table(const Estimates& found) {
       hypotheses);
 }
 
+/// How many prompts are answered, by condition and group.
+ReportTable answers_table(const ReportInput& input, const std::map<int64_t, FactGroup>& groups) {
+  ReportTable table = make_table(
+      "words-answers", "Prompts whose answer is the top one", "The same in answers. Exploratory.",
+      "Prompts of all facts of the group together; before anything is changed, and with each set "
+      "at zero (matched: mean over draws).",
+      {{"prompts", CellFormat::kText},
+       {"facts", CellFormat::kText},
+       {"number of facts", CellFormat::kCount},
+       {"number of prompts", CellFormat::kCount},
+       {"before", CellFormat::kCount}});
+  for (const char* set : kSetTitles) table.columns.push_back({set, CellFormat::kCount});
+  struct Count {
+    double facts = 0, prompts = 0, before = 0;
+    std::array<double, kSets.size()> after{};
+  };
+  std::map<std::pair<std::string, FactGroup>, Count> counts;
+  read_rows<WordRow>(input.run, {}, [&](const WordRow& row) {
+    const auto group = groups.find(row.fact);
+    const auto* set = std::ranges::find(kSets, row.source);
+    if (group == groups.end() || set == kSets.end()) return;
+    Count& count = counts[{row.condition, group->second}];
+    count.after[static_cast<size_t>(set - kSets.begin())] += row.top_after;
+    if (set != kSets.begin()) return;
+    count.facts += 1;
+    count.prompts += static_cast<double>(row.prompts);
+    count.before += row.top;
+  });
+  for (size_t c = 0; c < kConditions.size(); ++c) {
+    for (size_t g = 0; g < kGroups.size(); ++g) {
+      const auto found = counts.find({std::string(kConditions[c]), kGroups[g]});
+      if (found == counts.end()) continue;
+      const Count& count = found->second;
+      std::vector<ReportCell> row = {text_cell(kConditionTitles[c]), text_cell(kGroupTitles[g]),
+                                     number_cell(count.facts), number_cell(count.prompts),
+                                     number_cell(count.before)};
+      for (const double after : count.after) row.push_back(number_cell(after));
+      table.rows.push_back(std::move(row));
+    }
+  }
+  return table;
+}
+
 }  // namespace
 
 std::vector<ReportSection> sections(const ReportInput& input) {
@@ -167,8 +210,7 @@ std::vector<ReportSection> sections(const ReportInput& input) {
       "Mean over a fact's prompts, then over facts; facts without located neurons count with no "
       "change. Matched: nearest neighbours in signed activation, value norm and activation x "
       "gradient, three draws; next: the next ones by activation x gradient; both in the same "
-      "layers, "
-      "never a neuron that was located for a fact of the run.",
+      "layers, never a neuron that was located for a fact of the run.",
       {{"prompts", CellFormat::kText}, {"facts", CellFormat::kText}});
   for (const char* set : kSetTitles) means.columns.push_back({set, CellFormat::kSigned});
   for (size_t c = 0; c < kConditions.size(); ++c) {
@@ -196,6 +238,7 @@ std::vector<ReportSection> sections(const ReportInput& input) {
     transfer.rows.push_back(std::move(row));
   }
   section.blocks.emplace_back(std::move(transfer));
+  section.blocks.emplace_back(answers_table(input, groups));
   return {std::move(section)};
 }
 
