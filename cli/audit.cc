@@ -5,10 +5,12 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "cli/audit_removal.h"
 #include "cli/fact_options.h"
 #include "cli/reproduce.h"
 #include "engram/base/utf8.h"
@@ -36,6 +38,12 @@ experiments measure them on held-out prompts.
   amplify    does doubling them raise the answer more than any push of that length which
              the gradient chooses?
 
+With --edit or --edited it asks instead whether what an edit erased is gone or only
+hidden: other wordings, examples before the question, the logit lens, rounded and noisy
+weights, nine tenths of the edit, and training on other erased facts, beside what the
+same attacks do for facts that the model never knew ("Is it gone?" in docs/method.md).
+No run is kept; it takes minutes.
+
 Facts need at least three prompts that locate and a held-out one, and a subject that
 does not hold the object. The run survives everything, as that of `engram reproduce`:
 the same command goes on where it was. `engram report RUN.db` makes the page.
@@ -43,14 +51,16 @@ the same command goes on where it was. `engram report RUN.db` makes the page.
 Examples:
   engram audit models/engram-base --facts models/engram-base/facts.jsonl --run audit.db
   engram audit build/real/bert-base-cased --facts pararel/ --run audit.db --json
+  engram audit models/engram-base --facts models/engram-base/facts.jsonl --edit p36.safetensors
 )";
 
 constexpr const char* kVerdicts = "-verdict";
 
 struct AuditOptions {
   RunCommandOptions run;
-  AuditSample sample;
   int64_t per_relation = 150;
+  std::optional<int64_t> known, never;
+  std::string edit, edited;
 };
 
 std::string plain_table(const ReportTable& table) {
@@ -103,9 +113,39 @@ void add_verdicts(const ReportTable& table, Json& out) {
   }
 }
 
+/// With --edit or --edited.
+void audit_edit(const AuditOptions& options) {
+  if (!options.edit.empty() && !options.edited.empty()) {
+    throw UsageError("got --edit and --edited, expected one of them");
+  }
+  if (!options.run.run.empty() || !options.run.scope.only.empty()) {
+    throw UsageError("--run and --only belong to an audit of neurons, not to one of an edit");
+  }
+  if (options.run.options.choice.relations.size() > 1) {
+    throw UsageError("--relations: an edit is examined for one relation, got " +
+                     std::to_string(options.run.options.choice.relations.size()));
+  }
+  RemovalAuditOptions removal;
+  removal.common = options.run.common;
+  removal.model = options.run.model;
+  removal.facts = options.run.facts;
+  removal.edit = options.edit;
+  removal.edited = options.edited;
+  removal.relations = options.run.options.choice.relations;
+  removal.per_relation = options.per_relation;
+  removal.known = options.known.value_or(removal.known);
+  removal.never = options.never.value_or(removal.never);
+  run_removal_audit(removal);
+}
+
 void run_audit(AuditOptions options) {
+  if (!options.edit.empty() || !options.edited.empty()) return audit_edit(options);
   RunCommandOptions& run = options.run;
-  run.options.audit = options.sample;
+  if (run.run.empty()) throw UsageError("--run is required (see `engram help audit`)");
+  AuditSample sample;
+  sample.known = options.known.value_or(sample.known);
+  sample.never = options.never.value_or(sample.never);
+  run.options.audit = sample;
   run.options.choice.per_relation = options.per_relation;
   run.options.locate.selection = selection_preset("dai2022", Score::kIntegratedGradients);
   run.options.baseline = selection_preset("dai2022", Score::kActivation);
@@ -158,9 +198,8 @@ void add_audit_command(CLI::App& app) {
   add_model(*command, options->run.model, "Folder of the model.")->required();
   add_facts_option(*command, options->run.facts);
   add_path(*command, "--run", options->run.run,
-           "The run's file; made when it is not there. Required.")
-      ->type_name("RUN.db")
-      ->required();
+           "The run's file; made when it is not there. Required, but with --edit or --edited.")
+      ->type_name("RUN.db");
   command->add_option("--only", *only, "Experiments to run, with commas. Default: all.")
       ->delimiter(',')
       ->type_name("NAME,...");
@@ -171,10 +210,16 @@ void add_audit_command(CLI::App& app) {
       ->type_name("NAME,...");
   add_integer(*command, "--per-relation", options->per_relation, 1, 1'000'000,
               "Facts of each relation to screen, at most. Default: 150.");
-  add_integer(*command, "--known", options->sample.known, 0, 1'000'000,
-              "Facts to take that the model knows, at most. Default: 200.");
-  add_integer(*command, "--never", options->sample.never, 0, 1'000'000,
-              "Facts to take that it never gives, at most. Default: 150.");
+  add_integer(*command, "--known", options->known, 0, 1'000'000,
+              "Facts to take that the model knows, at most. Default: 200; of an edit 60.");
+  add_integer(*command, "--never", options->never, 0, 1'000'000,
+              "Facts to take that it never gives, at most. Default: 150; of an edit 60.");
+  add_path(*command, "--edit", options->edit,
+           "Examine this delta of the model instead, for the relation that it is for.")
+      ->type_name("DELTA");
+  add_path(*command, "--edited", options->edited,
+           "The same for an edited checkpoint; --relations names what was erased.")
+      ->type_name("DIR");
   add_common_options(*command, options->run.common);
   command->callback([options, only] {
     options->run.scope.only = *only;

@@ -292,6 +292,10 @@ void print_json(const nlohmann::ordered_json& value, int indent) {
   print(json_text(value, indent) + "\n");
 }
 
+nlohmann::ordered_json interval_json(const Interval& interval) {
+  return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
+}
+
 std::string problems_text(const std::vector<FactProblem>& problems, const std::string& heading) {
   constexpr std::size_t kMost = 20;
   if (problems.empty()) return "";

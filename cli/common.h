@@ -17,6 +17,7 @@
 #include "cli/terminal.h"
 #include "engram/error.h"
 #include "engram/model/model.h"
+#include "engram/statistics/bootstrap.h"
 #include "engram/text/facts.h"
 #include "engram/text/tokenizer.h"
 
@@ -161,6 +162,9 @@ void print_json(const nlohmann::ordered_json& value, int indent = -1);
 std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 /// Flushes stdout. Throws as print(). main() calls it before it returns 0.
 void flush_output();
+
+/// An object of `value`, `low` and `high`.
+nlohmann::ordered_json interval_json(const Interval& interval);
 
 /// What could not be used, under `heading`: the first 20, and how many more. Empty without any.
 std::string problems_text(const std::vector<FactProblem>& problems, const std::string& heading);

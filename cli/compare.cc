@@ -148,15 +148,6 @@ std::string compare_text(const CompareOptions& options, const Comparison& found)
          format_count(static_cast<int64_t>(found.differing.size())) + ")\n" + facts.str();
 }
 
-Json interval_json(const Interval& interval) {
-  const auto number = [](double value) {
-    return std::isfinite(value) ? Json(value) : Json(nullptr);
-  };
-  return {{"value", number(interval.value)},
-          {"low", number(interval.low)},
-          {"high", number(interval.high)}};
-}
-
 Json agreement_json(const Comparison& found, const Agreement& of) {
   Json out = {{"facts", of.facts}, {"identical", of.identical}, {"differences", of.differences}};
   out["near"] = found.near_known ? Json(of.near) : Json(nullptr);

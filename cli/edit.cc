@@ -19,7 +19,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kEditHelp =
-    R"(Edits of a model: `update` and `erase` compute one and write it to a small file, a
+    R"(Edits of a model: `update`, `erase` and `rome` compute one and write it to a file, a
 delta; `apply` makes a working copy of the model with deltas applied, which knows its
 history; `list`, `undo` and `export` work on that copy. MODEL is never touched.
 
@@ -97,20 +97,23 @@ std::string what_text(const EditReason& why) {
   if (why.kind == EditKind::kErase) {
     return why.relation + " (" + erase_mode_name(why.mode) + ")";
   }
-  return why.relation + " " + why.subject + ": " + why.object + " → " + why.target;
+  return why.relation + " " + why.subject + ": " + why.object + " → " + why.target +
+         (why.kind == EditKind::kRome ? " (ROME)" : "");
 }
 
 Json edit_json(int64_t number, const Delta& delta) {
   const EditReason& why = delta.why;
   Json out = {{"id", number}, {"kind", edit_kind_name(why.kind)}, {"relation", why.relation}};
-  if (why.kind == EditKind::kUpdate) {
+  if (why.kind == EditKind::kErase) {
+    out["mode"] = erase_mode_name(why.mode);
+  } else {
     out["subject"] = why.subject;
     out["object"] = why.object;
     out["target"] = why.target;
+  }
+  if (why.kind == EditKind::kUpdate) {
     out["lambda1"] = why.lambda1;
     out["lambda2"] = why.lambda2;
-  } else {
-    out["mode"] = erase_mode_name(why.mode);
   }
   out["score"] = why.score;
   out["rule"] = why.rule;
@@ -358,7 +361,7 @@ void add_apply(CLI::App& edit) {
   auto options = std::make_shared<ApplyOptions>();
   CLI::App* command = add_command(edit, "apply", "a working copy with edits", kApplyHelp);
   add_model(*command, options->model, "Folder of the model that the edits are for.")->required();
-  command->add_option("DELTA", options->deltas, "Files that update or erase wrote.")
+  command->add_option("DELTA", options->deltas, "Files that update, erase or rome wrote.")
       ->required()
       ->expected(1, -1);
   add_path(*command, "--to", options->to, "The working copy. Required.")
@@ -396,6 +399,7 @@ void add_edit_command(CLI::App& app) {
   CLI::App* edit = add_command(app, "edit", "update facts, erase relations, undo it", kEditHelp);
   add_edit_update_command(*edit);
   add_edit_erase_command(*edit);
+  add_edit_rome_command(*edit);
   add_apply(*edit);
   CLI::App* command = nullptr;
   add_copy_command(*edit, "list", "the edits of a working copy", kListHelp, run_list, command);

@@ -132,6 +132,7 @@ void add_edit_erase_command(CLI::App& edit) {
   add_integer(*command, "--limit", options->limit, 1, 1'000'000'000,
               "Locate N facts of the relation at most, a seeded sample. Default: all.");
   add_make_options(*command, *options);
+  add_locating_options(*command, *options);
   add_common_options(*command, options->common);
   command->callback([options] { run_erase(*options); });
 }

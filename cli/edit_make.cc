@@ -219,10 +219,11 @@ std::string asked_table(const std::vector<Asked>& scopes) {
 }
 
 std::string neuron_list(const Delta& delta) {
+  constexpr size_t kMost = 50;
+  const std::vector<NeuronId> neurons = delta.neurons();
   std::string text;
-  for (const NeuronId id : delta.neurons()) {
-    text += " " + neuron_name(id);
-  }
+  for (size_t i = 0; i < neurons.size() && i < kMost; ++i) text += " " + neuron_name(neurons[i]);
+  if (neurons.size() > kMost) text += " and " + format_count(neurons.size() - kMost) + " more";
   return text;
 }
 
@@ -266,13 +267,16 @@ void add_make_options(CLI::App& command, MakeOptions& options) {
   add_path(command, "--out", options.out, "The delta to write. Required.")
       ->type_name("DELTA")
       ->required();
+  add_integer(command, "--others", options.others, 0, 1'000'000,
+              "Facts on which side effects are measured. Default: 200.");
+}
+
+void add_locating_options(CLI::App& command, MakeOptions& options) {
   command
       .add_option("--preset", options.preset,
                   "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
       ->type_name("NAME");
   add_attribution_options(command, options.attribution);
-  add_integer(command, "--others", options.others, 0, 1'000'000,
-              "Facts on which side effects are measured. Default: 200.");
 }
 
 }  // namespace engram::cli

@@ -1,6 +1,6 @@
 #pragma once
 
-// What `edit update` and `edit erase` share: facts, located neurons, answers before and after.
+// What the commands that make a delta share: facts, located neurons, answers before and after.
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
@@ -19,20 +19,23 @@ namespace engram::cli {
 // The commands that make a delta; `edit` is the command they belong to.
 void add_edit_update_command(CLI::App& edit);
 void add_edit_erase_command(CLI::App& edit);
+void add_edit_rome_command(CLI::App& edit);
 
-/// What both commands take.
+/// What these commands take.
 struct MakeOptions {
   CommonOptions common;
   std::string model;
   std::string facts;  ///< empty: MODEL/facts.jsonl
   std::string relation;
   std::string out;
-  std::string preset = "dai2022";
+  std::string preset = "dai2022";  ///< these two: of edits of located neurons
   AttributionOptions attribution;
   int64_t others = 200;  ///< facts that show side effects, inside and outside the relation each
 };
 
 void add_make_options(CLI::App& command, MakeOptions& options);
+/// How neurons are located and selected.
+void add_locating_options(CLI::App& command, MakeOptions& options);
 std::string facts_path(const MakeOptions& options);
 /// Refuses an --out that would overwrite what is read (`more` too), and a model without a fact set
 /// of its own where none is given.
@@ -61,7 +64,7 @@ struct LocatedNeurons {
 
 LocatedNeurons locate_relation(const std::vector<Fact>& facts, const LoadedModel& loaded,
                                const MakeOptions& options, int64_t relation_neurons);
-/// Why the delta was made, but for what only one of the commands knows.
+/// Why the delta of located neurons was made, but for what only one of the commands knows.
 EditReason reason_of(const MakeOptions& options, EditKind kind, const LocatedRelation& located);
 
 /// How a model answers some prompts.
@@ -112,9 +115,9 @@ void warn_of_side_effects(const std::vector<SideEffect>& found);
 
 nlohmann::ordered_json asked_json(const std::vector<Asked>& scopes);
 std::string asked_table(const std::vector<Asked>& scopes);
-/// " 0:12 3:4"
+/// " 0:12 3:4", the first 50.
 std::string neuron_list(const Delta& delta);
-/// The record's fields that both commands have.
+/// The record's fields that all have.
 nlohmann::ordered_json delta_json(const char* record, const MakeOptions& options,
                                   const Delta& delta);
 

@@ -40,10 +40,6 @@ Examples:
   engram memories build/real/smollm2-135m --corpus wiki.txt.xz --keys 34 --json
 )";
 
-Json interval_json(const Interval& interval) {
-  return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
-}
-
 Json means_json(const MemoryMeans& means) {
   Json out;
   out["layer"] = nullptr;

@@ -21,9 +21,24 @@ set(ENGRAM_TEST_ENVIRONMENT
     "ASAN_OPTIONS=detect_odr_violation=0:strict_string_checks=1:malloc_context_size=10:quarantine_size_mb=32"
     "UBSAN_OPTIONS=print_stacktrace=1" "GTEST_BRIEF=1")
 
-# What takes minutes under a sanitizer and runs the same lines as its neighbours is left to the
-# release build: long numerics, and the commands on the third and fourth kind of decoder.
+# What is long under a sanitizer and runs the same lines as its neighbours is left to the release
+# build: long numerics, the commands on the third and fourth kind of decoder, and what many starts of
+# a program say of options, files, interrupts and pages. Half of the sanitizers' time is in these.
 set(left_to_release
+    "Block.PerturbedRunsOfEveryKindOfLayerAreThoseOfAutograd" "RunOnADevice.*"
+    "Rules/FastEqualsNaive.OnRandomModels/1" "Rules/FastEqualsNaive.OnRandomModels/13"
+    "Rules/FastEqualsNaive.OnRandomModels/21" "PlainSums.AreTheReport"
+    "Memory.BoundsTheWorkersWhereItMayNotChangeTheBatches"
+    "TopTextsOf.StreamingKeepsWhatBruteForceFinds" "RunMemories.RowsAreTheMeasuresOfTheSameKeys"
+    "Usage.*" "Help.*" "Commands/CommandHelp.*" "All/Programs.*" "One/Pretrain.*" "One/Bench.*"
+    "Overwriting.*" "BadPlace.*" "Interrupting.*" "Picture.*" "Report.*" "Status.*"
+    "Reproduce.CtrlCKeepsWhatIsDone" "Reproduce.ShardsMergedAreTheWholeRun"
+    "Reproduce.ContentDependsNeitherOnThreadsNorOnMemory"
+    "Reproduce.APackedCorpusGivesTheSameContent" "EditCommand.NeuronsComeOutOfAFileOrARun"
+    "EditCommand.SideEffectsAreWarnedOfAndListed" "LocateCommand.RefusesBeforeAnyWork"
+    "LocateCommand.NeuronsThatAreNoList" "InterveneCommand.OrdinaryTextIsAScopeWhereItIsAskedFor"
+    "InterveneCommand.WithAListTheShareOfTheFactSetCounts"
+    "Attribute.SeveralPromptsAreAttributedAsEachAlone"
     "Block.TheDefaultRuleHoldsForEveryKindOfLayer" "Block.ExactAblationHoldsForEveryKindOfLayer"
     "Decoder.FixedNodesAreExtendedOnce" "Methods.SearchesTakeWhatLowersTheAnswerMost"
     "Parts.WhatComesOutDoesNotDependOnTheCut"

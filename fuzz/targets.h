@@ -27,6 +27,7 @@
 
 #include "engram/base/lines.h"
 #include "engram/edit/delta.h"
+#include "engram/edit/moments.h"
 #include "engram/error.h"
 #include "engram/model/config.h"
 #include "engram/model/safetensors.h"
@@ -359,6 +360,30 @@ inline void run(const uint8_t* data, size_t size) {
   for (const char* beside : {"", "-wal", "-shm", "-lock"}) {
     std::filesystem::remove(path.string() + beside);
   }
+}
+
+/// A second moment of keys: what is accepted is square, symmetric and finite, and comes back the
+/// same.
+inline void moments(const uint8_t* data, size_t size) {
+  const MemoryFile file(data, size);
+  KeyMoments read;
+  try {
+    read = read_key_moments(file.path());
+  } catch (const InputError& error) {
+    return check_message(error.what());
+  }
+  require(read.tokens > 0 && read.layer >= 0, "it is of some tokens and a layer");
+  require(read.moment.isfinite().all().item<bool>(), "moments are finite");
+  require(read.moment.equal(read.moment.t()), "a second moment is symmetric");
+  static const std::filesystem::path written =
+      std::filesystem::temp_directory_path() /
+      ("engram-fuzz-moments-" + std::to_string(::getpid()));
+  write_key_moments(written, read);
+  const KeyMoments again = read_key_moments(written);
+  std::filesystem::remove(written);
+  require(again.moment.equal(read.moment) && again.texts == read.texts &&
+              again.corpus == read.corpus && again.base == read.base,
+          "what is written reads back the same");
 }
 
 /// An edit: what is accepted is whole, finite and in order, and written out it reads back the same.

@@ -10,9 +10,11 @@
 #include <numeric>
 
 #include "base/json.h"
+#include "edit/header.h"
 #include "edit/value_tensors.h"
 #include "engram/base/file.h"
 #include "engram/error.h"
+#include "engram/model/fingerprint.h"
 
 namespace engram {
 namespace {
@@ -20,9 +22,6 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kDeltaSchema = "engram.delta/1";
-constexpr size_t kLengthBytes = 8;
-constexpr const char* kFingerprintStart = "sha256:";
-constexpr size_t kFingerprintSize = 7 + 64;
 
 at::ScalarType scalar_type(Storage storage) {
   if (storage == Storage::kF16) return at::kHalf;
@@ -82,14 +81,16 @@ json to_json(const Delta& delta) {
       {"relation", why.relation},
       {"neurons_by", {{"score", why.score}, {"rule", why.rule}, {"selection", why.selection}}},
       {"version", why.version}};
-  if (why.kind == EditKind::kUpdate) {
+  if (why.kind == EditKind::kErase) {
+    out["mode"] = erase_mode_name(why.mode);
+  } else {
     out["subject"] = why.subject;
     out["object"] = why.object;
     out["target"] = why.target;
+  }
+  if (why.kind == EditKind::kUpdate) {
     out["lambda1"] = why.lambda1;
     out["lambda2"] = why.lambda2;
-  } else {
-    out["mode"] = erase_mode_name(why.mode);
   }
   json& effects = out["side_effects"] = json::array();
   for (const SideEffect& one : why.side_effects) {
@@ -119,8 +120,7 @@ class Reader {
     Delta delta;
     delta.origin = path_.string();
     delta.base = text(edit, "base");
-    if (delta.base.size() != kFingerprintSize || !delta.base.starts_with(kFingerprintStart) ||
-        delta.base.find_first_not_of("0123456789abcdef", 7) != std::string::npos) {
+    if (!is_fingerprint(delta.base)) {
       fail("\"base\" is no fingerprint, expected \"sha256:\" and 64 hexadecimal digits");
     }
     delta.why = reason(edit);
@@ -138,33 +138,30 @@ class Reader {
  private:
   [[noreturn]] void fail(const std::string& what) const { throw InputError(where_ + what); }
 
-  [[nodiscard]] json bounded(std::string_view bytes, const std::string& what) const {
+  /// What `read` gives; `what` names it where it is no JSON.
+  template <class Read>
+  [[nodiscard]] json bounded(const std::string& what, const Read& read) const {
     try {
-      return parse_json(bytes);
+      return read();
     } catch (const JsonFault& fault) {
       fail(what + ": " + fault.message);
     }
   }
 
+  [[nodiscard]] const MappedFile& file() const { return *tensors_.begin()->second.file; }
+
   /// The JSON in the header's metadata. The header itself is valid, the crate has read it.
   [[nodiscard]] json description() const {
     if (tensors_.empty()) fail("got no tensor, expected the value vectors of at least one neuron");
-    const MappedFile& file = *tensors_.begin()->second.file;
-    uint64_t length = 0;
-    for (size_t i = 0; i < kLengthBytes; ++i) {
-      length |= std::to_integer<uint64_t>(file.data()[i]) << (8 * i);
-    }
-    const char* start = reinterpret_cast<const char*>(file.data()) + kLengthBytes;
-    const json header = bounded({start, length}, "its header");
-    const auto metadata = header.is_object() ? header.find("__metadata__") : header.end();
-    if (!header.is_object() || metadata == header.end() || !metadata->is_object()) {
+    const json metadata = bounded("its header", [&] { return file_metadata(file()); });
+    if (metadata.is_null()) {
       fail("it has no __metadata__, expected one with the schema \"engram.delta/1\"");
     }
-    const std::string schema = text(*metadata, "schema");
+    const std::string schema = text(metadata, "schema");
     if (schema != kDeltaSchema) {
       fail("got another schema, expected \"engram.delta/1\", which this version reads");
     }
-    json edit = bounded(text(*metadata, "edit"), "\"edit\"");
+    json edit = bounded("\"edit\"", [&] { return parse_json(text(metadata, "edit")); });
     if (!edit.is_object()) fail("\"edit\" is no JSON object");
     return edit;
   }
@@ -221,13 +218,14 @@ class Reader {
     why.score = text(by, "score");
     why.rule = text(by, "rule");
     why.selection = text(by, "selection");
-    if (kind == edit_kind_name(EditKind::kUpdate)) {
-      why.kind = EditKind::kUpdate;
+    const bool update = kind == edit_kind_name(EditKind::kUpdate);
+    if (update || kind == edit_kind_name(EditKind::kRome)) {
+      why.kind = update ? EditKind::kUpdate : EditKind::kRome;
       why.subject = text(edit, "subject");
       why.object = text(edit, "object");
       why.target = text(edit, "target");
-      why.lambda1 = number(edit, "lambda1");
-      why.lambda2 = number(edit, "lambda2");
+      why.lambda1 = update ? number(edit, "lambda1") : 0;
+      why.lambda2 = update ? number(edit, "lambda2") : 0;
     } else if (kind == edit_kind_name(EditKind::kErase)) {
       why.kind = EditKind::kErase;
       try {
@@ -236,7 +234,7 @@ class Reader {
         fail("\"mode\": expected zero, unk or mean");
       }
     } else {
-      fail("\"kind\": expected update or erase");
+      fail("\"kind\": expected update, erase or rome");
     }
     // Edits made before they were measured have none.
     if (edit.contains("side_effects")) why.side_effects = side_effects(edit["side_effects"]);
@@ -309,7 +307,17 @@ class Reader {
 
 }  // namespace
 
-const char* edit_kind_name(EditKind kind) { return kind == EditKind::kUpdate ? "update" : "erase"; }
+const char* edit_kind_name(EditKind kind) {
+  switch (kind) {
+    case EditKind::kUpdate:
+      return "update";
+    case EditKind::kErase:
+      return "erase";
+    case EditKind::kRome:
+      return "rome";
+  }
+  throw InternalError("edit_kind_name: unknown kind");
+}
 
 std::vector<NeuronId> Delta::neurons() const {
   std::vector<NeuronId> all;

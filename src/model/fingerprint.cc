@@ -42,4 +42,10 @@ std::string model_fingerprint(const std::filesystem::path& directory) {
   return "sha256:" + sha256_hex(list);
 }
 
+bool is_fingerprint(std::string_view text) {
+  constexpr std::string_view kStart = "sha256:";
+  return text.size() == kStart.size() + 64 && text.starts_with(kStart) &&
+         text.find_first_not_of("0123456789abcdef", kStart.size()) == std::string_view::npos;
+}
+
 }  // namespace engram

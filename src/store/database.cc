@@ -145,6 +145,13 @@ void Database::fail(int code, std::string_view sql) const {
                       (error != 0 ? ": " + system_message(error) : std::string()) + "); " + kept_);
     case SQLITE_INTERRUPT:
       throw Interrupted(kept_);
+    case SQLITE_ERROR:
+    case SQLITE_FORMAT:
+    case SQLITE_MISMATCH:
+    case SQLITE_SCHEMA:
+      // What a statement of ours asks for, the file does not give.
+      throw FileError(file + "the database is damaged, or no run (" + message +
+                      " in: " + std::string(sql) + ")");
     default:
       throw InternalError(file + message + " in: " + std::string(sql));
   }

@@ -54,11 +54,11 @@ TEST_P(CommandHelp, TeachesWithAnExampleAndAllSharedOptions) {
 }
 
 const std::vector<Arguments> kCommands{
-    {"inspect"},       {"predict"},       {"attribute"},    {"locate"},         {"intervene"},
-    {"lens"},          {"neuron"},        {"memories"},     {"reproduce"},      {"texts"},
-    {"report"},        {"status"},        {"merge"},        {"export"},         {"help"},
-    {"edit", "list"},  {"edit", "undo"},  {"edit", "diff"}, {"edit", "update"}, {"edit", "erase"},
-    {"edit", "apply"}, {"edit", "export"}};
+    {"inspect"},       {"predict"},        {"attribute"},    {"locate"},         {"intervene"},
+    {"lens"},          {"neuron"},         {"memories"},     {"reproduce"},      {"texts"},
+    {"report"},        {"status"},         {"merge"},        {"export"},         {"help"},
+    {"edit", "list"},  {"edit", "undo"},   {"edit", "diff"}, {"edit", "update"}, {"edit", "erase"},
+    {"edit", "apply"}, {"edit", "export"}, {"edit", "rome"}, {"audit"},          {"compare"}};
 
 TEST(Help, EveryCommandHasAnExampleAndTheSharedOptions) {
   for (const Arguments& command : kCommands) {

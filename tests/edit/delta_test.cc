@@ -149,7 +149,7 @@ TEST_F(Malformed, IsRefusedWithFileGotAndExpected) {
     refused(with_edit([&](json& edit) { edit.erase(name); }), name);
     refused(with_edit([&](json& edit) { edit[name] = json::array(); }), name);
   }
-  refused(with_edit([](json& edit) { edit["kind"] = "replace"; }), "update or erase");
+  refused(with_edit([](json& edit) { edit["kind"] = "replace"; }), "update, erase or rome");
   refused(with_edit([](json& edit) {
             edit["kind"] = "erase";
             edit["mode"] = "none";

@@ -46,9 +46,10 @@ INSTANTIATE_TEST_SUITE_P(
     , Corpus,
     ::testing::Values(Replay{"safetensors", fuzz::safetensors}, Replay{"facts", fuzz::facts},
                       Replay{"pararel", fuzz::pararel}, Replay{"config", fuzz::config},
-                      Replay{"delta", fuzz::delta}, Replay{"text", fuzz::text},
-                      Replay{"run", fuzz::run}, Replay{"tokenizer", fuzz::tokenizer},
-                      Replay{"fact_formats", fuzz::facts}, Replay{"table", fuzz::facts}),
+                      Replay{"delta", fuzz::delta}, Replay{"moments", fuzz::moments},
+                      Replay{"text", fuzz::text}, Replay{"run", fuzz::run},
+                      Replay{"tokenizer", fuzz::tokenizer}, Replay{"fact_formats", fuzz::facts},
+                      Replay{"table", fuzz::facts}),
     [](const auto& replay) { return replay.param.name; });
 
 }  // namespace

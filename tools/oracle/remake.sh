@@ -39,6 +39,8 @@ for program in engram model_tests attribution_tests; do
 done
 "$python" "$here/check_edit.py" "$tests/engram" "$work"/stored/* ||
   fail "an edited checkpoint is another one in transformers"
+"$python" "$here/check_rome.py" "$tests/engram" "$work"/stored/* ||
+  fail "ROME in plain PyTorch makes another edit"
 "$python" "$here/make_checkpoints.py" --set live "$work/live" || fail "making the larger set"
 "$python" "$here/expect.py" "$work"/live/* || fail "running transformers on the larger set"
 for program in model_tests:LiveParity attribution_tests:LiveAttribution; do

@@ -12,8 +12,8 @@
 
 namespace engram {
 
-enum class EditKind { kUpdate, kErase };
-const char* edit_kind_name(EditKind kind);  ///< "update", "erase"
+enum class EditKind { kUpdate, kErase, kRome };
+const char* edit_kind_name(EditKind kind);  ///< "update", "erase", "rome"
 
 /// What an edit does to a sample of other facts, one prompt each.
 struct SideEffect {
@@ -27,10 +27,11 @@ struct SideEffect {
 struct EditReason {
   EditKind kind = EditKind::kUpdate;
   std::string relation;
-  std::string subject, object, target;   ///< update: s, o and o'
+  std::string subject, object, target;   ///< update and rome: s, o and o'
   double lambda1 = 0, lambda2 = 0;       ///< update
   EraseMode mode = EraseMode::kZero;     ///< erase
-  std::string score, rule, selection;    ///< how the neurons were located and chosen
+  std::string score, rule, selection;    ///< how the neurons were located and chosen; rome: only
+                                         ///< `selection`, how the edit was computed
   std::string version;                   ///< of the program
   std::vector<SideEffect> side_effects;  ///< as measured when it was made; empty: not measured
 };

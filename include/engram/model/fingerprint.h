@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace engram {
 
@@ -9,5 +10,8 @@ namespace engram {
 /// the files that make it (config.json, weights with their index, the tokenizer's files), in the
 /// order of their names. "sha256:" and 64 hexadecimal digits. Throws FileError; Interrupted.
 std::string model_fingerprint(const std::filesystem::path& directory);
+
+/// Whether a text has the form of one.
+bool is_fingerprint(std::string_view text);
 
 }  // namespace engram

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <span>
+
+#include "engram/text/cloze.h"
+
+namespace engram {
+
+/// Prompts of any length as one batch, padded behind.
+struct PaddedPrompts {
+  at::Tensor ids;   ///< [prompts, tokens] int64
+  at::Tensor mask;  ///< [prompts, tokens] bool; undefined: none is shorter
+};
+PaddedPrompts pad_prompts(std::span<const Cloze> clozes, const at::Device& device);
+
+/// The tokens that prompts ask for: every one of every answer.
+struct AskedTokens {
+  at::Tensor prompts;  ///< [asked] int64, the prompt's row
+  at::Tensor tokens;   ///< [asked] int64, the position whose logits predict it
+  at::Tensor answers;  ///< [asked] int64 token ids
+  at::Tensor weights;  ///< [asked] float32, its share of the mean over prompts and their tokens
+};
+AskedTokens asked_tokens(std::span<const Cloze> clozes, const at::Device& device);
+
+}  // namespace engram
