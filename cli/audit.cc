@@ -61,6 +61,7 @@ struct AuditOptions {
   int64_t per_relation = 150;
   std::optional<int64_t> known, never;
   std::string edit, edited;
+  std::vector<int64_t> relearn;
 };
 
 std::string plain_table(const ReportTable& table) {
@@ -135,6 +136,7 @@ void audit_edit(const AuditOptions& options) {
   removal.per_relation = options.per_relation;
   removal.known = options.known.value_or(removal.known);
   removal.never = options.never.value_or(removal.never);
+  if (!options.relearn.empty()) removal.relearn = options.relearn;
   run_removal_audit(removal);
 }
 
@@ -220,6 +222,12 @@ void add_audit_command(CLI::App& app) {
   add_path(*command, "--edited", options->edited,
            "The same for an edited checkpoint; --relations names what was erased.")
       ->type_name("DIR");
+  command
+      ->add_option("--relearn", options->relearn,
+                   "Of an edit: steps of training behind which it is asked; 0: none. Default: "
+                   "1,2,5,10,20,50.")
+      ->delimiter(',')
+      ->type_name("N,...");
   add_common_options(*command, options->run.common);
   command->callback([options, only] {
     options->run.scope.only = *only;

@@ -153,6 +153,14 @@ void run_removal_audit(const RemovalAuditOptions& options) {
   how.measure.threads = options.common.threads;
   how.measure.memory_bytes = options.common.memory_bytes;
   how.seed = options.common.seed;
+  if (options.relearn) how.relearn_steps = *options.relearn;
+  if (how.relearn_steps == std::vector<int64_t>{0}) how.relearn_steps.clear();
+  if (std::ranges::adjacent_find(how.relearn_steps, std::greater_equal<>{}) !=
+          how.relearn_steps.end() ||
+      (!how.relearn_steps.empty() && how.relearn_steps.front() < 1)) {
+    throw UsageError(
+        "--relearn: expected numbers of steps above 0, each larger than the one before");
+  }
   RemovalSampleOptions choice;
   choice.relation = erasure.relation;
   choice.subject = erasure.subject;

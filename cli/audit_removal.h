@@ -3,6 +3,7 @@
 // `engram audit --edit` and `--edited`: is what an edit erased gone?
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct RemovalAuditOptions {
   int64_t per_relation = 150;          ///< facts to screen
   int64_t known = 60;                  ///< erased facts to examine, at most
   int64_t never = 60;                  ///< never known ones
+  std::optional<std::vector<int64_t>> relearn;  ///< steps of training; {0}: none
 };
 
 void run_removal_audit(const RemovalAuditOptions& options);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <numeric>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
 #include "engram/reading/lens.h"
+#include "model/parallel.h"
 #include "removal/relearn.h"
 #include "removal/weights.h"
 
@@ -49,12 +51,14 @@ struct FactAnswers {
 
 using PromptsOf = std::vector<Cloze> ExaminedFact::*;
 
-/// Asks models, and counts how many were asked.
+/// Asks models on the calling thread, for several threads at once, and counts how many were asked.
 class Asker {
  public:
   Asker(const RemovalOptions& options, int64_t all,
         const std::function<void(int64_t, int64_t)>& progress)
-      : options_(options), all_(all), progress_(progress) {}
+      : how_(options.measure), all_(all), progress_(progress) {
+    how_.threads = 1;
+  }
 
   FactAnswers ask(const Model& model, std::span<const ExaminedFact> facts,
                   PromptsOf which = &ExaminedFact::held_out) {
@@ -64,7 +68,7 @@ class Asker {
     }
     FactAnswers answers;
     if (!facts.empty()) {
-      const Measured measured = measure(model, prompts, {}, {}, options_.measure);
+      const Measured measured = measure(model, prompts, {}, {}, how_);
       size_t at = 0;
       for (const ExaminedFact& fact : facts) {
         const auto count = static_cast<double>((fact.*which).size());
@@ -111,13 +115,15 @@ class Asker {
  private:
   void count() {
     Interrupt::check();
+    const std::scoped_lock lock(mutex_);
     ++done_;
     if (progress_) progress_(done_, all_);
   }
 
-  const RemovalOptions& options_;
+  MeasureOptions how_;
   int64_t all_;
   const std::function<void(int64_t, int64_t)>& progress_;
+  std::mutex mutex_;
   int64_t done_ = 0;
 };
 
@@ -127,43 +133,68 @@ std::vector<double> differences(const std::vector<double>& a, const std::vector<
   return found;
 }
 
-/// Each half of the facts after training on the other half's own prompts: [steps].
-std::vector<FactAnswers> relearned(const Model& model, std::span<const ExaminedFact> facts,
-                                   const RemovalOptions& options, Asker& asker) {
+/// A model that is taught one half of some facts and asked for the other.
+struct Lesson {
+  const Model* model = nullptr;
+  std::vector<Cloze> taught;
+  std::vector<ExaminedFact> asked;
+  std::vector<size_t> places;  ///< of the asked facts
+  uint64_t seed = 0;
+  std::vector<FactAnswers> answers;  ///< [steps]
+};
+
+void add_lessons(const Model& model, std::span<const ExaminedFact> facts, uint64_t seed,
+                 std::vector<Lesson>& lessons) {
   std::vector<size_t> order(facts.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  Random(options.seed).shuffle(order);
-  std::vector<FactAnswers> all(options.relearn_steps.size());
-  for (FactAnswers& one : all) {
-    one.log_odds.resize(facts.size());
-    one.top.resize(facts.size());
-  }
+  Random(seed).shuffle(order);
   for (size_t half = 0; half < 2; ++half) {
-    std::vector<Cloze> taught;
-    std::vector<ExaminedFact> asked;
-    std::vector<size_t> places;
+    Lesson& lesson = lessons.emplace_back();
+    lesson.model = &model;
+    lesson.seed = seed + half;
     for (size_t i = 0; i < order.size(); ++i) {
       const ExaminedFact& fact = facts[order[i]];
       if (i % 2 == half) {
-        taught.insert(taught.end(), fact.own.begin(), fact.own.end());
+        lesson.taught.insert(lesson.taught.end(), fact.own.begin(), fact.own.end());
       } else {
-        asked.push_back(fact);
-        places.push_back(order[i]);
+        lesson.asked.push_back(fact);
+        lesson.places.push_back(order[i]);
       }
     }
-    size_t step = 0;
-    const RelearnOptions how{options.relearn_steps, options.relearn_rate, options.relearn_prompts,
-                             options.seed + half};
-    relearn(model, taught, how, [&](int64_t, const Model& pupil) {
-      const FactAnswers answers = asker.ask(pupil, asked);
-      for (size_t i = 0; i < places.size(); ++i) {
-        all[step].log_odds[places[i]] = answers.log_odds[i];
-        all[step].top[places[i]] = answers.top[i];
+  }
+}
+
+/// The answers of both halves, [steps].
+std::vector<FactAnswers> together(std::span<const Lesson> halves, size_t facts) {
+  std::vector<FactAnswers> all(halves.front().answers.size());
+  for (size_t step = 0; step < all.size(); ++step) {
+    all[step] = {std::vector<double>(facts), std::vector<double>(facts)};
+    for (const Lesson& half : halves) {
+      for (size_t i = 0; i < half.places.size(); ++i) {
+        all[step].log_odds[half.places[i]] = half.answers[step].log_odds[i];
+        all[step].top[half.places[i]] = half.answers[step].top[i];
       }
-      ++step;
-    });
+    }
   }
   return all;
+}
+
+/// Of the edited model and of the original one.
+struct BothAnswers {
+  FactAnswers erased, never;
+};
+
+FactAnswers mean_of(const std::vector<BothAnswers>& draws, FactAnswers BothAnswers::*which) {
+  const size_t facts = (draws.front().*which).log_odds.size();
+  FactAnswers mean{std::vector<double>(facts), std::vector<double>(facts)};
+  const auto share = 1 / static_cast<double>(draws.size());
+  for (const BothAnswers& draw : draws) {
+    for (size_t i = 0; i < facts; ++i) {
+      mean.log_odds[i] += share * (draw.*which).log_odds[i];
+      mean.top[i] += share * (draw.*which).top[i];
+    }
+  }
+  return mean;
 }
 
 bool all_have_examples(std::span<const ExaminedFact> facts) {
@@ -184,27 +215,67 @@ Removal attack_edit(const Model& original, const Model& edited,
   const bool relearns = !options.relearn_steps.empty() && erased.size() >= kFewestToRelearn &&
                         never.size() >= kFewestToRelearn;
   const auto steps = relearns ? std::ssize(options.relearn_steps) : 0;
-  // Own and held-out prompts before and after and the never known facts; then every attack.
-  Asker asker(options, 5 + (examples ? 2 : 0) + 2 + 4 + 2 * options.noise_draws + 1 + 4 * steps,
-              progress);
+  const auto draws = static_cast<size_t>(options.noise_draws);
+  Asker asker(options, 12 + (examples ? 2 : 0) + 2 * options.noise_draws + 4 * steps, progress);
+
+  // Everything that is asked, one thread each: products of a few prompts are too small for more.
+  std::vector<std::function<void()>> jobs;
+  const auto later = [&](FactAnswers& answers, auto model, std::span<const ExaminedFact> facts,
+                         PromptsOf which = &ExaminedFact::held_out) {
+    jobs.emplace_back(
+        [&answers, &asker, model, facts, which] { answers = asker.ask(model(), facts, which); });
+  };
+  const auto as_it_was = [&]() -> const Model& { return original; };
+  const auto as_edited = [&]() -> const Model& { return edited; };
+  FactAnswers own_before, own_after, before, after, never_before, part;
+  later(own_before, as_it_was, erased, &ExaminedFact::own);
+  later(own_after, as_edited, erased, &ExaminedFact::own);
+  later(before, as_it_was, erased);
+  later(after, as_edited, erased);
+  later(never_before, as_it_was, never);
+  later(part, [&] { return between(original, edited, kPartOfEdit); }, erased);
+  BothAnswers with_examples, lens, eight, four;
+  if (examples) {
+    later(with_examples.erased, as_edited, erased, &ExaminedFact::with_examples);
+    later(with_examples.never, as_it_was, never, &ExaminedFact::with_examples);
+  }
+  jobs.emplace_back([&] { lens.erased = asker.ask_lens(edited, erased); });
+  jobs.emplace_back([&] { lens.never = asker.ask_lens(original, never); });
+  for (auto& [bits, answers] : {std::pair{8, &eight}, {4, &four}}) {
+    later(answers->erased, [&, bits] { return rounded(edited, bits); }, erased);
+    later(answers->never, [&, bits] { return rounded(original, bits); }, never);
+  }
+  std::vector<BothAnswers> noise(draws);
+  for (size_t draw = 0; draw < draws; ++draw) {
+    const uint64_t seed = options.seed + draw;
+    later(noise[draw].erased, [&, seed] { return noisy(edited, options.noise, seed); }, erased);
+    later(noise[draw].never, [&, seed] { return noisy(original, options.noise, seed); }, never);
+  }
+  std::vector<Lesson> lessons;
+  if (relearns) {
+    add_lessons(edited, erased, options.seed, lessons);
+    add_lessons(original, never, options.seed, lessons);
+  }
+  for (Lesson& lesson : lessons) {
+    jobs.emplace_back([&] {
+      relearn(*lesson.model, lesson.taught,
+              {options.relearn_steps, options.relearn_rate, options.relearn_prompts, lesson.seed},
+              [&](int64_t, const Model& pupil) {
+                lesson.answers.push_back(asker.ask(pupil, lesson.asked));
+              });
+    });
+  }
+  std::ranges::reverse(jobs);  // the longest come first
+  const int workers = original.device().is_cpu() ? worker_count(options.measure.threads) : 1;
+  run_tasks(jobs.size(), workers, [&](size_t job) { jobs[job](); });
 
   Removal found;
-  found.own_before = asker.ask(original, erased, &ExaminedFact::own).log_odds;
-  const FactAnswers own_after = asker.ask(edited, erased, &ExaminedFact::own);
+  found.own_before = own_before.log_odds;
   found.own_after = own_after.log_odds;
-  const FactAnswers before = asker.ask(original, erased);
-  const FactAnswers after = asker.ask(edited, erased);
-  const FactAnswers never_before = asker.ask(original, never);
   found.before = before.log_odds;
   found.after = after.log_odds;
   found.top_before = before.mean_top();
   found.top_after = after.mean_top();
-
-  const auto add = [&](std::string name, const FactAnswers& attacked, const FactAnswers& line) {
-    found.attacks.push_back({std::move(name), differences(attacked.log_odds, after.log_odds),
-                             differences(line.log_odds, never_before.log_odds), attacked.mean_top(),
-                             line.mean_top()});
-  };
   // The drop on own prompts that held-out ones do not show.
   AttackGain& paraphrases = found.attacks.emplace_back();
   paraphrases.name = "paraphrases";
@@ -214,38 +285,23 @@ Removal attack_edit(const Model& original, const Model& edited,
   paraphrases.erased_top = after.mean_top();
   paraphrases.never_top = never_before.mean_top();
   paraphrases.of_own = true;
-  if (examples) {
-    const FactAnswers attacked = asker.ask(edited, erased, &ExaminedFact::with_examples);
-    add("examples", attacked, asker.ask(original, never, &ExaminedFact::with_examples));
+  const auto add = [&](std::string name, const FactAnswers& attacked, const FactAnswers& line) {
+    found.attacks.push_back({std::move(name), differences(attacked.log_odds, after.log_odds),
+                             differences(line.log_odds, never_before.log_odds), attacked.mean_top(),
+                             line.mean_top()});
+  };
+  if (examples) add("examples", with_examples.erased, with_examples.never);
+  add("lens", lens.erased, lens.never);
+  add("int8", eight.erased, eight.never);
+  add("int4", four.erased, four.never);
+  if (draws > 0) {
+    add("noise", mean_of(noise, &BothAnswers::erased), mean_of(noise, &BothAnswers::never));
   }
-  {
-    const FactAnswers attacked = asker.ask_lens(edited, erased);
-    add("lens", attacked, asker.ask_lens(original, never));
-  }
-  for (const int bits : {8, 4}) {
-    const FactAnswers attacked = asker.ask(rounded(edited, bits), erased);
-    add("int" + std::to_string(bits), attacked, asker.ask(rounded(original, bits), never));
-  }
-  if (options.noise_draws > 0) {
-    const auto mean_of = [&](const Model& model, std::span<const ExaminedFact> facts) {
-      FactAnswers mean{std::vector<double>(facts.size()), std::vector<double>(facts.size())};
-      for (int64_t draw = 0; draw < options.noise_draws; ++draw) {
-        const FactAnswers one = asker.ask(
-            noisy(model, options.noise, options.seed + static_cast<uint64_t>(draw)), facts);
-        for (size_t i = 0; i < facts.size(); ++i) {
-          mean.log_odds[i] += one.log_odds[i] / static_cast<double>(options.noise_draws);
-          mean.top[i] += one.top[i] / static_cast<double>(options.noise_draws);
-        }
-      }
-      return mean;
-    };
-    const FactAnswers attacked = mean_of(edited, erased);
-    add("noise", attacked, mean_of(original, never));
-  }
-  add("0.9 of the edit", asker.ask(between(original, edited, kPartOfEdit), erased), never_before);
+  add("0.9 of the edit", part, never_before);
   if (relearns) {
-    const std::vector<FactAnswers> attacked = relearned(edited, erased, options, asker);
-    const std::vector<FactAnswers> line = relearned(original, never, options, asker);
+    const std::span<const Lesson> all(lessons);
+    const std::vector<FactAnswers> attacked = together(all.first(2), erased.size());
+    const std::vector<FactAnswers> line = together(all.last(2), never.size());
     for (size_t i = 0; i < attacked.size(); ++i) {
       const int64_t count = options.relearn_steps[i];
       add("relearned, " + std::to_string(count) + (count == 1 ? " step" : " steps"), attacked[i],

@@ -47,8 +47,19 @@ class RemovalAudit : public ::testing::Test {
   static void TearDownTestSuite() { shared_.reset(); }
   static std::string delta() { return shared_->file("delta.safetensors"); }
   static Outcome audit(std::vector<std::string> more) {
-    more.insert(more.begin(), {"audit", kAuditedModel, "--facts", shared_->file("facts.jsonl"),
-                               "--known", "5", "--never", "4"});
+    if (std::ranges::find(more, "--relearn") == more.end()) {
+      more.insert(more.end(), {"--relearn", "1,2"});
+    }
+    more.insert(more.begin(), {
+                                  "audit",
+                                  kAuditedModel,
+                                  "--facts",
+                                  shared_->file("facts.jsonl"),
+                                  "--known",
+                                  "5",
+                                  "--never",
+                                  "4",
+                              });
     return run_engram(more);
   }
   static inline std::unique_ptr<TemporaryFolder> shared_;
@@ -77,7 +88,7 @@ TEST_F(RemovalAudit, AttacksADeltaAndTheCheckpointThatItMakesAlike) {
   }
   EXPECT_EQ(names[0], "paraphrases");
   EXPECT_EQ(names[1], "examples");
-  EXPECT_EQ(names.back(), "relearned, 50 steps");
+  EXPECT_EQ(names.back(), "relearned, 2 steps");
 
   const std::string copy = shared_->file("copy");
   const std::string plain = shared_->file("plain");
@@ -100,6 +111,7 @@ TEST_F(RemovalAudit, RefusesWithTheReason) {
   refused({}, 2, "--run is required");
   refused({"--edit", delta(), "--edited", kAuditedModel}, 2, "expected one of them");
   refused({"--edit", delta(), "--run", "x.db"}, 2, "--run and --only belong to");
+  refused({"--edit", delta(), "--relearn", "5,5"}, 2, "each larger than the one before");
   refused({"--edited", kAuditedModel}, 2, "--relations is required with --edited");
   refused({"--edited", tiny_model(), "--relations", "P36"}, 3, "is a model of another shape");
   refused({"--edit", delta(), "--relations", "P99"}, 3, "P99");

@@ -55,8 +55,9 @@ struct Removal {
 /// Attacks the edited model with the erased facts, and the original with those that it never knew.
 /// An attack that cannot be made is not there: examples where a fact has none, relearning with
 /// fewer than four facts of either kind. `progress` gets the number of models asked so far and in
-/// all. Seeded; depends on threads only within rounding. Throws InputError (no erased fact, a fact
-/// without prompts, an answer of several tokens, models of different shapes), Interrupted.
+/// all, from one thread at a time. Seeded; depends on threads only within rounding. Throws
+/// InputError (no erased fact, a fact without prompts, an answer of several tokens, models of
+/// different shapes), Interrupted.
 Removal attack_edit(const Model& original, const Model& edited,
                     std::span<const ExaminedFact> erased, std::span<const ExaminedFact> never,
                     const RemovalOptions& options = {},
