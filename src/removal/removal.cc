@@ -241,10 +241,12 @@ Removal attack_edit(const Model& original, const Model& edited,
   }
   jobs.emplace_back([&] { lens.erased = asker.ask_lens(edited, erased); });
   jobs.emplace_back([&] { lens.never = asker.ask_lens(original, never); });
-  for (auto& [bits, answers] : {std::pair{8, &eight}, {4, &four}}) {
-    later(answers->erased, [&, bits] { return rounded(edited, bits); }, erased);
-    later(answers->never, [&, bits] { return rounded(original, bits); }, never);
-  }
+  const auto later_rounded = [&](BothAnswers& answers, int bits) {
+    later(answers.erased, [&, bits] { return rounded(edited, bits); }, erased);
+    later(answers.never, [&, bits] { return rounded(original, bits); }, never);
+  };
+  later_rounded(eight, 8);
+  later_rounded(four, 4);
   std::vector<BothAnswers> noise(draws);
   for (size_t draw = 0; draw < draws; ++draw) {
     const uint64_t seed = options.seed + draw;

@@ -118,8 +118,10 @@ std::vector<Cloze> with_examples(const Candidate& asked, std::vector<const Candi
 RemovalSample sample_for_removal(const Model& model, const Tokenizer& tokenizer,
                                  std::vector<Fact> facts, const std::string& source,
                                  const RemovalSampleOptions& options) {
-  const std::vector<Candidate> candidates = screened(
-      model, tokenizer, facts_to_screen(std::move(facts), source, options), options.measure);
+  const std::vector<Fact> looked_at = facts_to_screen(std::move(facts), source, options);
+  const auto unsplit =
+      std::ranges::count_if(looked_at, [](const Fact& fact) { return fact.held_out.empty(); });
+  const std::vector<Candidate> candidates = screened(model, tokenizer, looked_at, options.measure);
   std::vector<const Candidate*> known, never, erased;
   for (const Candidate& one : candidates) {
     if (one.known()) known.push_back(&one);
@@ -133,8 +135,12 @@ RemovalSample sample_for_removal(const Model& model, const Tokenizer& tokenizer,
   }
   if (erased.empty()) {
     throw InputError(source + ": relation " + options.relation +
-                     " has no fact to examine that the model knows, with at least 3 prompts that "
-                     "locate, a held-out one, an answer of one token and a subject without it");
+                     " has no fact to examine, expected one that the model knows, with at least 3 "
+                     "prompts that locate, a held-out one, an answer of one token and a subject "
+                     "without it; of " +
+                     std::to_string(looked_at.size()) + " facts " + std::to_string(unsplit) +
+                     " have no held-out prompt and " + std::to_string(candidates.size()) +
+                     " can be asked, of which the model knows " + std::to_string(known.size()));
   }
   Random random(options.seed);
   const auto take = [&](std::vector<const Candidate*>& from, int64_t count) {
