@@ -373,6 +373,8 @@ def locate(
     }
     how = {**options, **selection, "strict": strict, "threads": threads, "memory_bytes": _bytes(memory)}
     total = sum(len(fact.prompts) for fact in taken)
+    if not interpolate:
+        del options["interpolate"]  # the header names it where it is asked for
     lines = _core.locate(
         model._core, [asdict(fact) for fact in taken], how, counter(progress, total, "prompts")
     )

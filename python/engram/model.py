@@ -256,7 +256,7 @@ class Model:
         self.path = path
         """Folder of the checkpoint; None for a module that was in memory."""
         self.device = device
-        self._core = core
+        self._core: _core.Model = core
         self._live = live
         self._fingerprint: Optional[str] = None
         self._changes: list[tuple[int, int, float, float]] = []
@@ -399,7 +399,7 @@ class Model:
     # -- attribution --------------------------------------------------------------------------
 
     @overload
-    def attribute(
+    def attribute(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
         prompt: str,
         answer: Optional[str] = ...,
@@ -855,8 +855,11 @@ class Model:
 
         self._refresh()
         wanted = neurons_of(neurons)
-        ids = [self._core.encode(prompt, word, name)[2] for name, word in (("old", old), ("new", new))]
-        values = _core.update_values(self._core, wanted, *ids, lambda1, lambda2, embedding)
+        before = self._core.encode(prompt, old, "old")[2]
+        after = self._core.encode(prompt, new, "new")[2]
+        values = _core.update_values(
+            self._core, wanted, before, after, lambda1, lambda2, embedding
+        )
         why = {"kind": "update", "object": old, "target": new, "lambda1": lambda1, "lambda2": lambda2}
         return ValueEdit(wanted, values, why)
 

@@ -366,8 +366,9 @@ def effects(
     with tempfile.TemporaryDirectory(prefix="engram-") as folder:
         given.update(_facts(facts, seed, folder, given))
         if isinstance(neurons, Located):
-            given["neurons"] = os.path.join(folder, "neurons.jsonl")
-            neurons.save(given["neurons"])
+            path = os.path.join(folder, "neurons.jsonl")
+            neurons.save(path)
+            given["neurons"] = path
             given.pop("held_out_share", None)
         else:
             given["neurons"] = ",".join(map(str, neurons_of(neurons)))
