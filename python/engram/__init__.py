@@ -13,7 +13,7 @@ from __future__ import annotations
 
 # torch comes first: its libtorch is the one that the extension is linked against.
 from . import _torch  # noqa: F401
-from . import _core, edits
+from . import _core, distributed, edits
 from ._build import VERSION as __version__
 from .attribution import Attribution, Attributions, LayerReport
 from .command import command
@@ -86,6 +86,7 @@ __all__ = [
     "audit",
     "command",
     "compare",
+    "distributed",
     "edits",
     "effects",
     "hf_module",
