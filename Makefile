@@ -99,4 +99,4 @@ readme: build
 	$(STEP) 'the commands of README.md' $(PYTHON) tools/check_readme.py
 
 clean:
-	rm -rf build/release build/dev build/tidy build/fuzz build/python
+	rm -rf build/release build/dev build/tidy build/fuzz build/python-wheel

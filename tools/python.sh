@@ -27,7 +27,7 @@ PATH=$PATH:$HOME/.cargo/bin
 export PATH CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-$(nproc 2>/dev/null || echo 2)}"
 echo "[python] building and installing the package (the first time some minutes)"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
-  --force-reinstall --config-settings=build-dir="$root/build/python" "$root"
+  --force-reinstall --config-settings=build-dir="$root/build/python-wheel" "$root"
 
 [ "${1:-}" = test ] || exit 0
 cd "$root/python/tests"

@@ -17,9 +17,8 @@ namespace engram::python {
 /// Options out of a dict: what is None or not there keeps the library's default.
 class Options {
  public:
-  explicit Options(const nanobind::dict& values) : left_(nanobind::dict(values)) {
-    left_ = nanobind::cast<nanobind::dict>(values.attr("copy")());
-  }
+  explicit Options(const nanobind::dict& values)
+      : left_(nanobind::cast<nanobind::dict>(values.attr("copy")())) {}
 
   template <class T>
   void take(const char* name, T& value) {
@@ -27,7 +26,14 @@ class Options {
     if (!left_.contains(key)) return;
     const nanobind::object given = left_[key];
     PyDict_DelItem(left_.ptr(), key.ptr());
-    if (!given.is_none()) value = nanobind::cast<T>(given);
+    if (given.is_none()) return;
+    try {
+      value = nanobind::cast<T>(given);
+    } catch (const nanobind::cast_error&) {
+      throw UsageError(std::string(name) + ": got " +
+                       nanobind::cast<std::string>(nanobind::repr(given)) +
+                       ", which is of another type or out of range");
+    }
   }
   template <class T>
   void take(const char* name, std::optional<T>& value) {

@@ -42,6 +42,10 @@ def test_each_comes_as_its_own(model: engram.Model, tmp_path: Path) -> None:
         model.attribute(PROMPT)
     with pytest.raises(engram.UsageError, match="tolerance"):
         model.attribute(PROMPT, "Paris", tolerance=0)
+    with pytest.raises(engram.UsageError, match="rule: got 3"):
+        model.attribute(PROMPT, "Paris", rule=3)  # type: ignore[call-overload]
+    with pytest.raises(engram.UsageError, match="seed: got -1"):
+        engram.load_facts(ROOT / "models" / "engram-base" / "facts.jsonl", seed=-1)
     with pytest.raises(engram.UsageError, match="layers 0 to 3"):
         model.measure(PROMPT, "Paris", "9:1", zero=True)
     with pytest.raises(engram.UsageError, match="exactly one"):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from conftest import ROOT, run_engram
@@ -112,6 +113,46 @@ def test_shards_merge(shipped: Path, tmp_path: Path) -> None:
     whole = engram.reproduce(model, facts, tmp_path / "whole.db", only=["locate"])
     merged = engram.merge(tmp_path / "merged.db", parts)
     assert content(merged.path)["neuron"] == content(whole.path)["neuron"]
+
+
+def test_a_job_array(shipped: Path, tmp_path: Path) -> None:
+    """tools/slurm.sh as a loop: what Slurm sets are three variables."""
+    facts = shipped / "facts.jsonl"
+    program = tmp_path / "engram"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m engram "$@"\n')
+    program.chmod(0o755)
+
+    def stage(name: str, task: Optional[int] = None) -> None:
+        given = {"ENGRAM": str(program), "SLURM_CPUS_PER_TASK": "1"}
+        if task is not None:
+            given |= {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_TASK_COUNT": "2"}
+        words = [str(ROOT / "tools" / "slurm.sh"), name, str(tmp_path / "jobs"), str(shipped)]
+        done = subprocess.run(
+            [*words, str(facts), "--limit", "4", *WORDS, *ONLY[name]],
+            env={**os.environ, **given},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+    rest = ["--only", "locate,effects,unions"]
+    ONLY = {"locate": [], "merge-located": [], "rest": rest, "finish": rest}
+    stage("locate", 1)
+    stage("locate", 2)
+    stage("merge-located")
+    stage("rest", 2)
+    stage("rest", 1)
+    stage("finish")
+    one = engram.reproduce(
+        shipped,
+        engram.load_facts(facts, limit=4),
+        tmp_path / "one.db",
+        only=["locate", "effects", "unions"],
+        **FEW,
+    )
+    mine, its = content(tmp_path / "jobs" / "run.db"), content(one.path)
+    for name in its:
+        assert mine[name] == its[name], name
 
 
 def test_audit(shipped: Path, tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_the_stub_is_the_modules() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_page_of_the_api_is_the_packages() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "python_api.py"), "--check"],
+        capture_output=True,
+        text=True,
+        cwd=HERE,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_everything_public_says_what_it_is() -> None:
     for name in engram.__all__:
         thing = getattr(engram, name)
