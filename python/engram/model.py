@@ -208,6 +208,7 @@ class _Live:
     tokenizer: Any
     config: str
     signature: tuple[Any, ...]
+    fast: bool
     folder: Optional[tempfile.TemporaryDirectory[str]] = None
     folder_signature: Optional[tuple[Any, ...]] = None
 
@@ -266,7 +267,7 @@ class Model:
         """Sizes and family."""
 
     @classmethod
-    def from_transformers(cls, model: Any, tokenizer: Any) -> Model:
+    def from_transformers(cls, model: Any, tokenizer: Any, *, fast: bool = False) -> Model:
         """A model over the weights of a live Hugging Face module, and its tokenizer.
 
         Weights that are float32, contiguous and on the CPU are not copied: what is changed in the
@@ -276,6 +277,10 @@ class Model:
         module's tensor changes (by its version counter; writes through ``.data`` of copied weights
         are not seen). A module on a GPU is copied to the CPU.
 
+        ``fast``: keep a transposed copy beside every matrix where products are faster with one, as a
+        model from a folder does: twice the memory, and on bert-base-cased a quarter less time. Then
+        writes through ``.data`` are seen for no weight.
+
         Raises InputError for a module that is not supported, and for a tokenizer that does not
         fit it.
         """
@@ -284,9 +289,9 @@ class Model:
         with tempfile.TemporaryDirectory(prefix="engram-") as folder:
             tokenizer.save_pretrained(folder)
             (Path(folder) / "config.json").write_text(config, encoding="utf-8")
-            core = _core.Model.from_memory(config, _detached(state), folder)
+            core = _core.Model.from_memory(config, _detached(state), folder, fast)
         made = cls.__new__(cls)
-        live = _Live(model, tokenizer, config, _signature(state))
+        live = _Live(model, tokenizer, config, _signature(state), fast)
         made._begin(type(model).__name__, None, "cpu", core, live)
         return made
 
@@ -388,7 +393,7 @@ class Model:
         state = _state(live.module)
         signature = _signature(state)
         if signature != live.signature:
-            self._core.reload(live.config, _detached(state))
+            self._core.reload(live.config, _detached(state), live.fast)
             live.signature = signature
 
     def _plain(self, call: str) -> None:
@@ -877,7 +882,8 @@ class Model:
         """Makes an edit in memory: into a live module, or into this object's weights.
 
         Files are not touched. :meth:`undo` takes it back, bit for bit. Raises InputError for an
-        edit of another model (a :class:`~engram.edits.Delta` knows its own) or another size.
+        edit of another model (a :class:`~engram.edits.Delta` knows its own; a live module is not
+        asked for its fingerprint) or another size.
         """
         from .edits import Delta
         from .errors import InputError

@@ -28,19 +28,19 @@ namespace {
 using cli::LoadedModel;
 using Tensors = std::map<std::string, at::Tensor>;
 
-/// A model over tensors that belong to someone else, who may change them: nothing is derived from
-/// them that would have to be made anew.
-Model live_model(const std::string& config, const Tensors& tensors) {
+/// A model over tensors that belong to someone else, who may change them. Unless `fast`, nothing is
+/// derived from them that would have to be made anew.
+Model live_model(const std::string& config, const Tensors& tensors, bool fast) {
   Model model =
       Model::load(parse_config(config, "the module's config"), memory_source(tensors), at::kCPU);
-  static_cast<void>(model.mutable_weights());
+  if (!fast) static_cast<void>(model.mutable_weights());
   return model;
 }
 
 LoadedModel from_memory(const std::string& config, const Tensors& tensors,
-                        const std::string& tokenizer) {
+                        const std::string& tokenizer, bool fast) {
   return call([&] {
-    LoadedModel loaded{live_model(config, tensors), Tokenizer::load(tokenizer)};
+    LoadedModel loaded{live_model(config, tensors, fast), Tokenizer::load(tokenizer)};
     if (loaded.tokenizer.vocabulary() > loaded.model.config().vocabulary) {
       throw InputError("the tokenizer has " + std::to_string(loaded.tokenizer.vocabulary()) +
                        " tokens, expected at most the " +
@@ -173,13 +173,13 @@ void add_model(nb::module_& module) {
           },
           nb::arg("folder"), nb::arg("device"))
       .def_static("from_memory", from_memory, nb::arg("config"), nb::arg("tensors"),
-                  nb::arg("tokenizer"))
+                  nb::arg("tokenizer"), nb::arg("fast"))
       .def(
           "reload",
-          [](LoadedModel& loaded, const std::string& config, const Tensors& tensors) {
-            call([&] { loaded.model = live_model(config, tensors); });
+          [](LoadedModel& loaded, const std::string& config, const Tensors& tensors, bool fast) {
+            call([&] { loaded.model = live_model(config, tensors, fast); });
           },
-          nb::arg("config"), nb::arg("tensors"))
+          nb::arg("config"), nb::arg("tensors"), nb::arg("fast"))
       .def("config", config_of)
       .def("report", report_of)
       .def("weights", weights_of)

@@ -95,7 +95,8 @@ def test_predicted_is_the_top_answer(model: engram.Model) -> None:
 def test_results_are_plain_tensors(model: engram.Model) -> None:
     a = model.attribute(PROMPT, "Paris")
     assert not a.scores.is_inference()
-    assert a.scores.numpy().base is not None or a.scores.numpy().flags["C_CONTIGUOUS"]
+    a.scores.numpy()[0, 0] = 3  # the same memory
+    assert a.scores[0, 0].item() == 3
     weight = torch.ones_like(a.scores, requires_grad=True)
     (weight * a.scores).sum().backward()
     assert weight.grad is not None
@@ -128,6 +129,14 @@ def test_picture_is_the_commands(model: engram.Model, shipped: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert a.picture("svg").decode() == out.read_text(encoding="utf-8")
     assert a._repr_html_().startswith("<svg")
+
+
+def test_plot(model: engram.Model) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    a = model.attribute(PROMPT, "Paris")
+    heights = [bar.get_height() for bar in a.plot().patches[: model.config.layers]]
+    numpy.testing.assert_allclose(heights, a.scores.clamp(min=0).sum(1).numpy(), rtol=1e-6)
 
 
 def test_save(model: engram.Model, tmp_path: Path) -> None:

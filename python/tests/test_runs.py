@@ -84,7 +84,7 @@ def test_tables(run: engram.Run) -> None:
     assert set(run.table("fact").columns) >= {"fact", "subject", "object"}
     with pytest.raises(engram.InputError, match="expected one of"):
         run.table("none")
-    assert run.status()["units"] if "units" in run.status() else run.status()
+    assert run.status()["state"] == "ended"
     with pytest.raises(engram.FileError):
         engram.Run("no.db")
 

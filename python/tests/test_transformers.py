@@ -109,8 +109,12 @@ def test_logits_are_those_of_the_module(live: tuple[Any, Any, engram.Model]) -> 
         assert guess.p == pytest.approx(p[guess.id].item(), rel=1e-4)
 
 
-def test_a_change_there_is_seen_here(live: tuple[Any, Any, engram.Model]) -> None:
-    module, tokenizer, model = live
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_change_there_is_seen_here(live: tuple[Any, Any, engram.Model], fast: bool) -> None:
+    module, tokenizer, _ = live
+    model = engram.Model.from_transformers(module, tokenizer, fast=fast)
+    first = model.attribute(PROMPT, "Paris")  # makes what is derived from weights
+    torch.testing.assert_close(first.p, model_p(model, "Paris"), rtol=1e-5, atol=0)
     before = model_p(model, "Paris")
     weight = module.bert.encoder.layer[0].output.dense.weight
     with torch.no_grad():
@@ -118,6 +122,7 @@ def test_a_change_there_is_seen_here(live: tuple[Any, Any, engram.Model]) -> Non
     after = model_p(model, "Paris")
     assert after < before - 0.1
     assert after == pytest.approx(module_p(module, tokenizer, "Paris"), rel=1e-4)
+    assert model.attribute(PROMPT, "Paris").p == pytest.approx(after, rel=1e-4)
     # Another tensor in its place.
     module.bert.encoder.layer[3].output.dense.weight = torch.nn.Parameter(
         torch.randn(weight.shape) * 0.01
@@ -132,6 +137,15 @@ def test_a_change_there_is_seen_here(live: tuple[Any, Any, engram.Model]) -> Non
         module.bert.encoder.layer[3].output.dense.weight[0, 0] = float("nan")
     with pytest.raises(engram.InputError, match="NaN"):
         model.predict(PROMPT)
+
+
+def test_writes_through_data_are_seen(live: tuple[Any, Any, engram.Model]) -> None:
+    module, tokenizer, model = live
+    model.attribute(PROMPT, "Paris")
+    module.bert.encoder.layer[0].output.dense.weight.data.mul_(0)
+    want = module_p(module, tokenizer, "Paris")
+    assert want < 0.9
+    assert model.attribute(PROMPT, "Paris").p == pytest.approx(want, rel=1e-4)
 
 
 def test_edits_act_on_the_module(live: tuple[Any, Any, engram.Model]) -> None:
