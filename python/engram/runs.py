@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import tempfile
@@ -73,16 +74,14 @@ class Run:
         if wanted not in self.tables():
             known = ", ".join(sorted(self.tables()))
             raise InputError(f'table "{name}": there is none, expected one of: {known}')
+        place = f"{self.path.resolve().as_uri()}?mode=ro"
         try:
-            with sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True) as file:
+            with contextlib.closing(sqlite3.connect(place, uri=True)) as file:
                 found = file.execute(f'SELECT * FROM "{wanted}"')
                 names = [column[0] for column in found.description]
                 rows = found.fetchall()
         except sqlite3.Error as error:
             raise FileError(f"{self.path}: {error}") from error
-        finally:
-            if "file" in locals():
-                file.close()
         return names, rows
 
     def table(self, name: str) -> pandas.DataFrame:
