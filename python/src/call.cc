@@ -4,7 +4,6 @@
 #include <c10/util/Exception.h>
 #include <signal.h>
 
-#include <atomic>
 #include <exception>
 #include <memory>
 #include <string>
@@ -19,12 +18,19 @@ namespace {
 
 /// Calls at work on the main thread; a progress function may call again.
 int depth = 0;
+/// The host's handler, while ours is in its place.
 struct sigaction before {};
-std::atomic<void (*)(int)> python_handler{nullptr};
+bool installed = false;
 
-void on_interrupt(int number) {
+/// The host's handler first: whichever thread the signal comes to, Python knows of it before the
+/// library stops. Python's own takes a number; libraries put others before it that take more.
+void on_interrupt(int number, siginfo_t* info, void* context) {
+  if ((before.sa_flags & SA_SIGINFO) != 0) {
+    before.sa_sigaction(number, info, context);
+  } else {
+    before.sa_handler(number);
+  }
   Interrupt::request();
-  if (const auto handler = python_handler.load(); handler != nullptr) handler(number);
 }
 
 bool on_main_thread() {
@@ -38,21 +44,21 @@ Guard::Guard() : threads_(at::get_num_threads()), main_(on_main_thread()) {
   if (!main_ || depth++ > 0) return;
   Interrupt::clear();
   sigaction(SIGINT, nullptr, &before);
-  // Who ignores Ctrl-C, or has a handler of another form, keeps it.
-  const bool plain = (before.sa_flags & SA_SIGINFO) == 0;
-  if (!plain || before.sa_handler == SIG_IGN || before.sa_handler == SIG_DFL) return;
-  python_handler.store(before.sa_handler);
+  // Who ignores Ctrl-C, or lets it end the process, keeps that.
+  const bool handled = (before.sa_flags & SA_SIGINFO) != 0 ||
+                       (before.sa_handler != SIG_IGN && before.sa_handler != SIG_DFL);
+  if (!handled) return;
   struct sigaction action = before;
-  action.sa_handler = on_interrupt;
+  action.sa_flags |= SA_SIGINFO;
+  action.sa_sigaction = on_interrupt;
   sigaction(SIGINT, &action, nullptr);
+  installed = true;
 }
 
 Guard::~Guard() {
   if (main_ && --depth == 0) {
-    if (python_handler.load() != nullptr) {
-      sigaction(SIGINT, &before, nullptr);
-      python_handler.store(nullptr);
-    }
+    if (installed) sigaction(SIGINT, &before, nullptr);
+    installed = false;
     Interrupt::clear();
   }
   if (at::get_num_threads() != threads_) at::set_num_threads(threads_);

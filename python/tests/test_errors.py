@@ -111,6 +111,27 @@ def test_ctrl_c_is_a_keyboard_interrupt(model: engram.Model) -> None:
     timer.join()
 
 
+def test_ctrl_c_beside_another_librarys_handler(shipped: Path) -> None:
+    """polars puts a handler of its own before Python's, of the form that takes more."""
+    pytest.importorskip("polars")
+    code = f"""
+import os, signal, threading, time
+import polars
+polars.DataFrame({{"a": [1, 2]}}).lazy().select(polars.col("a").sum()).collect()
+import engram
+model = engram.Model({str(shipped)!r})
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+begin = time.monotonic()
+try:
+    model.attribute(["The capital of France is [MASK]."] * 20_000, "Paris")
+except engram.Interrupted:
+    assert time.monotonic() - begin < 3
+    print("stopped")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "stopped\n", done.stderr
+
+
 def test_a_hosts_handler_raises_its_own(model: engram.Model) -> None:
     class Mine(Exception):
         pass
