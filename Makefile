@@ -6,7 +6,7 @@ STEP = @tools/step.sh
 VENV_PYTHON = build/venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench bench-gpu cuda oracle oracle-check format lint asan fuzz page readme real-models test-real clean
+.PHONY: help setup build demo test bench bench-gpu cuda oracle oracle-check format lint asan fuzz page readme python test-python real-models test-real clean
 
 help:
 	@echo 'make setup         system packages, cargo, libtorch in build/venv (1.3 GB)'
@@ -20,13 +20,15 @@ help:
 	@echo 'make oracle-check  makes the stored reference results anew and compares'
 	@echo 'make real-models   bert-base-cased, bert-base-uncased and SmolLM2-135M in build/real (2 GB)'
 	@echo 'make test-real     tests on these models, against transformers'
+	@echo 'make python        the Python package in build/venv-python, with the torch of make oracle'
+	@echo 'make test-python   its tests, also against transformers and the command'
 	@echo 'make asan          the test suite under AddressSanitizer and UBSan (needs clang)'
 	@echo 'make fuzz          every fuzz target for FUZZ_SECONDS (60), on the build of make asan'
 	@echo 'make format        formats our C++ code'
 	@echo 'make lint          checks format, layers and clang-tidy'
 	@echo 'make page          looks at a report in headless Chromium (installs it)'
 	@echo 'make readme        runs the commands of README.md'
-	@echo 'make clean         removes the build trees (not build/venv and not cargo'"'"'s)'
+	@echo 'make clean         removes the build trees (not build/venv, build/venv-python and cargo'"'"'s)'
 
 setup:
 	@$(PYTHON) tools/setup.py build
@@ -64,6 +66,14 @@ real-models:
 test-real: build oracle
 	$(STEP) 'test-real' tools/test_real.sh $(VENV_PYTHON)
 
+python:
+	@$(PYTHON) tools/setup.py build oracle
+	$(STEP) 'python' env JOBS=$(JOBS) tools/python.sh
+
+test-python:
+	@$(PYTHON) tools/setup.py build oracle
+	$(STEP) 'test-python' env JOBS=$(JOBS) tools/python.sh test
+
 asan:
 	@$(PYTHON) tools/setup.py build fuzz
 	@$(MAKE) --no-print-directory PRESET=dev test
@@ -89,4 +99,4 @@ readme: build
 	$(STEP) 'the commands of README.md' $(PYTHON) tools/check_readme.py
 
 clean:
-	rm -rf build/release build/dev build/tidy build/fuzz
+	rm -rf build/release build/dev build/tidy build/fuzz build/python-wheel

@@ -269,6 +269,8 @@ LoadedModel load_model(const std::filesystem::path& directory, const CommonOptio
 
 namespace {
 
+thread_local const std::function<void(std::string_view)>* output_sink = nullptr;
+
 [[noreturn]] void throw_output_error() {
   if (errno == EPIPE) throw ReaderLeft();
   throw FileError(std::string("stdout: cannot write: ") + system_message(errno));
@@ -276,11 +278,22 @@ namespace {
 
 }  // namespace
 
+OutputTo::OutputTo(std::function<void(std::string_view)> sink) : sink_(std::move(sink)) {
+  output_sink = &sink_;
+}
+
+OutputTo::~OutputTo() { output_sink = nullptr; }
+
 void print(std::string_view text) {
+  if (output_sink != nullptr) {
+    (*output_sink)(text);
+    return;
+  }
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) throw_output_error();
 }
 
 void flush_output() {
+  if (output_sink != nullptr) return;
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw_output_error();
 }
 

@@ -153,6 +153,19 @@ class ReaderLeft : public Error {
   ReaderLeft() : Error(ExitCode::kReaderLeft, "stdout: its reader went away") {}
 };
 
+/// While it lives, what this thread prints goes to `sink` instead of stdout: for a program that
+/// runs a command inside itself. Not nested.
+class OutputTo {
+ public:
+  explicit OutputTo(std::function<void(std::string_view)> sink);
+  ~OutputTo();
+  OutputTo(const OutputTo&) = delete;
+  OutputTo& operator=(const OutputTo&) = delete;
+
+ private:
+  std::function<void(std::string_view)> sink_;
+};
+
 /// Writes to stdout. Throws FileError when stdout is closed or full, ReaderLeft.
 void print(std::string_view text);
 /// Writes one JSON value and '\n' to stdout; `indent` < 0: on one line. Numbers that JSON cannot

@@ -97,28 +97,30 @@ std::string see_help(const CLI::App& app, const std::vector<std::string>& words)
   return "see `" + (teaches ? app.get_name() + " help" + rest : path + " --help") + "`";
 }
 
-/// CLI11's own exceptions: requests for help and the version, and usage errors.
-int on_parse_error(const CLI::App& app, const CLI::ParseError& error,
-                   const std::vector<std::string>& words) {
+/// CLI11's own exceptions: requests for help and the version, and usage errors, which are thrown.
+void on_parse_error(const CLI::App& app, const CLI::ParseError& error,
+                    const std::vector<std::string>& words) {
   if (error.get_exit_code() == 0) {
     std::ostringstream out;
     std::ostringstream remarks;
     app.exit(error, out, remarks);
     print(out.str());
     flush_output();
-    return static_cast<int>(ExitCode::kDone);
+    return;
   }
   std::string message = error.what();
   const std::vector<std::string> extras = app.remaining(true);
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !extras.empty()) {
     message = "unexpected argument \"" + extras.front() + "\"";
   }
-  return fail(app.get_name(), ExitCode::kUsage, "error",
-              message + " (" + see_help(app, words) + ")");
+  throw UsageError(message + " (" + see_help(app, words) + ")");
 }
 
-int run(const std::string& name, const std::string& description,
-        const std::function<void(CLI::App&)>& set_up, const std::vector<std::string>& words) {
+}  // namespace
+
+void run_words(const std::string& name, const std::string& description,
+               const std::function<void(CLI::App&)>& set_up,
+               const std::vector<std::string>& words) {
   CLI::App app(description, name);
   app.require_subcommand(1);
   set_up(app);
@@ -127,21 +129,19 @@ int run(const std::string& name, const std::string& description,
     print(group->help(
         path.substr(0, path.size() - std::min(path.size(), group->get_name().size() + 1))));
     flush_output();
-    return static_cast<int>(ExitCode::kDone);
+    return;
   }
   const std::string unknown = unknown_words(app, words);
   if (!unknown.empty()) throw UsageError(unknown + "; " + see_help(app, words));
   try {
     app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::ParseError& error) {
-    return on_parse_error(app, error, words);
+    on_parse_error(app, error, words);
+    return;
   }
   std::cout.flush();
   flush_output();
-  return static_cast<int>(ExitCode::kDone);
 }
-
-}  // namespace
 
 int run_program(const std::string& name, const std::string& description,
                 const std::function<void(CLI::App&)>& set_up, int argc, char** argv) {
@@ -149,7 +149,8 @@ int run_program(const std::string& name, const std::string& description,
   set_up_signals();
   report_lost_maps(name.c_str());
   try {
-    return run(name, description, set_up, {argv + std::min(argc, 1), argv + argc});
+    run_words(name, description, set_up, {argv + std::min(argc, 1), argv + argc});
+    return static_cast<int>(ExitCode::kDone);
   } catch (const ReaderLeft& left) {
     return static_cast<int>(left.exit_code());
   } catch (const Interrupted& error) {

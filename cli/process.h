@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace engram::cli {
 
@@ -11,5 +12,11 @@ namespace engram::cli {
 /// which run as their callbacks. Returns the exit code.
 int run_program(const std::string& name, const std::string& description,
                 const std::function<void(CLI::App&)>& set_up, int argc, char** argv);
+
+/// The commands alone, for a program that has signals and streams of its own: parses `words`, which
+/// stand behind the program's name, and runs what they say. Throws what the commands throw, and
+/// UsageError for words that they do not take.
+void run_words(const std::string& name, const std::string& description,
+               const std::function<void(CLI::App&)>& set_up, const std::vector<std::string>& words);
 
 }  // namespace engram::cli

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ["include", "src", "cli", "pretrain", "bench", "tests", "fuzz"]
+FOLDERS = ["include", "src", "cli", "pretrain", "bench", "tests", "fuzz", "python"]
 SPARED = ("tests/", "bench/", "fuzz/")  # by the static analyser
 TIDY = ROOT / "build" / "tidy"
 RECORD = ROOT / "tools" / "tidy_passed.txt"

@@ -1,0 +1,5 @@
+"""``python -m engram``: the command."""
+
+from .command import main
+
+main()

@@ -1,0 +1,61 @@
+"""Models that tests look at, and what they need to be there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+import engram
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "models" / "engram-base"
+#: Where `make real-models` puts its models.
+REAL = Path(os.environ.get("ENGRAM_REAL", ROOT / "build" / "real"))
+
+
+def run_engram(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command, as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "engram", *words], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+def engram_json(*words: str) -> Any:
+    done = run_engram(*words, "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.strip().split("\n")
+    return json.loads(lines[0]) if len(lines) == 1 else [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Path:
+    if not SHIPPED.exists():
+        pytest.skip(f"{SHIPPED} is not there")
+    return SHIPPED
+
+
+@pytest.fixture
+def model(shipped: Path) -> engram.Model:
+    return engram.Model(shipped)
+
+
+@pytest.fixture(scope="session")
+def facts(shipped: Path) -> engram.FactSet:
+    return engram.load_facts(shipped / "facts.jsonl")
+
+
+@pytest.fixture(scope="session")
+def real() -> Callable[[str], Path]:
+    def find(name: str) -> Path:
+        path = REAL / name
+        if not path.exists():
+            pytest.skip(f"{path} is not there: make real-models")
+        return path
+
+    return find
