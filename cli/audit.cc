@@ -213,9 +213,9 @@ void add_audit_command(CLI::App& app) {
   add_integer(*command, "--per-relation", options->per_relation, 1, 1'000'000,
               "Facts of each relation to screen, at most. Default: 150.");
   add_integer(*command, "--known", options->known, 0, 1'000'000,
-              "Facts to take that the model knows, at most. Default: 200; of an edit 60.");
+              "Facts to take that the model knows, at most. Default: 200, of an edit 60.");
   add_integer(*command, "--never", options->never, 0, 1'000'000,
-              "Facts to take that it never gives, at most. Default: 150; of an edit 60.");
+              "Facts to take that it never gives, at most. Default: 150, of an edit 60.");
   add_path(*command, "--edit", options->edit,
            "Examine this delta of the model instead, for the relation that it is for.")
       ->type_name("DELTA");
@@ -224,8 +224,8 @@ void add_audit_command(CLI::App& app) {
       ->type_name("DIR");
   command
       ->add_option("--relearn", options->relearn,
-                   "Of an edit: steps of training behind which it is asked; 0: none. Default: "
-                   "1,2,5,10,20,50.")
+                   "Of an edit: steps of training behind which it is asked; 0: none. "
+                   "By default 1,2,5,10,20,50.")
       ->delimiter(',')
       ->type_name("N,...");
   add_common_options(*command, options->run.common);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # audit_removal.sh MODEL FACTS OUT RELATION...: erases each relation (value vectors of its 20 most
-# frequent neurons set to zero, located on 60 seeded facts) and asks whether its facts are gone
+# frequent neurons set to zero, located on 30 seeded facts) and asks whether its facts are gone
 # (docs/method.md, "Is it gone?"). OUT gets RELATION.safetensors, RELATION.json and RELATION.txt;
 # what is there already is not made again. ENGRAM: the program.
 set -eu
@@ -12,7 +12,7 @@ mkdir -p "$out"
 for relation in "$@"; do
   delta=$out/$relation.safetensors
   [ -e "$delta" ] || "$engram" edit erase "$model" --facts "$facts" --relation "$relation" \
-    --limit 60 --out "$delta" > "$out/$relation.erase.txt"
+    --limit 30 --out "$delta" > "$out/$relation.erase.txt"
   [ -e "$out/$relation.json" ] || {
     "$engram" audit "$model" --facts "$facts" --edit "$delta" --json > "$out/$relation.json.new"
     mv "$out/$relation.json.new" "$out/$relation.json"

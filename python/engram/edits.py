@@ -25,11 +25,13 @@ __all__ = [
     "SideEffect",
     "ValueEdit",
     "apply",
+    "audit",
     "diff",
     "erase",
     "export",
     "list_edits",
     "read_delta",
+    "rome",
     "undo",
     "update",
 ]
@@ -78,7 +80,7 @@ class Delta:
     base: str
     """Fingerprint of the model that it is for."""
     kind: str
-    """``"update"`` or ``"erase"``."""
+    """``"update"``, ``"erase"`` or ``"rome"``."""
     relation: str
     subject: str
     object: str
@@ -287,6 +289,133 @@ def erase(
         "seed": seed,
     }
     return _make("erase", model, options, out, facts, None, progress)
+
+
+def rome(
+    model: Union[Model, PathLike],
+    subject: str,
+    relation: str,
+    to: Optional[str] = None,
+    *,
+    moments: PathLike,
+    corpus: Optional[PathLike] = None,
+    corpus_tokens: int = 100_000,
+    layer: Optional[int] = None,
+    out: Optional[PathLike] = None,
+    facts: Union[FactSet, PathLike, None] = None,
+    object: Optional[str] = None,
+    prompts: int = 1,
+    prefixes: int = 20,
+    steps: int = 20,
+    rate: float = 0.5,
+    weight_decay: float = 0.5,
+    kl: float = 0.0625,
+    clamp: float = 4.0,
+    force: bool = False,
+    others: int = 200,
+    device: str = "cpu",
+    threads: Optional[int] = None,
+    memory: Memory = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> EditResult:
+    """Makes the model answer ``to`` by a rank-one change of one layer: ``engram edit rome``.
+
+    Rank-One Model Editing (Meng et al. 2022, arXiv 2202.05262, section 3.1), for masked and causal
+    models; docs/method.md, "ROME", says where it differs from the paper.
+
+    Args:
+        moments: File of the second moment of the layer's keys: read where it is there, else made
+            from ``corpus`` and written.
+        corpus, corpus_tokens: Ordinary text, and how much of it is read; 0: all.
+        layer: The layer to edit. Default: that of ``moments``, or 17/48 of the way up.
+        prompts: How many of the fact's own prompts are rewritten; 0: all.
+        prefixes: Texts before each of them.
+        steps, rate, weight_decay, kl, clamp: Of the search for the new value.
+
+    The rest as :func:`update`.
+    """
+    options = {
+        "subject": subject,
+        "relation": relation,
+        "to": to,
+        "object": object,
+        "moments": os.fspath(moments),
+        "corpus": None if corpus is None else os.fspath(corpus),
+        "corpus_tokens": corpus_tokens,
+        "layer": layer,
+        "prompts": prompts,
+        "prefixes": prefixes,
+        "steps": steps,
+        "rate": rate,
+        "weight_decay": weight_decay,
+        "kl": kl,
+        "clamp": clamp,
+        "force": force,
+        "others": others,
+        "device": device,
+        "threads": threads,
+        "memory": memory,
+        "seed": seed,
+    }
+    return _make("rome", model, options, out, facts, None, progress)
+
+
+def audit(
+    model: Union[Model, PathLike],
+    facts: Union[FactSet, PathLike],
+    *,
+    edit: Union[Delta, PathLike, None] = None,
+    edited: Optional[PathLike] = None,
+    relations: Sequence[str] = (),
+    per_relation: int = 150,
+    known: Optional[int] = None,
+    never: Optional[int] = None,
+    relearn: Sequence[int] = (),
+    device: str = "cpu",
+    threads: Optional[int] = None,
+    memory: Memory = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Is what an edit erased gone, or only hidden? ``engram audit --edit`` or ``--edited``.
+
+    Attacks the edited model with other wordings, examples, the logit lens, rounded and noisy
+    weights and a little training, beside what that does for facts that the model never knew, and
+    decides by the rule of docs/method.md, "Is it gone?".
+
+    Args:
+        model: The original model.
+        edit: A delta of it, or
+        edited: the folder of an edited checkpoint; ``relations`` then names the one that was erased.
+        known, never: Erased and never known facts to examine, at most. Default: 60 each.
+        relearn: Steps of training behind which it is asked; ``[0]``: none. Default: 1, 2, 5, 10, 20
+            and 50.
+
+    Returns:
+        The object of engram.removal/1 (docs/formats.md): ``verdict``, ``sentence``, ``attacks``, ...
+    """
+    from .runs import facts_file
+
+    file = edit.path if isinstance(edit, Delta) else edit
+    if isinstance(edit, Delta) and file is None:
+        raise UsageError("edit: got a delta without a file; give out= where it is made")
+    options = {
+        "edit": None if file is None else os.fspath(file),
+        "edited": None if edited is None else os.fspath(edited),
+        "relations": list(relations),
+        "per_relation": per_relation,
+        "known": known,
+        "never": never,
+        "relearn": list(relearn),
+        "device": device,
+        "threads": threads,
+        "memory": memory,
+        "seed": seed,
+    }
+    with tempfile.TemporaryDirectory(prefix="engram-") as folder:
+        options["facts"] = facts_file(facts, folder)
+        return dict(run_json(["audit", _folder(model)], options, progress))
 
 
 def _make(

@@ -62,7 +62,7 @@ CALLS: list[tuple[Call, str, set[str], set[str]]] = [
         },
     ),
     (engram.reproduce, "reproduce", {"model"}, set()),
-    (engram.audit, "audit", {"model"}, set()),
+    (engram.audit, "audit", {"model"}, {"edit", "edited", "relearn"}),
     (
         engram.effects,
         "intervene",
@@ -73,6 +73,8 @@ CALLS: list[tuple[Call, str, set[str], set[str]]] = [
     (engram.memories, "memories", {"model"}, set()),
     (engram.edits.update, "edit update", {"model"}, {"run"}),
     (engram.edits.erase, "edit erase", {"model"}, set()),
+    (engram.edits.rome, "edit rome", {"model"}, set()),
+    (engram.edits.audit, "audit", {"model"}, {"run", "only"}),
     (
         engram.Model.lens,
         "lens",

@@ -124,3 +124,21 @@ def test_what_does_not_fit_is_refused(
         engram.read_delta(tmp_path / "no.delta")
     with pytest.raises(engram.InputError, match="Atlantis"):
         engram.edits.update(model, "Atlantis", "P30", "Asia")
+
+
+def test_rome_and_the_audit_of_an_edit(shipped: Path, tmp_path: Path) -> None:
+    made = engram.edits.rome(
+        shipped, "Greece", "P30", "Asia", moments=tmp_path / "moments", corpus=shipped / "corpus.txt",
+        corpus_tokens=4000, prefixes=2, steps=8, others=20, out=tmp_path / "rome.delta",
+    )  # fmt: skip
+    assert made.delta.kind == "rome" and made.delta.target == "Asia"
+    assert len(made.delta.neurons) == made.delta.values.shape[0] > 500
+    assert {neuron.layer for neuron in made.delta.neurons} == {made.record["layer"]}
+    assert made.scopes["own"]["target_after"]["p"] > made.scopes["own"]["target_before"]["p"]
+    found = engram.edits.audit(
+        shipped, shipped / "facts.jsonl", edit=made.delta, never=4, relearn=[0], per_relation=20
+    )
+    assert found["subject"] == "Greece" and found["verdict"] == "undecided"  # of one fact
+    assert [one["attack"] for one in found["attacks"]][:3] == ["paraphrases", "examples", "lens"]
+    with pytest.raises(engram.UsageError, match="expected one of them"):
+        engram.edits.audit(shipped, shipped / "facts.jsonl", edit=made.delta, edited=shipped)
