@@ -63,9 +63,9 @@ Erasure erasure_of(const RemovalAuditOptions& options, const LoadedModel& loaded
 }
 
 std::string with_interval(const Interval& interval) {
-  const std::string value = format_number(interval.value, 2);
-  if (std::isnan(interval.low)) return value;
-  return value + " [" + format_number(interval.low, 2) + ", " + format_number(interval.high, 2) +
+  std::string text = format_number(interval.value, 2);
+  if (std::isnan(interval.low)) return text;
+  return text + " [" + format_number(interval.low, 2) + ", " + format_number(interval.high, 2) +
          "]";
 }
 
