@@ -278,7 +278,7 @@ class Model:
         are not seen). A module on a GPU is copied to the CPU.
 
         ``fast``: keep a transposed copy beside every matrix where products are faster with one, as a
-        model from a folder does: twice the memory, and on bert-base-cased a quarter less time. Then
+        model from a folder does: twice the memory, and its speed. Then
         writes through ``.data`` are seen for no weight.
 
         Raises InputError for a module that is not supported, and for a tokenizer that does not
