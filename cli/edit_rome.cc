@@ -215,7 +215,7 @@ void add_edit_rome_command(CLI::App& edit) {
            "Text that it is made from, a sentence or paragraph per line, plain or packed.")
       ->type_name("FILE");
   add_integer(*command, "--corpus-tokens", options->tokens, 0, 1'000'000'000'000,
-              "How much of the text is read; 0: all. Default: 100,000.");
+              "How much of the text is read; 0: all. Default: 100000.");
   add_integer(*command, "--layer", options->layer, 0, 1'000'000,
               "The layer to edit. Default: that of --moments, or 17/48 of the way up.");
   add_integer(*command, "--prompts", options->prompts, 0, 1'000'000,

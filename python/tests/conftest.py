@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "engram-base"
 #: Where `make real-models` puts its models.
 REAL = Path(os.environ.get("ENGRAM_REAL", ROOT / "build" / "real"))
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A job in the background starts with Ctrl-C ignored, and so would what it tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_engram(*words: str) -> subprocess.CompletedProcess[str]:
