@@ -96,19 +96,20 @@ def check(engram: str, checkpoint: Path, work: Path) -> str:
     return ""
 
 
-def main() -> None:
-    engram, *checkpoints = sys.argv[1:]
+def check_each(name: str, usage: str, check, closing: str) -> None:
+    """check(engram, checkpoint, folder) for each checkpoint of the command line."""
+    engram, *checkpoints = sys.argv[1:] or [""]
     if not checkpoints:
-        sys.exit(__doc__)
+        sys.exit(usage)
     transformers.utils.logging.disable_progress_bar()
     for checkpoint in map(Path, checkpoints):
         with tempfile.TemporaryDirectory() as work:
             fault = check(engram, checkpoint, Path(work))
         if fault:
-            sys.exit(f"check_edit: {checkpoint.name}: {fault}")
-    print(f"check_edit: {len(checkpoints)} checkpoints, edited and exported, are what transformers "
-          "makes of the delta")
+            sys.exit(f"{name}: {checkpoint.name}: {fault}")
+    print(f"{name}: {len(checkpoints)} checkpoints, {closing}")
 
 
 if __name__ == "__main__":
-    main()
+    check_each("check_edit", __doc__, check,
+               "edited and exported, are what transformers makes of the delta")

@@ -9,8 +9,6 @@ and says what differs.
 
 import json
 import random
-import sys
-import tempfile
 from pathlib import Path
 
 import torch
@@ -18,7 +16,7 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from check_edit import run
+from check_edit import check_each, run
 from language_models import InDouble, LanguageModel, open_model
 
 SUBJECT, TARGET = "France", "Berlin"
@@ -146,18 +144,5 @@ def check(engram: str, checkpoint: Path, work: Path) -> str:
     return ""
 
 
-def main() -> None:
-    engram, *checkpoints = sys.argv[1:]
-    if not checkpoints:
-        sys.exit(__doc__)
-    transformers.utils.logging.disable_progress_bar()
-    for checkpoint in map(Path, checkpoints):
-        with tempfile.TemporaryDirectory() as work:
-            fault = check(engram, checkpoint, Path(work))
-        if fault:
-            sys.exit(f"check_rome: {checkpoint.name}: {fault}")
-    print(f"check_rome: edits of {len(checkpoints)} checkpoints are those of plain PyTorch")
-
-
 if __name__ == "__main__":
-    main()
+    check_each("check_rome", __doc__, check, "edited as plain PyTorch edits them")
