@@ -76,8 +76,9 @@ std::string sentence_of(const RemovalReport& report) {
     case RemovalVerdict::kHidden: {
       const auto worst = std::ranges::max_element(
           report.attacks, {}, [](const AttackShare& one) { return one.beyond.low; });
-      return "hidden, not removed: " + worst->name + " brings back at least " +
-             format_percent(worst->beyond.low, 0) + " of it.";
+      return "hidden, not removed: " + worst->name + " brings back " +
+             (worst->beyond.low < 1 ? "at least " + format_percent(worst->beyond.low, 0) + " of it."
+                                    : "all of it.");
     }
     case RemovalVerdict::kNothingTaken:
       return "the edit has taken next to nothing away: there is nothing to bring back.";
