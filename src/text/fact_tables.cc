@@ -92,9 +92,6 @@ Fact FactColumns::read(const std::vector<std::string>& fields) const {
   Fact fact;
   fact.subject = text(subject_, "subject");
   fact.object = text(object_, "object");
-  if (count_masks(fact.object) > 0) {
-    throw LineError{"got a mask in the object " + in_quotes(fact.object) + ", expected the answer"};
-  }
   fact.relation = optional(relation_);
   if (is_blank(fact.relation)) fact.relation = "facts";
   fact.new_object = optional(new_object_);

@@ -84,9 +84,6 @@ std::vector<Fact> read_own_fact(const json& object) {
   fact.relation = text_field(object, "relation");
   fact.subject = text_field(object, "subject");
   fact.object = text_field(object, "object");
-  if (count_masks(fact.object) > 0) {
-    throw LineError{"got a mask in \"object\" " + in_quotes(fact.object) + ", expected the answer"};
-  }
   if (!object.contains("prompts")) {
     throw LineError{"got no \"prompts\", expected an array of strings"};
   }
@@ -131,6 +128,10 @@ class Collector {
 
   /// A fact of `line`. One that comes again is left out, or with `more_prompts` brings its prompts.
   void add(Fact fact, int64_t line, bool more_prompts) {
+    if (count_masks(fact.object) > 0) {
+      throw LineError{"got a mask in the object " + in_quotes(fact.object) +
+                      ", expected the answer"};
+    }
     fact.origin = where(line);
     const auto [first, fresh] =
         seen_.try_emplace(fact_key(fact.relation, fact.subject, fact.object), set_.facts.size());
