@@ -36,7 +36,9 @@ from .facts import (
     locate,
     read_located,
 )
-from .model import (
+from .model import Model
+from .neurons import Neuron, hf_module, hf_side, hook_name, read_activation
+from .results import (
     Answer,
     Change,
     Config,
@@ -44,11 +46,9 @@ from .model import (
     Lens,
     LensStage,
     Measured,
-    Model,
     NeuronCard,
     Prediction,
 )
-from .neurons import Neuron, hf_module, hf_side, hook_name, read_activation
 from .runs import Run, audit, compare, effects, memories, merge, reproduce, texts
 
 __all__ = [
