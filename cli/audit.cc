@@ -37,6 +37,8 @@ experiments measure them on held-out prompts.
              by one, and by a greedy search, on half of the known facts
   amplify    does doubling them raise the answer more than any push of that length which
              the gradient chooses?
+  editors    does location guide an edit? Located neurons, random ones that write as
+             much, another fact's, fine-tuning, ROME (with a corpus); edits by layer
 
 With --edit or --edited it asks instead whether what an edit erased is gone or only
 hidden: other wordings, examples before the question, the logit lens, rounded and noisy
@@ -55,6 +57,10 @@ Examples:
 )";
 
 constexpr const char* kVerdicts = "-verdict";
+
+// On whose prompts the damage of an edit is measured.
+constexpr int64_t kSameRelation = 5;
+constexpr int64_t kOtherRelations = 10;
 
 struct AuditOptions {
   RunCommandOptions run;
@@ -148,6 +154,8 @@ void run_audit(AuditOptions options) {
   sample.known = options.known.value_or(sample.known);
   sample.never = options.never.value_or(sample.never);
   run.options.audit = sample;
+  run.options.same_relation = kSameRelation;
+  run.options.other_relations = kOtherRelations;
   run.options.choice.per_relation = options.per_relation;
   run.options.locate.selection = selection_preset("dai2022", Score::kIntegratedGradients);
   run.options.baseline = selection_preset("dai2022", Score::kActivation);
@@ -216,6 +224,12 @@ void add_audit_command(CLI::App& app) {
               "Facts to take that the model knows, at most. Default: 200, of an edit 60.");
   add_integer(*command, "--never", options->never, 0, 1'000'000,
               "Facts to take that it never gives, at most. Default: 150, of an edit 60.");
+  options->run.options.update_facts = 10;
+  add_integer(*command, "--update-facts", options->run.options.update_facts, 1, 1'000'000,
+              "Facts of each relation to edit, at most. Default: 10.");
+  add_path(*command, "--corpus", options->run.options.corpus,
+           "Ordinary text, a sentence or paragraph a line: for ROME. Default: MODEL/corpus.txt.")
+      ->type_name("FILE");
   add_path(*command, "--edit", options->edit,
            "Examine this delta of the model instead, for the relation that it is for.")
       ->type_name("DELTA");

@@ -284,6 +284,8 @@ OutputTo::OutputTo(std::function<void(std::string_view)> sink) : sink_(std::move
 
 OutputTo::~OutputTo() { output_sink = nullptr; }
 
+bool output_is_taken() { return output_sink != nullptr; }
+
 void print(std::string_view text) {
   if (output_sink != nullptr) {
     (*output_sink)(text);

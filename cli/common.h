@@ -166,6 +166,9 @@ class OutputTo {
   std::function<void(std::string_view)> sink_;
 };
 
+/// Whether such a program runs this command.
+bool output_is_taken();
+
 /// Writes to stdout. Throws FileError when stdout is closed or full, ReaderLeft.
 void print(std::string_view text);
 /// Writes one JSON value and '\n' to stdout; `indent` < 0: on one line. Numbers that JSON cannot

@@ -10,6 +10,7 @@
 
 #include "cli/attribute.h"
 #include "cli/fact_options.h"
+#include "cli/on_ray.h"
 #include "cli/paths.h"
 #include "engram/model/device.h"
 #include "engram/model/fingerprint.h"
@@ -44,6 +45,8 @@ Several machines: --shard 1/4 to 4/4 with --only locate, each with a RUN.db of i
 own; then `engram merge`, and a copy of the merged file for every machine, since
 controls avoid what was located for any fact; the same --shard on it without --only;
 `engram merge` again, and the same command without --shard on the merged file.
+With --ray ADDRESS the Python package does all of that on a Ray cluster, a task a
+relation; --threads are those of a task, 1 by default, and every machine has the model.
 
 --as-published does as the paper's released code: all prompts locate and test, facts
 whose subject holds the object stay in, 20 left Riemann steps, layer norms with epsilon
@@ -272,6 +275,7 @@ void add_reproduce_command(CLI::App& app) {
   auto options = std::make_shared<RunCommandOptions>();
   auto only = std::make_shared<std::vector<std::string>>();
   auto shard = std::make_shared<std::string>();
+  auto ray = std::make_shared<std::string>();
   auto preset = std::make_shared<std::string>("dai2022");
   auto random_from = std::make_shared<std::string>("unlocated");
   CLI::App* command = add_command(
@@ -291,6 +295,12 @@ void add_reproduce_command(CLI::App& app) {
       ->type_name("NAME,...");
   command->add_option("--shard", *shard, "This machine's share of the relations, \"2/8\".")
       ->type_name("I/N");
+  command
+      ->add_option("--ray", *ray,
+                   "Work on the Ray cluster at this address; \"auto\": this machine's. Needs the "
+                   "Python package (docs/python.md).")
+      ->type_name("ADDRESS")
+      ->excludes("--shard");
   command
       ->add_option("--preset", *preset,
                    "Rules of selection: dai2022 (default), eleuther, eleuther-pararel.")
@@ -336,7 +346,8 @@ void add_reproduce_command(CLI::App& app) {
       ->needs(published);
   command->add_flag("--keep-scores", how.keep_scores, "Store all scores, too (large).");
   add_common_options(*command, options->common);
-  command->callback([options, only, shard, preset, random_from, command] {
+  command->callback([options, only, shard, ray, preset, random_from, command] {
+    if (!ray->empty()) reproduce_on_ray(*command, *ray);
     RunOptions& run = options->options;
     if (!shard->empty()) parse_shard(*shard, options->scope);
     options->scope.only = *only;

@@ -19,7 +19,9 @@ set(ENGRAM_TEST_ENVIRONMENT
     "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0"
     # Short stacks of allocations and a small quarantine take a tenth less time.
     "ASAN_OPTIONS=detect_odr_violation=0:strict_string_checks=1:malloc_context_size=10:quarantine_size_mb=32"
-    "UBSAN_OPTIONS=print_stacktrace=1" "GTEST_BRIEF=1")
+    "UBSAN_OPTIONS=print_stacktrace=1" "GTEST_BRIEF=1"
+    # Tests run side by side: a thread that waits must not keep the core from another process.
+    "OMP_WAIT_POLICY=passive")
 
 # What is long under a sanitizer and runs the same lines as its neighbours is left to the release
 # build: long numerics, the commands on the third and fourth kind of decoder, and what many starts of

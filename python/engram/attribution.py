@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence, Union, overload
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional, Sequence, Union, overload
 
 from . import _core
+from ._neuronpedia import graph_of
 from ._tables import frame
 from .neurons import Neuron, hf_module, hf_side, hook_name
 
@@ -104,9 +105,19 @@ class Attribution:
         return list(self._one["ids"])
 
     @property
+    def tokens(self) -> list[str]:
+        """The tokens of :attr:`ids` as the vocabulary spells them."""
+        return list(self._one["tokens"])
+
+    @property
     def positions(self) -> list[int]:
         """Places in :attr:`ids` whose logits predict the answer."""
         return list(self._one["positions"])
+
+    @property
+    def neuron_positions(self) -> list[int]:
+        """Places in :attr:`ids` at which neurons are read."""
+        return list(self._one["neuron_positions"])
 
     def neurons(self, k: int = 10, by: str = "score") -> list[Neuron]:
         """The ``k`` neurons with the largest scores; ``by="magnitude"``: largest \\|score\\|."""
@@ -179,6 +190,28 @@ class Attribution:
         ax.set_title(f"{self.prompt} {self.answer}")
         ax.legend()
         return ax
+
+    def neuronpedia(
+        self,
+        path: Union[None, str, os.PathLike[str]] = None,
+        *,
+        k: int = 50,
+        by: str = "magnitude",
+        slug: Optional[str] = None,
+    ) -> dict[str, Any]:
+        """The ``k`` neurons as an attribution graph in Neuronpedia's JSON, also written to ``path``.
+
+        Nodes are the prompt's tokens, the neurons, for each layer what its other neurons add up to,
+        and the answer. A link to the answer has the score as its weight, in units of the target;
+        what feeds a neuron is not attributed, so no link goes from a token. ``influence`` is the
+        share of all \\|scores\\| that a neuron and those before it hold. ``slug`` names the graph
+        on the site.
+        """
+        graph = graph_of(self, k, by, slug)
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(graph, file, ensure_ascii=False)
+        return graph
 
     def save(self, path: Union[str, os.PathLike[str]]) -> None:
         """Writes scores and activations as safetensors.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any, Mapping, NoReturn, Optional, Sequence
 
@@ -49,4 +50,5 @@ def run_json(words: Sequence[str], options: Mapping[str, Any], progress: bool = 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     """The program ``engram``: ends the process with the command's exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("ENGRAM_PYTHON", sys.executable)  # for `reproduce --ray`
     sys.exit(_core.run_program(["engram", *words]))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Union
 
 from . import runs
 from ._progress import Progress, counter
-from .errors import UsageError
+from .errors import EngramError, FileError, InternalError, UsageError
 from .facts import FactSet, load_facts
 from .runs import Run
 
@@ -115,7 +118,7 @@ def reproduce(
     if parts is None:
         parts = len(_relations(facts, content, source, chosen))
     if not ray.is_initialized():
-        ray.init(address=ray_address, log_to_driver=False)
+        ray.init(address=ray_address, log_to_driver=False, logging_level="WARNING")
     task = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=retries)(_part)
     store = out.with_name(out.name + "-parts")
     store.mkdir(parents=True, exist_ok=True)
@@ -140,10 +143,12 @@ def reproduce(
         runs.merge(begun, files)
     assert begun is not None
     here = source if content is None else _shipped(source, content)
-    runs.reproduce(name, here, begun, only=only, **chosen)
+    last = runs.reproduce(name, here, begun, only=only, **chosen)
     begun.replace(out)
     shutil.rmtree(store)
-    return Run(out)
+    whole = Run(out)
+    whole._said = last._said
+    return whole
 
 
 def _gather(
@@ -191,3 +196,71 @@ def _relations(
     choice = {name: chosen[name] for name in names if chosen.get(name) is not None}
     place = source if content is None else _shipped(source, content)
     return load_facts(place, **choice).relations
+
+
+# What is text even where it looks like a number.
+_TEXT = frozenset(
+    ("model", "facts", "run", "texts", "corpus", "preset", "random_from", "limit_order", "device")
+)
+
+
+def _typed(name: str, value: Any) -> Any:
+    """An option's word as Python has it."""
+    if not isinstance(value, str) or name in _TEXT:
+        return value
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            pass
+    return value
+
+
+def main(job: str) -> int:
+    """``engram reproduce --ray``: the options as JSON from the command; returns the exit code."""
+    asked = json.loads(job)
+    options = {name: _typed(name, value) for name, value in asked["options"].items()}
+    as_json = options.pop("json", False)
+    quiet = options.pop("quiet", False)
+    model, facts, run = (options.pop(name) for name in ("model", "facts", "run"))
+    address = asked["ray_address"]
+    start = time.monotonic()
+    try:
+        done = reproduce(
+            model,
+            facts,
+            run,
+            ray_address=address,
+            num_cpus=options.pop("threads", 1),
+            num_gpus=1 if str(options.get("device", "cpu")).startswith("cuda") else 0,
+            progress=not quiet,
+            **options,
+        )
+    except EngramError as error:
+        return _fail(str(error), error)
+    except KeyboardInterrupt:
+        return _fail(f"what has come back is kept in {run}-parts; the same command goes on", None)
+    except ConnectionError as error:
+        return _fail(f"--ray: no cluster at {address}: {str(error).splitlines()[0]}", FileError())
+    said = {**done._said, "run": run, "seconds": time.monotonic() - start}
+    if as_json:
+        print(json.dumps(said, ensure_ascii=False))
+        return 0
+    pieces = said["units_done"] + said["units_done_before"]
+    print(
+        f"{run}: {said['facts']:,} facts of {said['relations']:,} relations; "
+        f"{pieces:,} pieces of work in {said['seconds']:.0f} s"
+    )
+    for left in said["skipped"]:
+        print(f"not done: {left['experiment']}: {left['reason']}")
+    print(f"next: engram report {run} -o report.html")
+    return 0
+
+
+def _fail(message: str, error: Optional[BaseException]) -> int:
+    """Says it as the command does; its exit code."""
+    print(f"engram: {'interrupted' if error is None else 'error'}: {message}", file=sys.stderr)
+    if error is None:
+        return 130
+    codes = ((UsageError, 2), (FileError, 4), (InternalError, 70), (EngramError, 3))
+    return next(code for kind, code in codes if isinstance(error, kind))

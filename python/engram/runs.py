@@ -58,6 +58,7 @@ class Run:
 
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
+        self._said: dict[str, Any] = {}  # by the command that filled it
         if not self.path.exists():
             raise FileError(f"{self.path}: no such file")
 
@@ -250,8 +251,10 @@ def reproduce(
         given.update(_facts(facts, seed, folder, given))
         if as_published:
             given.pop("held_out_share", None)
-        run_json(["reproduce", _folder(model)], {**given, "run": os.fspath(run)}, progress)
-    return Run(run)
+        said = run_json(["reproduce", _folder(model)], {**given, "run": os.fspath(run)}, progress)
+    done = Run(run)
+    done._said = said
+    return done
 
 
 def audit(
@@ -264,6 +267,8 @@ def audit(
     per_relation: int = 150,
     known: int = 200,
     never: int = 150,
+    update_facts: int = 10,
+    corpus: Optional[PathLike] = None,
     device: str = "cpu",
     threads: Optional[int] = None,
     memory: Memory = None,
@@ -273,7 +278,8 @@ def audit(
     """Doubts about knowledge neurons, measured: ``engram audit`` (docs/method.md, "The audit").
 
     ``known``, ``never``: facts that the model knows, and that it never gives; ``per_relation``:
-    facts of each relation to screen. Resumes as :func:`reproduce`.
+    facts of each relation to screen; ``update_facts``: of each to edit; ``corpus``: ordinary text,
+    for ROME (default: the one in the model's folder). Resumes as :func:`reproduce`.
     """
     given = {
         "only": list(only),
@@ -281,6 +287,8 @@ def audit(
         "per_relation": per_relation,
         "known": known,
         "never": never,
+        "update_facts": update_facts,
+        "corpus": None if corpus is None else os.fspath(corpus),
         "device": device,
         "threads": threads,
         "memory": memory,

@@ -95,7 +95,11 @@ nb::dict attribute_prompts(const LoadedModel& loaded, const std::vector<std::str
     one["answer"] = subject.answer;
     one["mask"] = subject.mask;
     one["ids"] = subject.prompt.ids;
+    one["tokens"] = loaded.tokenizer.tokens_of(subject.prompt.ids);
     one["positions"] = subject.prompt.positions;
+    one["neuron_positions"] = subject.prompt.neurons_at
+                                  ? std::vector<int64_t>{*subject.prompt.neurons_at}
+                                  : subject.prompt.positions;
     one["answer_ids"] = subject.prompt.answer;
     one["p"] = result.p;
     one["f"] = result.f;

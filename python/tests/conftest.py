@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable
+from types import MappingProxyType
+from typing import Any, Callable, Mapping
 
 import pytest
 
@@ -25,10 +26,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def run_engram(*words: str) -> subprocess.CompletedProcess[str]:
-    """The command, as a process of its own."""
+def run_engram(
+    *words: str, env: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
+    """The command, as a process of its own, with ``env`` beside the environment."""
     return subprocess.run(
-        [sys.executable, "-m", "engram", *words], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "engram", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **env},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,48 @@ def test_threads_are_left_alone(model: engram.Model) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_graph_for_neuronpedia(model: engram.Model, tmp_path: Path) -> None:
+    a = model.attribute(PROMPT, "Paris")
+    graph = a.neuronpedia(tmp_path / "graph.json", k=7, slug="capital-of-france")
+    with open(tmp_path / "graph.json", encoding="utf-8") as file:
+        assert json.load(file) == graph
+    assert graph["metadata"]["slug"] == "capital-of-france"
+    assert graph["metadata"]["prompt"] == PROMPT
+    assert graph["metadata"]["prompt_tokens"] == a.tokens and "[MASK]" in a.tokens
+    # What the site's schema asks of every node and link.
+    by_id = {}
+    for node in graph["nodes"]:
+        by_id[node["node_id"]] = node
+        assert {"feature", "layer", "ctx_idx", "feature_type", "jsNodeId", "clerp"} <= set(node)
+        assert 0 <= node["ctx_idx"] < len(a.ids)
+    assert len(by_id) == len(graph["nodes"])
+    kinds = [node["feature_type"] for node in graph["nodes"]]
+    assert kinds.count("embedding") == len(a.ids)
+    assert kinds.count("cross layer transcoder") == 7
+    assert kinds.count("logit") == 1
+    target = next(node for node in graph["nodes"] if node["feature_type"] == "logit")
+    assert target["token_prob"] == a.p and target["ctx_idx"] == a.positions[0]
+    # A neuron's link is its score, and a layer's links add up to the sum of its scores.
+    sums = [0.0] * model.config.layers
+    for link in graph["links"]:
+        source = by_id[link["source"]]
+        assert link["target"] == target["node_id"]
+        sums[int(source["layer"])] += link["weight"]
+        if source["feature_type"] == "cross layer transcoder":
+            assert link["weight"] == a.scores[int(source["layer"]), source["feature"]].item()
+    for layer, total in zip(a.layers, sums):
+        assert total == pytest.approx(layer.sum, abs=1e-6)
+    share = [node["influence"] for node in graph["nodes"] if "influence" in node]
+    assert share == sorted(share) and share[-1] <= 1
+    assert set(graph["qParams"]["pinnedIds"]) <= set(by_id)
+
+
+def test_a_graph_at_the_subject(model: engram.Model) -> None:
+    a = model.attribute(PROMPT, "Paris", at="subject", subject="France")
+    nodes = a.neuronpedia(k=3)["nodes"]
+    at = {node["ctx_idx"] for node in nodes if node["feature_type"] == "cross layer transcoder"}
+    assert at == set(a.neuron_positions)
+    assert a.tokens[a.neuron_positions[0]] == "France"
+    assert a.neuron_positions != a.positions

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from conftest import run_engram
 from test_runs import FEW, content
 
 import engram
@@ -64,3 +67,42 @@ def test_what_is_refused(shipped: Path, tmp_path: Path) -> None:
     live.path = None
     with pytest.raises(engram.UsageError, match="in memory"):
         distributed.reproduce(live, shipped / "facts.jsonl", tmp_path / "a.db")
+
+
+def test_the_command_on_a_cluster(cluster: Any, shipped: Path, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    words = ["reproduce", str(shipped), "--facts", str(shipped / "facts.jsonl"), "--limit", "6"]
+    words += ["--only", "locate,effects"]
+    for name, value in FEW.items():
+        words += ["--" + name.replace("_", "-"), str(value)]
+    many, one = tmp_path / "many.db", tmp_path / "one.db"
+    ray_words = ["--ray", cluster.address, "--json", "--quiet"]
+    said = run_engram(*words, "--run", str(many), *ray_words)
+    assert said.returncode == 0, said.stderr
+    told = json.loads(said.stdout)
+    assert told["schema"] == "engram.reproduce/1"
+    assert told["run"] == str(many) and told["facts"] == 6
+    alone = run_engram(*words, "--run", str(one), "--quiet")
+    assert alone.returncode == 0, alone.stderr
+    mine, its = content(many), content(one)
+    assert len(its["effect"]) > 0
+    for name in its:
+        assert mine[name] == its[name], name
+    # A whole run is only looked at again.
+    again = run_engram(*words, "--run", str(many), *ray_words)
+    assert again.returncode == 0 and json.loads(again.stdout)["units_done"] == 0
+
+
+def test_what_the_command_refuses(shipped: Path, tmp_path: Path) -> None:
+    words = ["reproduce", str(shipped), "--facts", str(shipped / "facts.jsonl")]
+    words += ["--run", str(tmp_path / "a.db"), "--ray", "127.0.0.1:1"]
+    missing = run_engram(*words, env={"ENGRAM_PYTHON": str(tmp_path / "python")})
+    assert missing.returncode == 4 and "cannot be started for --ray" in missing.stderr
+    bare = tmp_path / "bare"  # a Python that has neither
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')
+    bare.chmod(0o755)
+    without = run_engram(*words, env={"ENGRAM_PYTHON": str(bare)})
+    assert without.returncode == 2 and "pip install 'engram[ray]'" in without.stderr
+    with pytest.raises(engram.UsageError, match="engram.distributed.reproduce"):
+        engram.command(*words)

@@ -46,4 +46,10 @@ AskedTokens asked_tokens(std::span<const Cloze> clozes, const at::Device& device
   return {there(prompts), there(tokens), there(answers), at::tensor(weights).to(device)};
 }
 
+at::Tensor answer_loss(const Model& model, const at::Tensor& encoded, const AskedTokens& asked) {
+  const at::Tensor rows = encoded.index({asked.prompts, asked.tokens});
+  const at::Tensor log_p = model.logits(rows).log_softmax(-1);
+  return -(log_p.gather(1, asked.answers.unsqueeze(1)).squeeze(1) * asked.weights).sum();
+}
+
 }  // namespace engram

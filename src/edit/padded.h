@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "engram/model/model.h"
 #include "engram/text/cloze.h"
 
 namespace engram {
@@ -23,5 +24,9 @@ struct AskedTokens {
   at::Tensor weights;  ///< [asked] float32, its share of the mean over prompts and their tokens
 };
 AskedTokens asked_tokens(std::span<const Cloze> clozes, const at::Device& device);
+
+/// -log P of the answers, mean over prompts and their tokens, of what the model's layers have made
+/// of the batch, [prompts, tokens, d_model].
+at::Tensor answer_loss(const Model& model, const at::Tensor& encoded, const AskedTokens& asked);
 
 }  // namespace engram

@@ -200,15 +200,18 @@ struct Budget {
         batch(options.batch_bytes > 0 ? options.batch_bytes : memory),
         threads(options.threads) {}
 };
-Limits limits_for(const Model& model, int64_t tokens, int64_t masks, const Budget& budget) {
+Limits limits_for(const Model& model, int64_t tokens, int64_t targets, Reach reach,
+                  const Budget& budget) {
   const ModelConfig& c = model.config();
-  const int64_t row_bytes = Passes::item_bytes(c, tokens, masks, -1, Reach::kExact, false);
+  const int64_t row_bytes = Passes::item_bytes(c, tokens, targets, -1, reach, false);
   const int64_t shared_rows = std::max<int64_t>(1, kSharedTokens / tokens);
   // The unchanged run keeps every layer's input, queries, keys and values.
-  const int64_t shared = shared_rows * (row_bytes + static_cast<int64_t>(sizeof(float)) * tokens *
-                                                        4 * c.d_model * c.layers);
+  const int64_t shared =
+      shared_rows * (Passes::item_bytes(c, tokens, targets, -1, Reach::kExact, false) +
+                     static_cast<int64_t>(sizeof(float)) * tokens * 4 * c.d_model * c.layers);
   Limits limits;
-  const int64_t wanted = std::clamp<int64_t>(kTrialTokens / tokens, 1, kTrialRows);
+  const int64_t moved = reach == Reach::kTargetsOnly ? targets : tokens;
+  const int64_t wanted = std::clamp<int64_t>(kTrialTokens / moved, 1, kTrialRows);
   limits.rows = std::clamp<int64_t>((budget.batch - shared) / row_bytes, 1, wanted);
   const int64_t fitting = budget.memory / (shared + limits.rows * row_bytes);
   limits.workers = static_cast<int>(
@@ -217,19 +220,20 @@ Limits limits_for(const Model& model, int64_t tokens, int64_t masks, const Budge
 }
 
 /// Prompts whose trials share one unchanged run.
-std::vector<std::vector<size_t>> cut_tasks(std::span<const Cloze> clozes,
+std::vector<std::vector<size_t>> cut_tasks(const ModelConfig& config, std::span<const Cloze> clozes,
                                            std::span<const std::vector<size_t>> trials_of) {
   std::vector<PromptSize> sizes = sizes_of(clozes, kSharedTokens);
   for (size_t i = 0; i < clozes.size(); ++i) {
-    const double changed =
-        static_cast<double>(sizes[i].tokens) * static_cast<double>(trials_of[i].size());
+    const bool few = Passes::moving(config, sizes[i].last, Reach::kExact) == Reach::kTargetsOnly;
+    const double changed = static_cast<double>(few ? sizes[i].targets : sizes[i].tokens) *
+                           static_cast<double>(trials_of[i].size());
     sizes[i].share = std::max(sizes[i].share, changed / kTaskTokens);
     sizes[i].work += changed;
   }
   return cut_chunks(sizes);
 }
 
-/// Workers that the longest prompt allows.
+/// Workers that the longest prompt allows, even if all its rows move.
 int workers_for(const Model& model, std::span<const Cloze> clozes, const Budget& budget) {
   size_t tokens = 1;
   size_t masks = 1;
@@ -237,7 +241,8 @@ int workers_for(const Model& model, std::span<const Cloze> clozes, const Budget&
     tokens = std::max(tokens, cloze.ids.size());
     masks = std::max(masks, cloze.positions.size() + (cloze.neurons_at ? 1 : 0));
   }
-  return limits_for(model, static_cast<int64_t>(tokens), static_cast<int64_t>(masks), budget)
+  return limits_for(model, static_cast<int64_t>(tokens), static_cast<int64_t>(masks), Reach::kExact,
+                    budget)
       .workers;
 }
 
@@ -261,7 +266,7 @@ Measured measure(const Model& model, std::span<const Cloze> clozes,
   measured.after.resize(trials.size());
   const Budget budget(options);
   const int workers = workers_for(model, clozes, budget);
-  const std::vector<std::vector<size_t>> tasks = cut_tasks(clozes, trials_of);
+  const std::vector<std::vector<size_t>> tasks = cut_tasks(model.config(), clozes, trials_of);
   const int64_t layers = model.config().layers;
   std::deque<Passes> passes;
   for (int i = 0; i < workers; ++i) passes.emplace_back(model, Target::kLogProbability);
@@ -286,8 +291,9 @@ Measured measure(const Model& model, std::span<const Cloze> clozes,
     }
     std::ranges::stable_sort(rows, {}, &Row::first);
     const TrialRunner runner(model, base, sets, trials);
+    const Reach reach = Passes::moving(model.config(), chunk, Reach::kExact);
     const auto most =
-        static_cast<size_t>(limits_for(model, chunk.longest(), chunk.targets, budget).rows);
+        static_cast<size_t>(limits_for(model, chunk.longest(), chunk.targets, reach, budget).rows);
     for (size_t begin = 0; begin < rows.size(); begin += most) {
       Interrupt::check();
       const std::span<const Row> part =

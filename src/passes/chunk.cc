@@ -154,7 +154,9 @@ std::vector<PromptSize> sizes_of(std::span<const Cloze> clozes, int64_t most) {
     const auto tokens = static_cast<double>(cloze.ids.size());
     PromptSize size;
     size.tokens = static_cast<int64_t>(cloze.ids.size());
-    size.targets = static_cast<int64_t>(target_positions(cloze).size());
+    const std::vector<int64_t> targets = target_positions(cloze);
+    size.targets = static_cast<int64_t>(targets.size());
+    size.last = targets.front() == size.tokens - size.targets;
     size.asked = static_cast<int64_t>(cloze.positions.size());
     size.apart = cloze.neurons_at.has_value();
     size.share = tokens / static_cast<double>(most);

@@ -61,6 +61,7 @@ struct PromptSize {
   int64_t targets = 0;  ///< as Chunk::targets
   int64_t asked = 0;    ///< and Chunk::asked
   bool apart = false;   ///< neurons are at a row of their own
+  bool last = false;    ///< as Chunk::targets_last()
   double share = 0;     ///< the part of a chunk that the prompt fills; more than 1: it goes alone
   double work = 0;      ///< what it takes beside others, in any unit
 };

@@ -65,7 +65,11 @@ Passes::Passes(const Model& model, Target target)
       head_(model, space_) {}
 
 Reach Passes::moving(const ModelConfig& config, const Chunk& chunk, Reach reach) {
-  const bool tail = reach == Reach::kExact && config.causal() && chunk.targets_last();
+  return moving(config, chunk.targets_last(), reach);
+}
+
+Reach Passes::moving(const ModelConfig& config, bool targets_last, Reach reach) {
+  const bool tail = reach == Reach::kExact && config.causal() && targets_last;
   return tail ? Reach::kTargetsOnly : reach;
 }
 
@@ -418,7 +422,7 @@ at::Tensor Passes::run_to_head(const Base& base, const Items& items, Reach reach
   Run run;
   run.base = &base;
   run.chunk = &base.chunk;
-  run.reach = reach;
+  run.reach = moving(config_, base.chunk, reach);
   run.edits = &edits;
   return climb(run, items);
 }

@@ -109,6 +109,7 @@ class Passes {
   /// The rows that really move: in a causal model rows before the targets never see them, so where
   /// the targets stand last, F is G and costs as little.
   [[nodiscard]] static Reach moving(const ModelConfig& config, const Chunk& chunk, Reach reach);
+  [[nodiscard]] static Reach moving(const ModelConfig& config, bool targets_last, Reach reach);
   /// Buffer bytes that run() needs for one item of `layer`, for sizing batches.
   [[nodiscard]] static int64_t item_bytes(const ModelConfig& config, int64_t tokens,
                                           int64_t targets, int64_t layer, Reach reach,

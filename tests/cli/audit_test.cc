@@ -59,6 +59,7 @@ TEST_F(Audit, GivesVerdictsAndGoesOnWhereItWas) {
   }
   EXPECT_EQ(verdicts["words"], 3);
   EXPECT_EQ(verdicts["amplify"], 1);
+  EXPECT_EQ(verdicts["editors"], 4);
   // The tiny model knows nothing, so there is nothing to search for.
   EXPECT_EQ(verdicts["methods"], 0);
   ASSERT_EQ(found.at("skipped").size(), 1U);

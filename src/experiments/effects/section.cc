@@ -339,6 +339,7 @@ ReportSection section_of(const ReportInput& input, const std::string& operation)
 }  // namespace
 
 std::vector<ReportSection> sections(const ReportInput& input) {
+  if (!input.option("audit").empty()) return {};  // which has sections of its own
   std::vector<ReportSection> both;
   for (const char* operation : {"zero", "double"}) both.push_back(section_of(input, operation));
   return both;

@@ -37,7 +37,10 @@ class UpdateExperiment : public Experiment {
     const int64_t before = (std::ranges::find(relations, relation) - relations.begin()) *
                            std::max<int64_t>(0, run.options.update_facts);
     const auto [sample, first] = part_sample(run, relation, part);
-    return update_rows(run, relation, sample, before + static_cast<int64_t>(first), text_);
+    return update_rows(run, relation, sample, before + static_cast<int64_t>(first), &text_,
+                       [&](const std::vector<UpdateSubject>& subjects) {
+                         return update_variants(run, relation, subjects);
+                       });
   }
 
  private:

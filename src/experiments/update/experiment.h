@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,8 +26,9 @@ struct UpdateSample {
 };
 
 /// Facts that can be edited, in seeded order: first those of the report, then those of the sweep,
-/// which are a fifth of the relation's facts at most. o and o' are one token on every prompt where
-/// they are asked for: the fact's own, its held-out ones, and those of the relation's other facts.
+/// which are a fifth of the relation's facts at most (in an audit none). o and o' are one token on
+/// every prompt where they are asked for: the fact's own, its held-out ones, and those of the
+/// relation's other facts.
 UpdateSample sample_updates(const RunContext& run, std::string_view relation);
 
 /// Token ids of `object` in the place of the prompt's answer, whose leading space a byte-level
@@ -87,15 +89,30 @@ struct UpdateVariant {
   bool aside = true;    ///< measured on other facts' prompts and the text too
 };
 
+/// Makes what is edited of facts of one relation, subject after subject.
+using MakeVariants =
+    std::function<std::vector<UpdateVariant>(const std::vector<UpdateSubject>& subjects)>;
+
 /// Rows of the edits of some facts of a relation; `turn` is the first reported one's place among
-/// all edited facts of the run.
+/// all edited facts of the run. `text` null: ordinary text is left out.
 std::vector<TableRows> update_rows(const RunContext& run, std::string_view relation,
-                                   const UpdateSample& sample, int64_t turn, RunText& text);
+                                   const UpdateSample& sample, int64_t turn, RunText* text,
+                                   const MakeVariants& make);
 /// Text positions that an edit sees at most.
 constexpr int64_t kMostTextPerEdit = 40;
 
 /// What is edited of each of `subjects`, all of one relation: subject after subject.
 std::vector<UpdateVariant> update_variants(const RunContext& run, std::string_view relation,
                                            const std::vector<UpdateSubject>& subjects);
+
+/// For the audit's editors: all located neurons of each subject, random ones with equal write, and
+/// another fact's with equal write. Facts without located neurons have none of them.
+std::vector<UpdateVariant> located_variants(const RunContext& run, std::string_view relation,
+                                            const std::vector<UpdateSubject>& subjects);
+
+/// An edit of one of `subjects`: what the experiment measures of it. `activations` [layers, d_ff]
+/// at the mask, mean over its own prompts.
+UpdateVariant edit_variant(const RunContext& run, size_t subject, std::string name, OutputEdit edit,
+                           const at::Tensor& activations);
 
 }  // namespace engram::experiments::update

@@ -49,10 +49,10 @@ struct ScopeSums {
 /// The work of one part.
 class UpdatePart {
  public:
-  UpdatePart(const RunContext& run, std::string_view relation, RunText& text)
+  UpdatePart(const RunContext& run, std::string_view relation, RunText* text)
       : run_(run), relation_(relation), text_(text), clozes_(run) {}
 
-  std::vector<TableRows> rows(const UpdateSample& sample, int64_t turn) {
+  std::vector<TableRows> rows(const UpdateSample& sample, int64_t turn, const MakeVariants& make) {
     for (const auto& [id, target] : sample.reported) {
       subjects_.push_back(update_subject(run_, id, target));
       subjects_.back().turn = turn++;
@@ -62,7 +62,8 @@ class UpdatePart {
       subjects_.back().tuning = true;
     }
     look_before();
-    variants_ = update_variants(run_, relation_, subjects_);
+    variants_ = make(subjects_);
+    if (variants_.empty()) return {};
     plan();
     measured_ = measure_edits(run_.model, clozes_.clozes(), edits_, others_, trials_, run_.measure);
     return {to_rows(edit_rows()), to_rows(effect_rows())};
@@ -116,7 +117,8 @@ class UpdatePart {
   void plan() {
     const std::vector<int64_t> same = facts_for_effects(run_, relation_, true);
     const std::vector<int64_t> elsewhere = facts_for_effects(run_, relation_, false);
-    std::vector<uint32_t> text(text_.positions(run_).size(), kNoIndex);
+    std::vector<uint32_t> text;
+    if (text_ != nullptr) text.assign(text_->positions(run_).size(), kNoIndex);
     for (size_t v = 0; v < variants_.size();) {
       const size_t s = variants_[v].subject;
       size_t end = v;
@@ -125,7 +127,7 @@ class UpdatePart {
       std::vector<std::pair<EditScope, EditTrial>> jobs;
       add_own_jobs(subjects_[s], jobs);
       add_side_jobs(subjects_[s], same, elsewhere, jobs);
-      if (!subjects_[s].tuning) add_text_jobs(subjects_[s], text, jobs);
+      if (text_ != nullptr && !subjects_[s].tuning) add_text_jobs(subjects_[s], text, jobs);
       for (; v < end; ++v) {
         if (variants_[v].neurons == 0) continue;
         const auto edit = static_cast<uint32_t>(edits_.size());
@@ -203,8 +205,8 @@ class UpdatePart {
         1, static_cast<int64_t>(run_.facts.relations().size()) * run_.options.update_facts);
     const int64_t share =
         std::clamp((positions + edits - 1) / edits, kFewestPerEdit, kMostTextPerEdit);
-    for (const size_t i : text_.turn(run_, one.turn, share)) {
-      if (text[i] == kNoIndex) text[i] = clozes_.add(text_.positions(run_)[i]);
+    for (const size_t i : text_->turn(run_, one.turn, share)) {
+      if (text[i] == kNoIndex) text[i] = clozes_.add(text_->positions(run_)[i]);
       jobs.emplace_back(kText, EditTrial{text[i], kNoIndex, kNoIndex});
     }
   }
@@ -278,7 +280,7 @@ class UpdatePart {
 
   const RunContext& run_;
   std::string_view relation_;
-  RunText& text_;
+  RunText* text_;
   std::vector<UpdateSubject> subjects_;
   std::vector<UpdateVariant> variants_;  ///< subject after subject
   ClozeList clozes_;
@@ -294,8 +296,9 @@ class UpdatePart {
 }  // namespace
 
 std::vector<TableRows> update_rows(const RunContext& run, std::string_view relation,
-                                   const UpdateSample& sample, int64_t turn, RunText& text) {
-  return UpdatePart(run, relation, text).rows(sample, turn);
+                                   const UpdateSample& sample, int64_t turn, RunText* text,
+                                   const MakeVariants& make) {
+  return UpdatePart(run, relation, text).rows(sample, turn, make);
 }
 
 }  // namespace engram::experiments::update

@@ -153,7 +153,8 @@ UpdateSample sample_updates(const RunContext& run, std::string_view relation) {
   Random random(choice_seed(run.options.seed, "update facts", relation));
   random.shuffle(ids);
   const auto all = static_cast<int64_t>(ids.size());
-  const int64_t tuning = run.options.as_published ? 0 : std::min(kTuningFacts, all / 5);
+  const bool sweep = !run.options.as_published && !run.options.audit;
+  const int64_t tuning = sweep ? std::min(kTuningFacts, all / 5) : 0;
   const int64_t reported = std::min(run.options.update_facts, all - tuning);
   TargetDraw targets(run, relation);
   UpdateSample sample;

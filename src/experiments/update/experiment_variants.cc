@@ -121,6 +121,21 @@ class VariantMaker {
     return std::move(variants_);
   }
 
+  std::vector<UpdateVariant> make_located() {
+    for (size_t s = 0; s < subjects_.size(); ++s) {
+      const auto f =
+          static_cast<size_t>(std::ranges::lower_bound(ids_, subjects_[s].id) - ids_.begin());
+      const std::vector<NeuronId>& mine = located_[f].neurons;
+      if (mine.empty()) continue;
+      begin(s);
+      add(variant::kKnowledgeUnfiltered, mine);
+      const std::map<int32_t, std::vector<NeuronId>> pools = activated_pools(mine);
+      for (int64_t d = 0; d < kEqualWriteDraws; ++d) add_equal_write(mine, pools, d);
+      add_scaled_other_fact(other_fact(f, mine));
+    }
+    return std::move(variants_);
+  }
+
  private:
   /// The layers' sums of activation times the length of the value vector. All changes of an update
   /// have one direction, so this times that direction is what it writes at the mask.
@@ -146,17 +161,15 @@ class VariantMaker {
   }
 
   UpdateVariant& push(std::string name, size_t neurons, OutputEdit edit) {
-    UpdateVariant& variant = variants_.emplace_back();
-    variant.subject = s_;
-    variant.name = std::move(name);
-    variant.neurons = static_cast<int64_t>(neurons);
-    if (neurons > 0) {
-      at::Tensor total = at::zeros({run_.model.config().d_model});
-      for (const auto& [layer, sum] : mean_write(edit, activations_)) total.add_(sum);
-      variant.written = total.norm().item<double>();
+    if (neurons == 0) {
+      UpdateVariant& variant = variants_.emplace_back();
+      variant.subject = s_;
+      variant.name = std::move(name);
+      return variant;
     }
-    variant.edit = std::move(edit);
-    return variant;
+    variants_.push_back(edit_variant(run_, s_, std::move(name), std::move(edit), activations_));
+    variants_.back().neurons = static_cast<int64_t>(neurons);
+    return variants_.back();
   }
 
   UpdateVariant& add(std::string name, std::span<const NeuronId> neurons) {
@@ -275,33 +288,46 @@ class VariantMaker {
   /// those located for this fact: as they are, and rescaled to write as much in all layers
   /// together, for they need not be in the same ones.
   void add_other_facts(size_t f, const std::vector<NeuronId>& mine) {
+    const OtherFact other = other_fact(f, mine);
+    add(variant::kOtherFact, other.first);
+    add_scaled_other_fact(other);
+  }
+
+  struct OtherFact {
+    std::vector<NeuronId> first;   ///< as they are
+    std::vector<NeuronId> scaled;  ///< those that can write as much
+    std::optional<double> by;
+    int64_t redraws = 0;
+  };
+  void add_scaled_other_fact(const OtherFact& other) {
+    add_scaled(variant::kOtherFactEqualWrite, other.scaled, [&](NeuronId) {
+      return *other.by;
+    }).redraws = other.redraws;
+  }
+
+  OtherFact other_fact(size_t f, const std::vector<NeuronId>& mine) {
+    OtherFact found;
     std::vector<size_t> order;
     if (!mine.empty()) order = other_facts(f);
     double wanted = 0;
     for (const auto& [layer, sum] : sums(mine)) wanted += sum;
-    std::vector<NeuronId> first;
-    std::vector<NeuronId> scaled;
-    std::optional<double> by;
-    int64_t redraws = 0;
     for (const size_t g : order) {
       std::vector<NeuronId> set = editable_neurons(located_, g);
       std::erase_if(set, [&](NeuronId id) {
         return std::ranges::find(located_[f].neurons, id) != located_[f].neurons.end();
       });
       if (set.empty()) continue;
-      if (first.empty()) first = set;
+      if (found.first.empty()) found.first = set;
       double sum = 0;
       for (const auto& [layer, part] : sums(set)) sum += part;
-      by = factor(wanted, sum);
-      if (by) {
-        scaled = std::move(set);
+      found.by = factor(wanted, sum);
+      if (found.by) {
+        found.scaled = std::move(set);
         break;
       }
-      if (++redraws == kMostRedraws) break;
+      if (++found.redraws == kMostRedraws) break;
     }
-    add(variant::kOtherFact, first);
-    add_scaled(variant::kOtherFactEqualWrite, scaled, [&](NeuronId) { return *by; }).redraws =
-        redraws;
+    return found;
   }
 
   /// Places of ids_, in seeded order.
@@ -374,6 +400,24 @@ class VariantMaker {
 std::vector<UpdateVariant> update_variants(const RunContext& run, std::string_view relation,
                                            const std::vector<UpdateSubject>& subjects) {
   return VariantMaker(run, relation, subjects).make();
+}
+
+std::vector<UpdateVariant> located_variants(const RunContext& run, std::string_view relation,
+                                            const std::vector<UpdateSubject>& subjects) {
+  return VariantMaker(run, relation, subjects).make_located();
+}
+
+UpdateVariant edit_variant(const RunContext& run, size_t subject, std::string name, OutputEdit edit,
+                           const at::Tensor& activations) {
+  UpdateVariant variant;
+  variant.subject = subject;
+  variant.name = std::move(name);
+  variant.neurons = static_cast<int64_t>(edit.neurons.size());
+  at::Tensor total = at::zeros({run.model.config().d_model});
+  for (const auto& [layer, sum] : mean_write(edit, activations)) total.add_(sum);
+  variant.written = total.norm().item<double>();
+  variant.edit = std::move(edit);
+  return variant;
 }
 
 }  // namespace engram::experiments::update

@@ -69,7 +69,10 @@ struct EditRow {
               "random-activated, rescaled by layer to write what knowledge writes), output (the "
               "layers' output bias by knowledge's mean change), other-fact and "
               "other-fact-equal-write (another fact's neurons, as they are and rescaled); "
-              "sweep/l1=X,l2=Y,n=Z (knowledge, on facts of its own)"},
+              "sweep/l1=X,l2=Y,n=Z (knowledge, on facts of its own). In an audit: "
+              "knowledge-unfiltered, random-equal-write/D and other-fact-equal-write, which write "
+              "what all located neurons write, fine-tuned (a layer's second FFN matrix), rome, "
+              "layer/L (the layer's five neurons with the largest score)"},
         Field{"old", &EditRow::old, "o, which is to go"},
         Field{"target", &EditRow::target, "o'"},
         Field{"target_p", &EditRow::target_p, "P of o' before, mean over own prompts"},
@@ -79,7 +82,7 @@ struct EditRow {
               "1: o is the fact's object, the model's most frequent answer to own prompts; 0: o is "
               "its most frequent answer, a wrong one, and o' the fact's object"},
         Field{"neurons", &EditRow::neurons, "whose value vectors change; 0: counted, not edited"},
-        Field{"lambda1", &EditRow::lambda1, ""},
+        Field{"lambda1", &EditRow::lambda1, "NULL: not an update of value vectors"},
         Field{"lambda2", &EditRow::lambda2, ""},
         Field{"written", &EditRow::written,
               "length of what is added at the mask of own prompts on the average, all layers "

@@ -272,6 +272,7 @@ Chart rates_chart(const ReportInput& input, const Edits& edits) {
 }  // namespace
 
 std::vector<ReportSection> sections(const ReportInput& input) {
+  if (!input.option("audit").empty()) return {};  // which has sections of its own
   ReportSection section{
       "update",
       "Updating facts",
