@@ -9,7 +9,7 @@ namespace engram {
 
 // From 1 to 2 there is no step: version 1 holds no log-odds, which the effects' numbers are now.
 std::span<const Migration> run_migrations() {
-  static constexpr std::array<Migration, 4> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
+  static constexpr std::array<Migration, 5> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
   "operation" TEXT,
   "source" TEXT,
   "fact" INTEGER REFERENCES "fact",
@@ -113,6 +113,12 @@ CREATE TABLE "push_effect" (
   "change_log_odds" REAL,
   "top_after" REAL,
   PRIMARY KEY ("fact", "source")
+) STRICT, WITHOUT ROWID)"},
+                                                       {6, R"(CREATE TABLE "layer_share" (
+  "fact" INTEGER REFERENCES "fact",
+  "layer" INTEGER,
+  "share" REAL,
+  PRIMARY KEY ("fact", "layer")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }
