@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -36,7 +37,9 @@ nlohmann::ordered_json given_options(const CLI::App& command) {
     if (option->count() == 0) continue;
     std::string name =
         option->get_lnames().empty() ? option->get_name(true) : option->get_lnames().front();
-    std::ranges::replace(name, '-', '_');
+    std::ranges::transform(name, name.begin(), [](char c) {
+      return c == '-' ? '_' : static_cast<char>(std::tolower(c));
+    });
     if (name == "ray") continue;
     const std::vector<std::string>& words = option->results();
     if (option->get_expected_min() == 0) {

@@ -61,7 +61,7 @@ CALLS: list[tuple[Call, str, set[str], set[str]]] = [
             *("at-ratio", "at-share", "no-adapt"),
         },
     ),
-    (engram.reproduce, "reproduce", {"model"}, set()),
+    (engram.reproduce, "reproduce", {"model"}, {"ray"}),  # engram.distributed.reproduce
     (engram.audit, "audit", {"model"}, {"edit", "edited", "relearn"}),
     (
         engram.effects,
@@ -74,7 +74,7 @@ CALLS: list[tuple[Call, str, set[str], set[str]]] = [
     (engram.edits.update, "edit update", {"model"}, {"run"}),
     (engram.edits.erase, "edit erase", {"model"}, set()),
     (engram.edits.rome, "edit rome", {"model"}, set()),
-    (engram.edits.audit, "audit", {"model"}, {"run", "only"}),
+    (engram.edits.audit, "audit", {"model"}, {"run", "only", "update-facts", "corpus"}),
     (
         engram.Model.lens,
         "lens",
