@@ -58,6 +58,7 @@ Examples:
 
 constexpr const char* kVerdicts = "-verdict";
 
+constexpr int64_t kUpdateFacts = 10;  // of a relation, to edit
 // On whose prompts the damage of an edit is measured.
 constexpr int64_t kSameRelation = 5;
 constexpr int64_t kOtherRelations = 10;
@@ -65,7 +66,7 @@ constexpr int64_t kOtherRelations = 10;
 struct AuditOptions {
   RunCommandOptions run;
   int64_t per_relation = 150;
-  std::optional<int64_t> known, never;
+  std::optional<int64_t> known, never, update_facts;
   std::string edit, edited;
   std::vector<int64_t> relearn;
 };
@@ -128,6 +129,10 @@ void audit_edit(const AuditOptions& options) {
   if (!options.run.run.empty() || !options.run.scope.only.empty()) {
     throw UsageError("--run and --only belong to an audit of neurons, not to one of an edit");
   }
+  if (options.update_facts || !options.run.options.corpus.empty()) {
+    throw UsageError(
+        "--update-facts and --corpus belong to an audit of neurons, not to one of an edit");
+  }
   if (options.run.options.choice.relations.size() > 1) {
     throw UsageError("--relations: an edit is examined for one relation, got " +
                      std::to_string(options.run.options.choice.relations.size()));
@@ -154,6 +159,7 @@ void run_audit(AuditOptions options) {
   sample.known = options.known.value_or(sample.known);
   sample.never = options.never.value_or(sample.never);
   run.options.audit = sample;
+  run.options.update_facts = options.update_facts.value_or(kUpdateFacts);
   run.options.same_relation = kSameRelation;
   run.options.other_relations = kOtherRelations;
   run.options.choice.per_relation = options.per_relation;
@@ -224,8 +230,7 @@ void add_audit_command(CLI::App& app) {
               "Facts to take that the model knows, at most. Default: 200, of an edit 60.");
   add_integer(*command, "--never", options->never, 0, 1'000'000,
               "Facts to take that it never gives, at most. Default: 150, of an edit 60.");
-  options->run.options.update_facts = 10;
-  add_integer(*command, "--update-facts", options->run.options.update_facts, 1, 1'000'000,
+  add_integer(*command, "--update-facts", options->update_facts, 1, 1'000'000,
               "Facts of each relation to edit, at most. Default: 10.");
   add_path(*command, "--corpus", options->run.options.corpus,
            "Ordinary text, a sentence or paragraph a line: for ROME. Default: MODEL/corpus.txt.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -209,8 +210,15 @@ class Attribution:
         """
         graph = graph_of(self, k, by, slug)
         if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(graph, file, ensure_ascii=False)
+            beside = f"{os.fspath(path)}.{os.getpid()}"
+            try:
+                with open(beside, "w", encoding="utf-8") as file:
+                    json.dump(graph, file, ensure_ascii=False)
+                os.replace(beside, path)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(beside)
+                raise
         return graph
 
     def save(self, path: Union[str, os.PathLike[str]]) -> None:

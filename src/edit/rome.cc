@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "edit/adam.h"
 #include "edit/padded.h"
 #include "engram/base/interrupt.h"
 #include "engram/error.h"
@@ -16,7 +17,6 @@ namespace {
 
 // Of the mean of C's diagonal, added to it: neurons that never fired leave it without an inverse.
 constexpr double kRidge = 1e-6;
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kAdamEpsilon = 1e-8;
 
 void check_request(const ModelConfig& config, const KeyMoments& moments,
                    const RomeRequest& request) {
@@ -119,23 +119,17 @@ class ValueSearch {
   at::Tensor run(std::vector<RomeStep>& steps,
                  const std::function<void(const RomeStep&)>& progress) {
     at::Tensor delta = at::zeros({model_.config().d_model}, below_.options());
-    at::Tensor first = at::zeros_like(delta);
-    at::Tensor second = at::zeros_like(delta);
+    Adam adam({delta}, options_.rate);
     for (int64_t step = 0;; ++step) {
       Interrupt::check();
       const bool last = step == options_.steps;
-      at::Tensor gradient;
-      steps.push_back(look(delta, last ? nullptr : &gradient));
+      steps.push_back(look(delta, last ? nullptr : &delta.mutable_grad()));
       if (progress) progress(steps.back());
       if (last || steps.back().loss < options_.enough) return delta;
-      const auto t = static_cast<double>(step + 1);
-      first = kBeta1 * first + (1 - kBeta1) * gradient;
-      second = kBeta2 * second + (1 - kBeta2) * gradient.square();
-      delta = delta - options_.rate * (first / (1 - std::pow(kBeta1, t))) /
-                          ((second / (1 - std::pow(kBeta2, t))).sqrt() + kAdamEpsilon);
+      adam.step();
       const double most = options_.clamp * value_length_;
       const double length = delta.norm().item<double>();
-      if (length > most) delta = delta * (most / length);
+      if (length > most) delta.mul_(most / length);
     }
   }
 

@@ -29,7 +29,7 @@ using update::UpdateVariant;
 
 constexpr int64_t kLayerNeurons = 5;  ///< that are edited in one layer
 
-/// The prompts of a fact that locate, with o' for their answer; those where it is one token.
+/// The prompts of a fact that locate, with o' for their answer, as `at` changes them.
 std::vector<Cloze> prompts_for(const RunContext& run, const UpdateSubject& one,
                                const std::function<Cloze(Cloze, const std::string&)>& at) {
   const Fact& fact = run.facts.fact(one.id);

@@ -131,7 +131,7 @@ class VariantMaker {
       add(variant::kKnowledgeUnfiltered, mine);
       const std::map<int32_t, std::vector<NeuronId>> pools = activated_pools(mine);
       for (int64_t d = 0; d < kEqualWriteDraws; ++d) add_equal_write(mine, pools, d);
-      add_scaled_other_fact(other_fact(f, mine));
+      add_scaled_other_fact(other_fact(f, mine, [&](size_t g) { return located_[g].neurons; }));
     }
     return std::move(variants_);
   }
@@ -288,7 +288,8 @@ class VariantMaker {
   /// those located for this fact: as they are, and rescaled to write as much in all layers
   /// together, for they need not be in the same ones.
   void add_other_facts(size_t f, const std::vector<NeuronId>& mine) {
-    const OtherFact other = other_fact(f, mine);
+    const OtherFact other =
+        other_fact(f, mine, [&](size_t g) { return editable_neurons(located_, g); });
     add(variant::kOtherFact, other.first);
     add_scaled_other_fact(other);
   }
@@ -305,14 +306,16 @@ class VariantMaker {
     }).redraws = other.redraws;
   }
 
-  OtherFact other_fact(size_t f, const std::vector<NeuronId>& mine) {
+  /// `neurons` gives those of a place of ids_.
+  template <typename Neurons>
+  OtherFact other_fact(size_t f, const std::vector<NeuronId>& mine, Neurons neurons) {
     OtherFact found;
     std::vector<size_t> order;
     if (!mine.empty()) order = other_facts(f);
     double wanted = 0;
     for (const auto& [layer, sum] : sums(mine)) wanted += sum;
     for (const size_t g : order) {
-      std::vector<NeuronId> set = editable_neurons(located_, g);
+      std::vector<NeuronId> set = neurons(g);
       std::erase_if(set, [&](NeuronId id) {
         return std::ranges::find(located_[f].neurons, id) != located_[f].neurons.end();
       });
