@@ -5,17 +5,32 @@ set(ENGRAM_LIBRARIES "")  # targets made so far; engram_add_umbrella links and e
 # The torch headers take 20 s to parse: one precompiled header for all targets that include them.
 # The same compile options everywhere keep it usable.
 file(WRITE "${CMAKE_BINARY_DIR}/engram_pch.cc.in" "// carries the precompiled header\n")
-configure_file("${CMAKE_BINARY_DIR}/engram_pch.cc.in" "${CMAKE_BINARY_DIR}/engram_pch.cc" COPYONLY)
-add_library(engram_pch OBJECT "${CMAKE_BINARY_DIR}/engram_pch.cc")
-target_link_libraries(engram_pch PRIVATE engram::torch engram_warnings)
-target_precompile_headers(engram_pch PRIVATE
-  <ATen/ATen.h>
-  <ATen/Parallel.h>
-  <c10/core/InferenceMode.h>
-  <torch/csrc/autograd/autograd.h>
-  <torch/csrc/autograd/variable.h>
-  <algorithm> <array> <cmath> <cstdint> <cstring> <filesystem> <functional> <map> <memory>
-  <numeric> <optional> <span> <sstream> <string> <string_view> <unordered_map> <utility> <vector>)
+function(_engram_add_pch name)
+  configure_file("${CMAKE_BINARY_DIR}/engram_pch.cc.in" "${CMAKE_BINARY_DIR}/${name}.cc" COPYONLY)
+  add_library(${name} OBJECT "${CMAKE_BINARY_DIR}/${name}.cc")
+  target_link_libraries(${name} PRIVATE engram::torch engram_warnings ${ARGN})
+  target_precompile_headers(${name} PRIVATE
+    <ATen/ATen.h>
+    <ATen/Parallel.h>
+    <c10/core/InferenceMode.h>
+    <torch/csrc/autograd/autograd.h>
+    <torch/csrc/autograd/variable.h>
+    <algorithm> <array> <cmath> <cstdint> <cstring> <filesystem> <functional> <map> <memory>
+    <numeric> <optional> <span> <sstream> <string> <string_view> <unordered_map> <utility> <vector>)
+endfunction()
+_engram_add_pch(engram_pch)
+# clang does not take one that was made at another level of optimisation, GCC does.
+set(ENGRAM_QUICK_PCH engram_pch)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  set(ENGRAM_QUICK_PCH engram_quick_pch)
+  _engram_add_pch(engram_quick_pch engram_quick)
+endif()
+
+# engram_make_quick(target): for code that computes nothing; see engram_quick.
+function(engram_make_quick target)
+  target_link_libraries(${target} PRIVATE engram_quick)
+  target_precompile_headers(${target} REUSE_FROM ${ENGRAM_QUICK_PCH})
+endfunction()
 
 # Links the parts that exist out of `ARGN` (folder names) to target.
 function(_engram_link_parts target scope)
@@ -131,8 +146,10 @@ function(engram_add_program name)
     set(library engram_${ARG_FOLDER}_program)
     add_library(${library} STATIC ${sources})
     _engram_program_options(${library} PUBLIC)
-    if(ARG_FOLDER STREQUAL "cli")
-      target_link_libraries(${library} PRIVATE engram_quick)
+    if(ARG_FOLDER STREQUAL "cli" OR ENGRAM_SANITIZE)
+      engram_make_quick(${library})
+    else()
+      target_precompile_headers(${library} REUSE_FROM engram_pch)
     endif()
     set(deps ${library})
   endif()
@@ -141,6 +158,11 @@ function(engram_add_program name)
   endif()
   add_executable(${name} "${main}")
   _engram_program_options(${name} PRIVATE)
+  if(ENGRAM_SANITIZE)
+    engram_make_quick(${name})
+  else()
+    target_precompile_headers(${name} REUSE_FROM engram_pch)
+  endif()
   target_link_libraries(${name} PRIVATE ${deps})
   # Tensors of ever other shapes leave glibc's heap in pieces: `engram texts` took twice the memory.
   # The sanitizers bring an allocator of their own.
@@ -157,5 +179,4 @@ function(_engram_program_options target scope)
   target_link_libraries(${target} PRIVATE engram_warnings ${scope} engram::engram engram::torch
                                           CLI11::CLI11)
   engram_link_json(${target})
-  target_precompile_headers(${target} REUSE_FROM engram_pch)
 endfunction()

@@ -7,12 +7,12 @@ file(GLOB support_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/support
 if(support_sources)
   add_library(engram_test_support STATIC ${support_sources})
   target_include_directories(engram_test_support PUBLIC "${PROJECT_SOURCE_DIR}/tests")
-  target_link_libraries(engram_test_support PRIVATE engram_warnings engram_quick
+  target_link_libraries(engram_test_support PRIVATE engram_warnings
                         PUBLIC engram::engram engram::torch GTest::gtest)
   target_compile_definitions(engram_test_support PRIVATE
     ENGRAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ENGRAM_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   engram_link_json(engram_test_support)
-  target_precompile_headers(engram_test_support REUSE_FROM engram_pch)
+  engram_make_quick(engram_test_support)
 endif()
 
 set(ENGRAM_TEST_ENVIRONMENT
@@ -64,7 +64,7 @@ foreach(dir IN LISTS test_folders)
     "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${target} PRIVATE
     ENGRAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ENGRAM_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
-  target_link_libraries(${target} PRIVATE engram_warnings engram_quick GTest::gtest_main)
+  target_link_libraries(${target} PRIVATE engram_warnings GTest::gtest_main)
   if(TARGET engram_test_support)
     target_link_libraries(${target} PRIVATE engram_test_support)
   endif()
@@ -77,7 +77,7 @@ foreach(dir IN LISTS test_folders)
     add_dependencies(${target} engram_crates_build)
   endif()
   engram_link_json(${target})
-  target_precompile_headers(${target} REUSE_FROM engram_pch)
+  engram_make_quick(${target})
   if(programs)
     add_dependencies(${target} ${programs})
   endif()

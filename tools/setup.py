@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Sets up what the build needs: system packages, a recent cargo, and libtorch in build/venv.
 
-    setup.py [build] [cuda] [oracle] [lint] [fuzz] [report] [real] [picture]
+    setup.py [system] [build] [cuda] [oracle] [lint] [fuzz] [report] [real] [picture]
 
+`system` alone brings the system packages and cargo, and no libtorch: all that `pip install .` needs.
 Only the standard library is used. Every step says what it does and how long it took; what is already
 there is not done again. Exit code 1: something is missing that this program cannot or may not
 install, and the message says what to do.
@@ -340,14 +341,15 @@ def setup_full(name, what):
 
 def main(arguments):
     goals = arguments or ["build"]
-    known = ["build", "cuda", "oracle", "lint", "fuzz", "report", "real", "picture"]
+    known = ["system", "build", "cuda", "oracle", "lint", "fuzz", "report", "real", "picture"]
     unknown = [goal for goal in goals if goal not in known]
     if unknown:
         raise SetupError(f"unknown goal '{unknown[0]}', expected one of: {', '.join(known)}")
     start = time.monotonic()
     sections = ["build"] + [goal for goal in goals if goal in SECTIONS[1:]]
     setup_system(sections, with_cargo=(ROOT / "rust" / "Cargo.toml").exists())
-    setup_torch()
+    if set(goals) != {"system"}:
+        setup_torch()
     if "lint" in goals:
         pip_install("lint", "requirements-lint.txt", "clang-format and clang-tidy",
                     ["--no-deps"], 0.3)

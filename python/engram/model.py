@@ -496,7 +496,7 @@ class Model:
         Neurons are changed at the places where the answer is asked, as the command does.
 
         Args:
-            neurons: ``"3:17,5:201"``, pairs, or a located fact.
+            neurons: ``"3:17,5:201"``, pairs, a table such as ``a.top(10)``, or a located fact.
             do: ``"zero"``, ``"double"``, ``"scale:0.5"``, ``"mean"`` or ``"resample"``; or one of
             zero, double: The same as flags.
             scale: The same with the factor.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterable, NamedTuple, Protocol, Union
 from . import _core
 
 if TYPE_CHECKING:
+    import pandas
     import torch
 
 __all__ = ["Neuron", "Neurons", "hf_module", "hf_side", "hook_name", "neurons_of", "read_activation"]
@@ -31,9 +32,11 @@ class _HasNeurons(Protocol):
     def neurons(self) -> Iterable[Any]: ...
 
 
-#: A list of neurons in any form: ``"3:17,5:201"``, pairs, names, or something that has neurons
-#: (a located fact, an edit).
-Neurons = Union[str, Iterable[Union[Neuron, "tuple[int, int]", str]], _HasNeurons]
+#: A list of neurons in any form: ``"3:17,5:201"``, pairs, names, a table with the columns ``layer``
+#: and ``neuron``, or something that has neurons (a located fact, an edit).
+Neurons = Union[
+    str, Iterable[Union[Neuron, "tuple[int, int]", str]], _HasNeurons, "pandas.DataFrame"
+]
 
 
 def neurons_of(neurons: Neurons) -> list[Neuron]:
@@ -46,6 +49,9 @@ def neurons_of(neurons: Neurons) -> list[Neuron]:
     held = getattr(neurons, "neurons", None)
     found: list[Neuron] = []
     items: Iterable[Any] = held if held is not None else neurons  # type: ignore[assignment]
+    if {"layer", "neuron"} <= set(getattr(neurons, "columns", ())):
+        table: Any = neurons
+        items = zip(table["layer"], table["neuron"])
     for one in items:
         if isinstance(one, str):
             found.extend(Neuron(*each) for each in _core.parse_neurons(one))

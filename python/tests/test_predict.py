@@ -85,6 +85,9 @@ def test_intervene(model: engram.Model) -> None:
     with model.intervene(",".join(map(str, best)), "scale:0"):
         again = model.predict(PROMPT, answer="Paris").answer
     assert again is not None and again.p == zeroed.p
+    with model.intervene(a.top(5), zero=True):  # a table
+        again = model.predict(PROMPT, answer="Paris").answer
+    assert again is not None and again.p == zeroed.p
     with model.intervene(best, double=True):
         doubled = model.predict(PROMPT, answer="Paris").answer
     assert doubled is not None and doubled.p > plain.p

@@ -19,6 +19,8 @@ def main(folder: Path, out: Path) -> list[engram.Neuron]:
     best = a.neurons(5)
     table = a.top(10)
     print(table["score"].sum(), [str(neuron) for neuron in best])
+    with model.intervene(table, zero=True):
+        print(model.predict("The capital of France is [MASK]."))
 
     facts = engram.load_facts(folder / "facts.jsonl", relations=["P36"], limit=3)
     found = engram.locate(model, facts, progress=True)
