@@ -165,7 +165,6 @@ void run_audit(AuditOptions options) {
   run.options.choice.per_relation = options.per_relation;
   run.options.locate.selection = selection_preset("dai2022", Score::kIntegratedGradients);
   run.options.baseline = selection_preset("dai2022", Score::kActivation);
-  run.command = "engram audit " + run.model + " --facts " + run.facts + " --run " + run.run;
   const auto start = std::chrono::steady_clock::now();
   perform_run(run, [&](const RunContext& context, const RunSummary& summary, const FactSet&) {
     std::vector<std::string_view> names;

@@ -226,7 +226,6 @@ void intervene_in_run(const InterveneCommandOptions& options) {
     run.scope.only = {"locate"};
     run.scope.intervention = e.intervention;
   }
-  run.command = "engram intervene " + options.model + " --do " + operation;
   run.outputs = {{"--out", options.out}};
   perform_run(std::move(run), [&](const RunContext& context, const RunSummary& summary,
                                   const FactSet&) {

@@ -359,7 +359,6 @@ void locate_in_run(const LocateCommandOptions& options, const LocateOptions& how
   run.options.locate = how;
   run.options.baseline = selection_preset(options.preset, Score::kActivation);
   run.scope.only = {"locate"};
-  run.command = "engram locate " + options.model;
   run.outputs = {{"--out", options.out}};
   perform_run(run, [&](const RunContext& context, const RunSummary&, const FactSet& set) {
     Output output(options, how);

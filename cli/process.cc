@@ -19,6 +19,17 @@
 #include "engram/base/interrupt.h"
 #include "engram/base/utf8.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define ENGRAM_LEAKS_ARE_LOOKED_FOR
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ENGRAM_LEAKS_ARE_LOOKED_FOR
+#endif
+#endif
+#ifdef ENGRAM_LEAKS_ARE_LOOKED_FOR
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace engram::cli {
 namespace {
 
@@ -116,11 +127,17 @@ void on_parse_error(const CLI::App& app, const CLI::ParseError& error,
   throw UsageError(message + " (" + see_help(app, words) + ")");
 }
 
+thread_local std::string typed;
+
 }  // namespace
+
+const std::string& typed_command() { return typed; }
 
 void run_words(const std::string& name, const std::string& description,
                const std::function<void(CLI::App&)>& set_up,
                const std::vector<std::string>& words) {
+  typed = name;
+  for (const std::string& word : words) typed += " " + word;
   CLI::App app(description, name);
   app.require_subcommand(1);
   set_up(app);
@@ -179,6 +196,15 @@ int run_program(const std::string& name, const std::string& description,
   } catch (...) {
     return fail_by_bug(name, "an exception of an unknown type");
   }
+}
+
+void end_process(int code) {
+  std::cout.flush();
+  std::fflush(nullptr);
+#ifdef ENGRAM_LEAKS_ARE_LOOKED_FOR
+  if (__lsan_do_recoverable_leak_check() != 0) code = 23;  // as the sanitizer itself does
+#endif
+  std::_Exit(code);
 }
 
 }  // namespace engram::cli

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "cli/fact_options.h"
 #include "cli/on_ray.h"
 #include "cli/paths.h"
+#include "cli/process.h"
 #include "engram/model/device.h"
 #include "engram/model/fingerprint.h"
 #include "engram/run/run.h"
@@ -94,16 +94,6 @@ std::string interrupted_text(const RunStore& store, const std::string& run) {
   if (units == 0) return "nothing was done yet; the same command begins anew in " + run;
   return format_count(units, "piece") + " of work " + (units == 1 ? "is" : "are") + " kept in " +
          run + "; the same command goes on from there";
-}
-
-/// The command line as the system has it, for the ledger; `fallback` where it does not tell.
-std::string typed_command(const std::string& fallback) {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::string line;
-  for (std::string word; std::getline(file, word, '\0');) {
-    line += line.empty() ? std::filesystem::path(word).filename().string() : " " + word;
-  }
-  return line.empty() ? fallback : line;
 }
 
 /// "2/8".
@@ -230,7 +220,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
       facts,        how,
       store,        {options.common.threads, options.common.memory_bytes, kBatchBytes}};
   remark_on_memory(run, options.common);
-  store.begin_session(typed_command(options.command), ENGRAM_VERSION);
+  store.begin_session(typed_command(), ENGRAM_VERSION);
   std::unique_ptr<Progress> shown;
   struct Stage {
     std::string experiment;
@@ -355,8 +345,6 @@ void add_reproduce_command(CLI::App& app) {
     if (run.as_published) take_published(*command, run);
     run.locate.selection = selection_preset(*preset, Score::kIntegratedGradients);
     run.baseline = selection_preset(*preset, Score::kActivation);
-    options->command = "engram reproduce " + options->model + " --facts " + options->facts +
-                       " --run " + options->run;
     run_reproduce(*options);
   });
 }

@@ -18,7 +18,6 @@ struct RunCommandOptions {
   std::string run;     ///< the run's file
   RunOptions options;  ///< but for texts, corpus and what belongs to the machine
   RunScope scope;
-  std::string command;             ///< in short, where the system does not tell it as typed
   std::vector<NamedPath> outputs;  ///< other files that the command writes
 };
 

@@ -208,7 +208,7 @@ def rust_advice(needed):
     return (f"a cargo and rustc >= {dotted(needed)} are needed and this system's packages have none."
             " Install them from https://rustup.rs:\n"
             "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y "
-            "--profile minimal\nthen run make again")
+            "--profile minimal\nthen try again")
 
 
 def install_system(packages, cargo_needed):
@@ -226,24 +226,24 @@ def install_system(packages, cargo_needed):
         with Step("refreshing the package lists (apt-get update)"):
             if run(["apt-get", "update", "-qq"], env=environment) != 0:
                 raise SetupError("apt-get update failed (see above): check the network and "
-                                 "/etc/apt, then run make again")
+                                 "/etc/apt, then try again")
     rust = cargo_packages(cargo_needed) if cargo_needed else []
     if cargo_needed and not rust and not root:
         rust = known_cargo_packages()
     line = packages + rust
     if not root:
         text = ("system packages are missing, and installing them needs root. Run this line, then "
-                "make again:\n    sudo apt-get update && sudo apt-get install "
+                "try again:\n    sudo apt-get update && sudo apt-get install "
                 f"{APT[0]} {APT[1]} {' '.join(line)}" if line else "")
         if cargo_needed and not rust:
             text += ("\n" if text else "") + (
                 rust_advice(cargo_needed) + "\n(or, if the package lists here are old: sudo "
-                "apt-get update, and make again looks for a newer cargo package)")
+                "apt-get update, and another try looks for a newer cargo package)")
         raise SetupError(text)
     if line:
         with Step(f"installing {' '.join(line)}"):
             if run(["apt-get", "install", "-qq", *APT, *line], env=environment) != 0:
-                raise SetupError("apt-get install failed (see above): put it right, then run make "
+                raise SetupError("apt-get install failed (see above): put it right, then try "
                                  "again")
     if cargo_needed and not rust:
         raise SetupError(rust_advice(cargo_needed))
@@ -279,7 +279,7 @@ def make_venv():
             shutil.rmtree(VENV, ignore_errors=True)
             raise SetupError(f"'{sys.executable} -m venv' failed (see above). On Debian and Ubuntu: "
                              "apt-get install python3-venv; elsewhere install Python's venv and "
-                             "ensurepip modules, then run make again")
+                             "ensurepip modules, then try again")
 
 
 def stamp_text(requirements):
@@ -311,8 +311,8 @@ def pip_install(name, requirements, what, extra, gigabytes):
         if run([python, "-m", "pip", "install", "-q", *options]) != 0:
             raise SetupError(
                 f"pip could not install {what} (see above). If the download broke off: check the "
-                "network (HTTPS_PROXY where there is a proxy) and run make again, what came whole "
-                f"is kept in pip's cache. If nothing helps, remove {VENV} and run make again")
+                "network (HTTPS_PROXY where there is a proxy) and try again, what came whole "
+                f"is kept in pip's cache. If nothing helps, remove {VENV} and try again")
     (VENV / f".engram-{name}").write_text(stamp)
 
 
@@ -369,5 +369,5 @@ if __name__ == "__main__":
         print(f"[setup] {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("[setup] interrupted; run make again to go on", file=sys.stderr)
+        print("[setup] interrupted; try again to go on", file=sys.stderr)
         sys.exit(130)

@@ -149,6 +149,17 @@ ValueEdit erase_values(const Model& model, std::span<const NeuronId> neurons, Er
   return edit;
 }
 
+ValueEdit token_values(const Model& model, std::span<const NeuronId> neurons, int64_t token,
+                       int64_t as_long_as) {
+  check_neurons(model.config(), neurons);
+  const at::Tensor value = direction(model, std::span(&token, 1), AnswerEmbedding::kInput) *
+                           embedding_of(model, as_long_as, AnswerEmbedding::kInput).norm();
+  return {{neurons.begin(), neurons.end()},
+          value.to(at::kFloat)
+              .expand({static_cast<int64_t>(neurons.size()), model.config().d_model})
+              .contiguous()};
+}
+
 Model with_values(const Model& model, const ValueEdit& edit) {
   check_neurons(model.config(), edit.neurons);
   const std::vector<int64_t> shape = {static_cast<int64_t>(edit.neurons.size()),

@@ -4,7 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 namespace engram::testing {
 namespace {

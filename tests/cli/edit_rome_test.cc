@@ -6,7 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 namespace engram::testing {
 namespace {

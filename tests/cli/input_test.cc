@@ -9,7 +9,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 #include "engram/model/model.h"
 #include "engram/model/tensor_table.h"
 #include "support/sanitizer.h"

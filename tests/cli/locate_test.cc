@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 namespace engram::testing {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 namespace engram::testing {
 namespace {

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <map>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 namespace engram::testing {
 namespace {

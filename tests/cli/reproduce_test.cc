@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
-#include "cli/program.h"
+#include "cli/run_engram.h"
 #include "engram/store/run_store.h"
 #include "store/database.h"
 #include "support/packed.h"
@@ -298,10 +298,10 @@ TEST_F(Reproduce, AnotherAlgorithmIsRefusedAndAnotherVersionOfTheProgramIsNot) {
   EXPECT_EQ(read_text(run), before) << "what is refused is not written to";
 }
 
-/// Kills of the test below: $ENGRAM_KILLS, else 100; a few where a sanitizer makes starts slow.
+/// Kills of the test below: $ENGRAM_KILLS, else 40; a few where a sanitizer makes starts slow.
 int64_t wanted_kills() {
   if (const char* text = std::getenv("ENGRAM_KILLS")) return std::strtoll(text, nullptr, 10);
-  return kAddressSanitizer ? 10 : 100;
+  return kAddressSanitizer ? 10 : 40;
 }
 
 TEST_F(Reproduce, KilledAtAnyMomentEndsTheSame) {

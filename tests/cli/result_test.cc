@@ -13,7 +13,7 @@
 #include <set>
 
 #include "cli/convert.h"
-#include "cli/program.h"
+#include "cli/run_engram.h"
 #include "engram/error.h"
 
 namespace engram::testing {

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <nlohmann/json.hpp>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 #include "engram/store/run_store.h"
 
 namespace engram::testing {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cli/common.h"
-#include "cli/program.h"
+#include "cli/run_engram.h"
 #include "engram/base/utf8.h"
 
 namespace engram::cli {

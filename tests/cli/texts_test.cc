@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 namespace engram::cli {
 namespace {

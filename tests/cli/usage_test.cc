@@ -1,7 +1,7 @@
 // What the program says when it is asked for help or used wrongly.
 #include <gtest/gtest.h>
 
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 namespace engram::testing {
 namespace {

@@ -99,6 +99,15 @@ TEST(Values, EraseSetsWhatItsModeSays) {
   for (const EraseMode mode : {EraseMode::kZero, EraseMode::kUnknown, EraseMode::kMean}) {
     EXPECT_EQ(parse_erase_mode(erase_mode_name(mode)), mode);
   }
+  const ValueEdit token = token_values(model, kNeurons, 9, 5);
+  const at::Tensor& embeddings = model.weights().token_embedding;
+  const double factor = embeddings[5].norm().item<double>() / embeddings[9].norm().item<double>();
+  for (size_t n = 0; n < kNeurons.size(); ++n) {
+    for (size_t i = 0; i < 16; ++i) {
+      EXPECT_NEAR(at_place(token.values, n, i),
+                  factor * embeddings[9][static_cast<int64_t>(i)].item<double>(), 1e-6);
+    }
+  }
   EXPECT_THROW(parse_erase_mode("none"), UsageError);
   EXPECT_THROW(erase_values(model, kNeurons, EraseMode::kUnknown, {}), InputError);
 }

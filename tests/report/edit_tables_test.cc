@@ -263,5 +263,33 @@ TEST(EraseTables, FactorsByHand) {
   EXPECT_NE(sweep.notes[0].find("Unions"), std::string::npos);
 }
 
+TEST(EraseTables, WhatStandsInTheValuesPlaceIsDecidedOnText) {
+  // In text tokens do as [UNK] does, give or take a hundredth; on the relations' own prompts less.
+  for (const double apart : {0.01, 1.0}) {
+    TestRun run;
+    for (int64_t r = 0; r < 8; ++r) {
+      const std::string relation = "P" + std::to_string(r);
+      run.fact(r, relation, "a", "x" + std::to_string(r), 4, 4);
+      add_erase(run, relation, "relation", 0, 20, "text", 0.5, "unk");
+      add_erase(run, relation, "relation", 0, 20, "text", 0.5 + apart, "token");
+      add_erase(run, relation, "relation", 1, 20, "text", 0.5 - apart / 2, "token");
+      add_erase(run, relation, "relation", 0, 20, "own", 0.5 + 0.1 * static_cast<double>(r), "unk");
+      add_erase(run, relation, "relation", 0, 20, "own", 0.4, "token");
+      // Without a token beside it a relation does not count.
+      add_erase(run, relation, "relation", 0, 20, "held-out", 0.4, "unk");
+    }
+    RunStore store = run.write();
+    const RunReport report = make_report(store, few_draws());
+    const ReportTable& table = report_table(report, "erase-value");
+    EXPECT_EQ(table.rows.size(), 2U);
+    EXPECT_EQ(value(table, {"own prompts"}, "relations"), 8);
+    EXPECT_NEAR(value(table, {"own prompts"}, "ratio, minus 1"), 2.85 / 2.4 - 1, 1e-12);
+    EXPECT_NEAR(value(table, {"ordinary text"}, "random tokens"), 2.5 + apart / 4, 1e-12);
+    const ReportTable& verdict = report_table(report, "erase-value-verdict");
+    ASSERT_EQ(verdict.rows.size(), 1U);
+    EXPECT_EQ(verdict.rows[0][2].text, apart < 0.1 ? "supported" : "refuted");
+  }
+}
+
 }  // namespace
 }  // namespace engram

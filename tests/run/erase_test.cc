@@ -1,6 +1,8 @@
 // The experiments "erase" and "unions" against one edited model and one prompt at a time.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "engram/edit/values.h"
 #include "engram/intervention/effects.h"
 #include "run/prepared_run.h"
@@ -139,6 +141,14 @@ TEST(Erase, StoredSumsAreThoseOfTheEditedModel) {
                rows.at("relation 0 unk " + all + " held-out"));
   expect_plain(prepared, "P106", false, edited(20, EraseMode::kMean),
                rows.at("relation 0 mean " + all + " own"));
+  // Of random tokens only the length is known: five different ones, none of which is [UNK].
+  std::set<double> drawn = {rows.at("relation 0 unk " + all + " own").number("log_p_after")};
+  for (int draw = 0; draw < 5; ++draw) {
+    const std::string key = "relation " + std::to_string(draw) + " token " + all;
+    drawn.insert(rows.at(key + " own").number("log_p_after"));
+    EXPECT_TRUE(rows.has(key + " other-relations"));
+  }
+  EXPECT_EQ(drawn.size(), 6U);
   // Facts that the model knows, and those that it never gives, apart.
   size_t groups = 0;
   for (const FactGroup group : {FactGroup::kKnown, FactGroup::kNever}) {

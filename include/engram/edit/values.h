@@ -54,6 +54,11 @@ ValueEdit update_values(const Model& model, std::span<const NeuronId> neurons,
 ValueEdit erase_values(const Model& model, std::span<const NeuronId> neurons, EraseMode mode,
                        std::optional<int64_t> unknown);
 
+/// Value vectors set to the input embedding of `token`, scaled to the length of that of
+/// `as_long_as`. Throws InputError as value_vectors(), and for an embedding of length 0.
+ValueEdit token_values(const Model& model, std::span<const NeuronId> neurons, int64_t token,
+                       int64_t as_long_as);
+
 /// The model with the edit made in memory: shares every tensor but the second FFN matrices of the
 /// edited layers. Throws InputError as value_vectors(), and for values of another shape.
 Model with_values(const Model& model, const ValueEdit& edit);

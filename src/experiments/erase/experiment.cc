@@ -24,7 +24,7 @@ namespace {
 constexpr std::array<size_t, 4> kSizes = {5, 10, 20, 40};
 constexpr size_t kStandard = 20;  // neurons of the paper's erasure
 constexpr ErasePrompts kPrompts = {120, 120, 150, 60};
-constexpr int64_t kErasureDraws = 5;    // random sets of each size and strength
+constexpr int64_t kErasureDraws = 5;    // random sets of each size and strength, and random tokens
 constexpr uint64_t kLensPrompts = 100;  // own ones, and as many held-out ones
 
 /// The relation's neurons, the most frequent first.
@@ -41,7 +41,7 @@ std::vector<NeuronId> frequent_neurons(const RunContext& run, std::string_view r
 struct ErasePiece {
   EraseScope scope = kEraseOwn;
   bool lens = false;
-  std::optional<EraseMode> mode;          ///< nothing: without erasing, for the lens
+  std::optional<EraseMode> mode;          ///< nothing: a random token, or none erased for the lens
   std::optional<MatchStrength> strength;  ///< of a random set; nothing: the relation's neurons
   size_t size = kStandard;
   size_t draw = 0;
@@ -86,6 +86,11 @@ class ErasePieces {
     for (const size_t size : kSizes) add({scope, false, EraseMode::kZero, {}, size, 0}, cost);
     for (const EraseMode mode : modes()) {
       if (mode != EraseMode::kZero) add({scope, false, mode, {}, kStandard, 0}, cost);
+    }
+    if (run_.tokenizer.unknown_id()) {
+      for (size_t draw = 0; draw < static_cast<size_t>(kErasureDraws); ++draw) {
+        add({scope, false, {}, {}, kStandard, draw}, cost);
+      }
     }
     for (const MatchStrength strength : kMatchStrengths) {
       const bool layer = strength == MatchStrength::kLayer;
@@ -168,8 +173,24 @@ class ErasePart {
     }
     std::bitset<kEraseScopes> scopes;
     scopes.set(piece.scope);
-    measurement_.add({source, static_cast<int64_t>(piece.draw), erase_mode_name(*piece.mode), size,
-                      output_edit(run_.model, values(set, *piece.mode)), scopes});
+    const ValueEdit edit =
+        piece.mode ? values(set, *piece.mode)
+                   : token_values(run_.model, set, token(piece.draw), *run_.tokenizer.unknown_id());
+    measurement_.add({source, static_cast<int64_t>(piece.draw),
+                      piece.mode ? erase_mode_name(*piece.mode) : kToken, size,
+                      output_edit(run_.model, edit), scopes});
+  }
+
+  /// The token of a draw: one that stands for text and has an embedding.
+  [[nodiscard]] int64_t token(size_t draw) const {
+    const at::Tensor& embedding = run_.model.weights().token_embedding;
+    const int64_t tokens = std::min(run_.tokenizer.vocabulary(), embedding.size(0));
+    Random random(choice_seed(run_.options.seed, "erase token " + std::to_string(draw), relation_));
+    for (;;) {
+      const auto id = static_cast<int64_t>(random.below(static_cast<uint64_t>(tokens)));
+      if (run_.tokenizer.is_special(id) || id == *run_.tokenizer.unknown_id()) continue;
+      if (embedding.select(0, id).count_nonzero().item<int64_t>() > 0) return id;
+    }
   }
 
   [[nodiscard]] ValueEdit values(std::span<const NeuronId> set, EraseMode mode) const {
@@ -253,7 +274,7 @@ class ErasePart {
 class EraseExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "erase"; }
-  [[nodiscard]] int version() const override { return 4; }
+  [[nodiscard]] int version() const override { return 5; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }
   [[nodiscard]] std::optional<std::string> skipped(const RunContext& run) const override {
     return not_all_located(run);

@@ -18,7 +18,7 @@ ExperimentTables tables() {
             "ORDER BY relation, source, mode, neurons, scope",
             {{"relation", kText, "that is to go"},
              {"source", kText, "as in erase"},
-             {"mode", kText, "zero, unk, mean"},
+             {"mode", kText, "zero, unk, mean, token"},
              {"neurons", kInteger, "erased"},
              {"scope", kText, "as in erase"},
              {"draws", kInteger, ""},

@@ -14,6 +14,10 @@ constexpr const char* kRelation = "relation";           ///< the relation's own 
 constexpr const char* kOthers = "others";               ///< a union of other relations' neurons
 constexpr const char* kRandomOthers = "random-others";  ///< as many random ones
 
+/// The column `mode`, beside the names of erase_mode_name(): the embedding of a random token, as
+/// long as that of the unknown token.
+constexpr const char* kToken = "token";
+
 struct EraseRow {
   static constexpr const char* kTable = "erase";
   static constexpr const char* kMeaning = "erasing value vectors: sums over the prompts of a scope";
@@ -42,8 +46,9 @@ struct EraseRow {
               "relation (its own most frequent neurons), random-layer, random-activation, "
               "random-gradient (matched with those); others (a union of other relations' neurons), "
               "random-others (matched with it by layer)"},
-        Field{"draw", &EraseRow::draw, "of random sets, from 0"},
-        Field{"mode", &EraseRow::mode, "zero, unk, mean"},
+        Field{"draw", &EraseRow::draw, "of random sets and tokens, from 0"},
+        Field{"mode", &EraseRow::mode,
+              "zero, unk, mean, token (the embedding of a random token, as long as that of unk)"},
         Field{"neurons", &EraseRow::neurons, "how many; 0: the relation has none"},
         Field{
             "scope", &EraseRow::scope,

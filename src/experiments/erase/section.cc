@@ -14,9 +14,9 @@ namespace {
 constexpr std::array<const char*, 4> kErasedScopes = {"own", "held-out", "other-relations", "text"};
 constexpr std::array<const char*, 4> kErasureScopes = {"own prompts", "held-out prompts",
                                                        "facts of other relations", "ordinary text"};
-constexpr std::array<const char*, 3> kModes = {"zero", "unk", "mean"};
-constexpr std::array<const char*, 3> kModeTitles = {"zero", "[UNK] embedding",
-                                                    "mean of the layer's values"};
+constexpr std::array<const char*, 4> kModes = {"zero", "unk", "mean", kToken};
+constexpr std::array<const char*, 4> kModeTitles = {
+    "zero", "[UNK] embedding", "mean of the layer's values", "random tokens, as long as [UNK]"};
 constexpr std::array<const char*, 3> kRandom = {sources::kRandomLayer.data(),
                                                 sources::kRandomActivation.data(),
                                                 sources::kRandomGradient.data()};
@@ -304,6 +304,7 @@ std::vector<ReportSection> sections(const ReportInput& input) {
     return {std::move(section)};
   }
   section.blocks.emplace_back(modes_table(input, erasures));
+  add_values(input, erasures, section);
   section.blocks.emplace_back(controls_table(input, erasures));
   for (const size_t scope : {size_t{0}, size_t{2}}) {
     Chart chart = sweep_chart(input, erasures, scope);

@@ -79,6 +79,10 @@ struct Erased {
 Erased measure(const ReportInput& input, const Erasures& erasures, const SelectedErasure& what,
                const SelectedErasure* control = nullptr);
 
+/// The unknown token's embedding against others of its length: a verdict and a table, where the run
+/// has both.
+void add_values(const ReportInput& input, const Erasures& erasures, ReportSection& section);
+
 /// The answer after every layer: a chart and a table.
 void add_lens(const ReportInput& input, ReportSection& section);
 

@@ -1,4 +1,4 @@
-#include "cli/program.h"
+#include "cli/run_engram.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -11,9 +11,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+
+#include "cli/forked.h"
 
 namespace engram::testing {
 namespace {
@@ -60,6 +63,47 @@ void drain(Pipe& out, Pipe& err, Outcome& outcome) {
   }
 }
 
+/// Starts the program as a shell would.
+pid_t start_program(const std::vector<std::string>& arguments, const RunSetup& setup, Pipe& out,
+                    Pipe& err) {
+  const std::string program = binary(setup.program);
+  std::vector<char*> argv{const_cast<char*>(program.c_str())};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) throw std::runtime_error("fork");
+  if (child > 0) return child;
+  ::dup2(err.ends[1], 2);
+  if (setup.stdout_path == "-") {
+    ::close(1);
+  } else if (!setup.stdout_path.empty()) {
+    const int file = ::open(setup.stdout_path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (file < 0) ::_exit(99);
+    ::dup2(file, 1);
+  } else {
+    ::dup2(out.ends[1], 1);
+  }
+  if (setup.address_space > 0) {
+    const rlimit limit{setup.address_space, setup.address_space};
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) ::_exit(97);
+  }
+  ::execv(program.c_str(), argv.data());
+  ::_exit(98);
+}
+
+int wait_for(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/// Whether nothing counts but what comes out, and when.
+bool is_plain(const RunSetup& setup) {
+  return setup.program == "engram" && setup.stdout_path.empty() && setup.address_space == 0 &&
+         !setup.reader_leaves && std::getenv("ENGRAM_BINARY") == nullptr;
+}
+
 }  // namespace
 
 Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& setup) {
@@ -67,29 +111,13 @@ Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& se
   Pipe err;
   if (setup.reader_leaves) out.close_end(0);
   const auto start = std::chrono::steady_clock::now();
-  const std::string program = binary(setup.program);
-  std::vector<char*> argv{const_cast<char*>(program.c_str())};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  const pid_t child = ::fork();
-  if (child < 0) throw std::runtime_error("fork");
-  if (child == 0) {
-    ::dup2(err.ends[1], 2);
-    if (setup.stdout_path == "-") {
-      ::close(1);
-    } else if (!setup.stdout_path.empty()) {
-      const int file = ::open(setup.stdout_path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-      if (file < 0) ::_exit(99);
-      ::dup2(file, 1);
-    } else {
-      ::dup2(out.ends[1], 1);
-    }
-    if (setup.address_space > 0) {
-      const rlimit limit{setup.address_space, setup.address_space};
-      if (::setrlimit(RLIMIT_AS, &limit) != 0) ::_exit(97);
-    }
-    ::execv(program.c_str(), argv.data());
-    ::_exit(98);
+  std::optional<ForkedProgram> forked;
+  pid_t child = -1;
+  if (is_plain(setup)) {
+    forked.emplace(arguments, out.ends[1], err.ends[1]);
+    child = forked->pid();
+  } else {
+    child = start_program(arguments, setup, out, err);
   }
   out.close_end(1);
   err.close_end(1);
@@ -107,10 +135,7 @@ Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& se
   }
   drain(out, err, outcome);
   if (sender.joinable()) sender.join();  // before the child's number can be given to another
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome.code = forked ? forked->wait() : wait_for(child);
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return outcome;
 }

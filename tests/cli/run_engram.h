@@ -28,8 +28,9 @@ struct RunSetup {
   bool reader_leaves = false;  ///< stdout is a pipe that nobody reads
 };
 
-/// Runs `engram` with these arguments. $ENGRAM_BINARY names another binary than the build's, beside
-/// which the other programs lie.
+/// Runs `engram` with these arguments: where nothing but what comes out counts, in a fork (see
+/// ForkedProgram), else as a program of its own. $ENGRAM_BINARY names another binary than the
+/// build's, which is then always run; beside it lie the other programs.
 Outcome run_engram(const std::vector<std::string>& arguments, const RunSetup& setup = {});
 
 /// The folder of a stored tiny checkpoint ("bert-tiny").
