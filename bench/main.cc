@@ -325,7 +325,7 @@ void add_commands(CLI::App& app, Options& options) {
 
 int main(int argc, char** argv) {
   engram::bench::Options options;
-  return engram::cli::run_program(
+  engram::cli::end_process(engram::cli::run_program(
       "engram-bench", "Measurements of Engram from inside; bench/README.md describes the fields",
-      [&](CLI::App& app) { engram::bench::add_commands(app, options); }, argc, argv);
+      [&](CLI::App& app) { engram::bench::add_commands(app, options); }, argc, argv));
 }

@@ -19,6 +19,13 @@ foreach(_line IN LISTS _lines)
     endif()
   endif()
 endforeach()
+execute_process(
+  COMMAND "${Python_EXECUTABLE}" -c
+          "import pathlib, sysconfig; pathlib.Path(sysconfig.get_path('include'), 'Python.h').stat()"
+  RESULT_VARIABLE _headers OUTPUT_QUIET ERROR_QUIET)
+if(Python_EXECUTABLE AND NOT _headers EQUAL 0)
+  list(APPEND _missing "python3-dev")
+endif()
 find_program(_cargo NAMES "${ENGRAM_CARGO}" cargo HINTS "$ENV{HOME}/.cargo/bin" NO_CACHE)
 if(NOT _cargo)
   list(APPEND _missing "cargo")

@@ -16,8 +16,8 @@ int main(int argc, char** argv) {
     engram::pretrain::add_train(app);
     engram::pretrain::add_evaluate(app);
   };
-  return engram::cli::run_program(
+  engram::cli::end_process(engram::cli::run_program(
       "engram-pretrain",
       "Trains small masked language models on facts and text, on engram's own model code", set_up,
-      argc, argv);
+      argc, argv));
 }

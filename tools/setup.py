@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 VENV = BUILD / "venv"
 PACKAGES = ROOT / "tools" / "packages.txt"
-SECTIONS = ["build", "fuzz", "report", "real", "picture"]  # of packages.txt
+SECTIONS = ["build", "python", "fuzz", "report", "real", "picture"]  # of packages.txt
 ORACLE_PYTHON = (3, 11)  # the oldest Python that the pinned torch wheel can be imported in
 APT = ["-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"]
 
@@ -106,6 +107,8 @@ def is_there(check):
         return any(folder and (Path(folder) / name).exists() for folder in folders)
     if kind == "file":
         return any(Path("/").glob(name.lstrip("/")))  # may have wildcards
+    if kind == "include":
+        return (Path(sysconfig.get_path("include")) / name).exists()
     if kind == "python":
         return run([sys.executable, "-c", f"import {name}"], stderr=subprocess.DEVNULL) == 0
     raise SetupError(f"{PACKAGES}: unknown check '{check}'")
@@ -347,6 +350,8 @@ def main(arguments):
         raise SetupError(f"unknown goal '{unknown[0]}', expected one of: {', '.join(known)}")
     start = time.monotonic()
     sections = ["build"] + [goal for goal in goals if goal in SECTIONS[1:]]
+    if "system" in goals:
+        sections.append("python")
     setup_system(sections, with_cargo=(ROOT / "rust" / "Cargo.toml").exists())
     if set(goals) != {"system"}:
         setup_torch()

@@ -14,7 +14,7 @@ def frame(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
         import pandas
     except ImportError as missing:
         raise ImportError(
-            "this needs pandas: pip install 'engram[tables]'"
+            "this needs pandas: pip install pandas"
         ) from missing
     return pandas.DataFrame(dict(columns))
 

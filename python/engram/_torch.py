@@ -19,7 +19,7 @@ def check(found: str, built: str) -> None:
         raise ImportError(
             f"engram was built for torch {series}, and torch {found} is installed: "
             "the two share libtorch and must match. Build engram anew for the torch that is here "
-            "(pip install --no-build-isolation --force-reinstall --no-deps engram), "
+            "(in the folder of its sources: pip install --no-build-isolation --force-reinstall --no-deps .), "
             f"or install torch {series}."
         )
 
