@@ -49,34 +49,38 @@ std::vector<std::string> environment() {
 /// The descriptors of a request: input, output, errors, and where number and code go.
 using Descriptors = std::array<int, 4>;
 
-bool send_request(int server, const std::string& message, const Descriptors& descriptors) {
-  iovec data{const_cast<char*>(message.data()), message.size()};
+/// A message with room for descriptors beside it.
+struct Envelope {
+  Envelope(char* bytes, size_t size) : data{bytes, size} {
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+  }
+  Envelope(const Envelope&) = delete;
+  Envelope& operator=(const Envelope&) = delete;
+
+  iovec data;
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(Descriptors))> control{};
   msghdr header{};
-  header.msg_iov = &data;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+};
+
+bool send_request(int server, std::string message, const Descriptors& descriptors) {
+  Envelope envelope(message.data(), message.size());
+  cmsghdr* rights = CMSG_FIRSTHDR(&envelope.header);
   rights->cmsg_level = SOL_SOCKET;
   rights->cmsg_type = SCM_RIGHTS;
   rights->cmsg_len = CMSG_LEN(sizeof(Descriptors));
   std::memcpy(CMSG_DATA(rights), descriptors.data(), sizeof(Descriptors));
-  return ::sendmsg(server, &header, MSG_NOSIGNAL) == static_cast<ssize_t>(message.size());
+  return ::sendmsg(server, &envelope.header, MSG_NOSIGNAL) == static_cast<ssize_t>(message.size());
 }
 
 /// False at the end.
 bool receive_request(int client, std::string& message, Descriptors& descriptors) {
   message.resize(kLongest);
-  iovec data{message.data(), message.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(Descriptors))> control{};
-  msghdr header{};
-  header.msg_iov = &data;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  const ssize_t count = ::recvmsg(client, &header, MSG_CMSG_CLOEXEC);
-  const cmsghdr* rights = count > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+  Envelope envelope(message.data(), message.size());
+  const ssize_t count = ::recvmsg(client, &envelope.header, MSG_CMSG_CLOEXEC);
+  const cmsghdr* rights = count > 0 ? CMSG_FIRSTHDR(&envelope.header) : nullptr;
   if (rights == nullptr || rights->cmsg_len != CMSG_LEN(sizeof(Descriptors))) return false;
   message.resize(static_cast<size_t>(count));
   std::memcpy(descriptors.data(), CMSG_DATA(rights), sizeof(Descriptors));
