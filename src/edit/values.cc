@@ -45,7 +45,7 @@ at::Tensor embedding_of(const Model& model, int64_t token, AnswerEmbedding which
     }
     return w.decoder_weight.select(0, token).to(at::kCPU, at::kDouble);
   }
-  const at::Tensor own = w.token_embedding.select(0, token).to(at::kCPU, at::kDouble);
+  at::Tensor own = w.token_embedding.select(0, token).to(at::kCPU, at::kDouble);
   if (!w.embedding_project_weight.defined()) return own;
   return at::mv(w.embedding_project_weight.to(at::kCPU, at::kDouble), own);
 }
