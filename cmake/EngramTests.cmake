@@ -25,7 +25,7 @@ set(ENGRAM_TEST_ENVIRONMENT
 
 # What is long under a sanitizer and runs the same lines as its neighbours is left to the release
 # build: long numerics and plain paths, the third and fourth kind of decoder, threads and parts, and
-# programs that are started as such many times. Two thirds of the sanitizers' time would be in these.
+# programs that are started as such many times.
 set(left_to_release
     "Block.PerturbedRunsOfEveryKindOfLayerAreThoseOfAutograd" "RunOnADevice.*"
     "Rules/FastEqualsNaive.OnRandomModels/1" "Rules/FastEqualsNaive.OnRandomModels/13"
