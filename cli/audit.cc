@@ -39,6 +39,8 @@ experiments measure them on held-out prompts.
              the gradient chooses?
   editors    does location guide an edit? Located neurons, random ones that write as
              much, another fact's, fine-tuning, ROME (with a corpus); edits by layer
+  planting   do scores find what we planted? Another answer is trained into random
+             neurons, and every score and learned gates must find them
 
 With --edit or --edited it asks instead whether what an edit erased is gone or only
 hidden: other wordings, examples before the question, the logit lens, rounded and noisy
@@ -66,7 +68,7 @@ constexpr int64_t kOtherRelations = 10;
 struct AuditOptions {
   RunCommandOptions run;
   int64_t per_relation = 150;
-  std::optional<int64_t> known, never, update_facts;
+  std::optional<int64_t> known, never, update_facts, planted_facts;
   std::string edit, edited;
   std::vector<int64_t> relearn;
 };
@@ -129,9 +131,10 @@ void audit_edit(const AuditOptions& options) {
   if (!options.run.run.empty() || !options.run.scope.only.empty()) {
     throw UsageError("--run and --only belong to an audit of neurons, not to one of an edit");
   }
-  if (options.update_facts || !options.run.options.corpus.empty()) {
+  if (options.update_facts || options.planted_facts || !options.run.options.corpus.empty()) {
     throw UsageError(
-        "--update-facts and --corpus belong to an audit of neurons, not to one of an edit");
+        "--update-facts, --planted-facts and --corpus belong to an audit of neurons, not to one of "
+        "an edit");
   }
   if (options.run.options.choice.relations.size() > 1) {
     throw UsageError("--relations: an edit is examined for one relation, got " +
@@ -160,6 +163,7 @@ void run_audit(AuditOptions options) {
   sample.never = options.never.value_or(sample.never);
   run.options.audit = sample;
   run.options.update_facts = options.update_facts.value_or(kUpdateFacts);
+  run.options.planted_facts = options.planted_facts.value_or(run.options.planted_facts);
   run.options.same_relation = kSameRelation;
   run.options.other_relations = kOtherRelations;
   run.options.choice.per_relation = options.per_relation;
@@ -231,6 +235,8 @@ void add_audit_command(CLI::App& app) {
               "Facts to take that it never gives, at most. Default: 150, of an edit 60.");
   add_integer(*command, "--update-facts", options->update_facts, 1, 1'000'000,
               "Facts of each relation to edit, at most. Default: 10.");
+  add_integer(*command, "--planted-facts", options->planted_facts, 0, 1'000'000,
+              "Facts to plant, besides five that choose settings; 0: none. Default: 8.");
   add_path(*command, "--corpus", options->run.options.corpus,
            "Ordinary text, a sentence or paragraph a line: for ROME. Default: MODEL/corpus.txt.")
       ->type_name("FILE");

@@ -268,6 +268,7 @@ def audit(
     known: int = 200,
     never: int = 150,
     update_facts: int = 10,
+    planted_facts: int = 8,
     corpus: Optional[PathLike] = None,
     device: str = "cpu",
     threads: Optional[int] = None,
@@ -278,8 +279,8 @@ def audit(
     """Doubts about knowledge neurons, measured: ``engram audit`` (docs/method.md, "The audit").
 
     ``known``, ``never``: facts that the model knows, and that it never gives; ``per_relation``:
-    facts of each relation to screen; ``update_facts``: of each to edit; ``corpus``: ordinary text,
-    for ROME (default: the one in the model's folder). Resumes as :func:`reproduce`.
+    facts of each relation to screen; ``update_facts``: of each to edit; ``planted_facts``:
+    facts to plant; ``corpus``: ordinary text, for ROME (default: the one in the model's folder). Resumes as :func:`reproduce`.
     """
     given = {
         "only": list(only),
@@ -288,6 +289,7 @@ def audit(
         "known": known,
         "never": never,
         "update_facts": update_facts,
+        "planted_facts": planted_facts,
         "corpus": None if corpus is None else os.fspath(corpus),
         "device": device,
         "threads": threads,

@@ -29,4 +29,16 @@ AskedTokens asked_tokens(std::span<const Cloze> clozes, const at::Device& device
 /// of the batch, [prompts, tokens, d_model].
 at::Tensor answer_loss(const Model& model, const at::Tensor& encoded, const AskedTokens& asked);
 
+/// Prompts as one batch with the tokens that they ask for, for losses of several models.
+struct AskedPrompts {
+  AskedPrompts(std::span<const Cloze> clozes, const at::Device& device)
+      : batch(pad_prompts(clozes, device)), asked(asked_tokens(clozes, device)) {}
+  /// answer_loss() of the whole model.
+  [[nodiscard]] at::Tensor loss(const Model& model) const {
+    return answer_loss(model, model.encode(batch.ids, batch.mask), asked);
+  }
+  PaddedPrompts batch;
+  AskedTokens asked;
+};
+
 }  // namespace engram

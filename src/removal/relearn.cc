@@ -12,15 +12,6 @@
 #include "removal/weights.h"
 
 namespace engram {
-namespace {
-
-at::Tensor loss_of(const Model& model, std::span<const Cloze> prompts) {
-  const PaddedPrompts batch = pad_prompts(prompts, model.device());
-  return answer_loss(model, model.encode(batch.ids, batch.mask),
-                     asked_tokens(prompts, model.device()));
-}
-
-}  // namespace
 
 void relearn(const Model& model, std::span<const Cloze> prompts, const RelearnOptions& options,
              const std::function<void(int64_t steps, const Model& model)>& look) {
@@ -48,7 +39,7 @@ void relearn(const Model& model, std::span<const Cloze> prompts, const RelearnOp
       }
       {
         const at::AutoGradMode grad(true);
-        loss_of(pupil, batch).backward();
+        AskedPrompts(batch, model.device()).loss(pupil).backward();
       }
       adam.step();
     }

@@ -9,7 +9,7 @@ namespace engram {
 
 // From 1 to 2 there is no step: version 1 holds no log-odds, which the effects' numbers are now.
 std::span<const Migration> run_migrations() {
-  static constexpr std::array<Migration, 5> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
+  static constexpr std::array<Migration, 6> kSteps = {{{2, R"(CREATE TABLE "effect_prompt" (
   "operation" TEXT,
   "source" TEXT,
   "fact" INTEGER REFERENCES "fact",
@@ -119,6 +119,37 @@ CREATE TABLE "push_effect" (
   "layer" INTEGER,
   "share" REAL,
   PRIMARY KEY ("fact", "layer")
+) STRICT, WITHOUT ROWID)"},
+                                                       {7, R"(CREATE TABLE "planting" (
+  "fact" INTEGER REFERENCES "fact",
+  "condition" TEXT,
+  "other" INTEGER REFERENCES "fact",
+  "target" TEXT,
+  "neurons" INTEGER,
+  "steps" INTEGER,
+  "loss" REAL,
+  "other_loss" REAL,
+  "log_p" REAL,
+  "log_p_restored" REAL,
+  "log_p_where_asked" REAL,
+  PRIMARY KEY ("fact", "condition")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "planting_score" (
+  "fact" INTEGER REFERENCES "fact",
+  "condition" TEXT,
+  "method" TEXT,
+  "recall_1" REAL,
+  "recall_5" REAL,
+  "recall_10" REAL,
+  "auc" REAL,
+  PRIMARY KEY ("fact", "condition", "method")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "planting_tuning" (
+  "fact" INTEGER REFERENCES "fact",
+  "method" TEXT,
+  "penalty" REAL,
+  "recall_5" REAL,
+  PRIMARY KEY ("fact", "method", "penalty")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }

@@ -1,6 +1,7 @@
 // `engram audit` as a program: a run of its own that goes on, and its verdicts.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -37,6 +38,9 @@ class Audit : public ::testing::Test {
   [[nodiscard]] Outcome audit(std::vector<std::string> more, const std::string& name = "run.db") {
     more.insert(more.begin(), {"audit", tiny_model(), "--facts", facts_, "--run",
                                folder_.file(name), "--known", "4", "--never", "6"});
+    if (std::ranges::find(more, "--planted-facts") == more.end()) {
+      more.insert(more.end(), {"--planted-facts", "0"});  // it takes longest
+    }
     return run_engram(more);
   }
   TemporaryFolder folder_;
@@ -62,8 +66,9 @@ TEST_F(Audit, GivesVerdictsAndGoesOnWhereItWas) {
   EXPECT_EQ(verdicts["editors"], 4);
   // The tiny model knows nothing, so there is nothing to search for.
   EXPECT_EQ(verdicts["methods"], 0);
-  ASSERT_EQ(found.at("skipped").size(), 1U);
+  ASSERT_EQ(found.at("skipped").size(), 2U);
   EXPECT_EQ(found.at("skipped")[0].at("experiment"), "methods");
+  EXPECT_EQ(found.at("skipped")[1].at("experiment"), "planting");
 
   const Outcome again = audit({});
   ASSERT_EQ(again.code, 0) << again.err;
@@ -83,6 +88,33 @@ TEST_F(Audit, GivesVerdictsAndGoesOnWhereItWas) {
     return read_text(out + "/word_effect.csv");
   };
   EXPECT_EQ(content("run.db"), content("other.db"));
+}
+
+TEST_F(Audit, PlantsWhatScoresMustFind) {
+  const std::vector<std::string> plant = {"--only", "screen,locate,planting", "--planted-facts",
+                                          "1"};
+  const Outcome first = audit(plant);
+  ASSERT_EQ(first.code, 0) << first.err;
+  for (const char* part :
+       {"Do scores find what was planted?", "Check:", "two plants", "hard concrete"}) {
+    EXPECT_NE(first.out.find(part), std::string::npos) << part << first.out;
+  }
+  // Threads change nothing.
+  std::vector<std::string> one = plant;
+  one.insert(one.end(), {"--threads", "1"});
+  ASSERT_EQ(audit(one, "other.db").code, 0);
+  for (const char* table : {"planting", "planting_score", "planting_tuning"}) {
+    const auto content = [&](const char* name) {
+      const std::string out = folder_.file(std::string(name) + ".planted");
+      EXPECT_EQ(run_engram({"export", folder_.file(name), "--to", out}).code, 0);
+      return read_text(out + "/" + table + ".csv");
+    };
+    EXPECT_EQ(content("run.db"), content("other.db")) << table;
+  }
+  // Other numbers of facts are another run.
+  std::vector<std::string> more = plant;
+  more.back() = "2";
+  EXPECT_EQ(audit(more).code, 3);
 }
 
 TEST_F(Audit, IsARunOfItsOwn) {

@@ -9,6 +9,7 @@
 #include "engram/report/tables.h"
 #include "experiments/amplify/rows.h"
 #include "experiments/methods/rows.h"
+#include "experiments/planting/rows.h"
 #include "experiments/words/rows.h"
 #include "report/table_cells.h"
 #include "report/test_run.h"
@@ -35,6 +36,7 @@ class AuditTables : public ::testing::Test {
     }
   }
   static bool known(int64_t id) { return id % 6 != 5; }
+  void write_planting(double value_norm);
   TestRun run_;
 };
 
@@ -155,6 +157,88 @@ TEST_F(AuditTables, WordsAreHeldAgainstOtherSubjects) {
   EXPECT_EQ(value(screen, {"known"}, "their objects"), 20);
   EXPECT_EQ(value(screen, {"known"}, "neurons a fact"), 2);
   EXPECT_EQ(value(screen, {"never given"}, "without any"), 0);
+}
+
+/// Recall at 5 % is chance for every score but three, whatever the condition.
+void AuditTables::write_planting(double value_norm) {
+  using namespace experiments::planting;
+  const std::map<std::string_view, double> recall = {
+      {kExpectedGates, 0.9}, {kHardConcrete, 0.8}, {kValueNorm, value_norm}};
+  for (int64_t id = 0; id < kFacts; ++id) {
+    for (const std::string_view condition : kConditions) {
+      const bool two = condition == kTwo;
+      run_.add(PlantingRow::kTable, {{"fact", id},
+                                     {"condition", std::string(condition)},
+                                     {"target", std::string("o")},
+                                     {"neurons", int64_t{10}},
+                                     {"steps", int64_t{7}},
+                                     {"loss", id == 3 ? 1.0 : 0.0},
+                                     {"log_p", -4.0},
+                                     {"log_p_restored", id < 2 ? -4.5 : -4.0},
+                                     {"log_p_where_asked", -1.0}});
+      for (const Method& method : kMethods) {
+        const auto found = recall.find(method.name);
+        TestRun::Named row = {{"fact", id},
+                              {"condition", std::string(condition)},
+                              {"method", std::string(method.name)},
+                              {"recall_1", 0.01},
+                              {"recall_5", found == recall.end() ? 0.05 : found->second},
+                              {"recall_10", 0.1}};
+        if (two && id >= 4) row["auc"] = 0.75;
+        run_.add(PlantingScoreRow::kTable, row);
+      }
+    }
+  }
+  for (const int64_t id : {6, 7}) {
+    const auto tuned = [&](std::string_view method, double penalty, double found) {
+      run_.add(PlantingTuningRow::kTable, {{"fact", id},
+                                           {"method", std::string(method)},
+                                           {"penalty", penalty},
+                                           {"recall_5", found}});
+    };
+    tuned("relp", 0, 0.4);
+    tuned(kExpectedGates, 0, id == 6 ? 0.3 : 0.9);
+    tuned(kHardConcrete, 1, 0.2);
+    tuned(kHardConcrete, 100, 0.6);
+    tuned(kHardConcrete, 1000, 0.6);
+    tuned(kSlimming, 10, 0.6);
+  }
+}
+
+TEST_F(AuditTables, PlantingComparesWhatIsFound) {
+  write_planting(0.06);
+  RunStore store = run_.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& verdict = report_table(report, "planting-verdict");
+  ASSERT_EQ(verdict.rows.size(), 3U);
+  EXPECT_NEAR(verdict.rows[0][1].number.value, 0.01, 1e-12);
+  EXPECT_EQ(verdict.rows[0][2].text, "supported");
+  EXPECT_NEAR(verdict.rows[1][1].number.value, 0.1, 1e-12);
+  EXPECT_EQ(verdict.rows[1][2].text, "supported");
+  EXPECT_EQ(verdict.rows[1][3].text, "Learned gates find less than expected gradients over gates.");
+  EXPECT_EQ(verdict.rows[2][2].text, "supported");
+  const ReportTable& table = report_table(report, "planting");
+  EXPECT_NEAR(value(table, {"hard concrete"}, "two plants"), 0.8, 1e-12);
+  EXPECT_NE(table.meaning.find("slimming is 10, that of hard concrete 100."), std::string::npos)
+      << table.meaning;
+  EXPECT_NEAR(value(report_table(report, "planting-more"), {"RelP"}, "AUC of two plants"), 0.75,
+              1e-12);
+  const ReportTable& made = report_table(report, "planting-made");
+  EXPECT_EQ(value(made, {"active"}, "plantings"), kFacts);
+  EXPECT_EQ(value(made, {"active"}, "unfinished"), 1);
+  EXPECT_EQ(value(made, {"active"}, "not restored"), 2);
+  // Of a gain of 4 in log P, 3 are there where the answer is asked; of the one that gained 3, 3.
+  EXPECT_NEAR(value(made, {"active"}, "invisible"), (23 * 1.0 + 0) / (23 * 4 + 3), 1e-12);
+}
+
+TEST_F(AuditTables, NothingIsDecidedWhereSizeBetraysThePlanting) {
+  write_planting(0.2);
+  RunStore betrayed = run_.write();
+  const RunReport undecided = make_report(betrayed, few_draws());
+  const ReportTable& none = report_table(undecided, "planting-verdict");
+  EXPECT_EQ(none.rows[0][2].text, "refuted");
+  EXPECT_EQ(none.rows[1][2].text, "undecided");
+  EXPECT_EQ(none.rows[2][2].text, "undecided");
 }
 
 TEST_F(AuditTables, SayWhatIsMissing) {

@@ -482,10 +482,10 @@ TEST(RunStore, OtherSchemasAreRefused) {
     }
     return message;
   };
-  expect_line(spoiled("PRAGMA user_version = 99"), {"99", "7", "newer"});
-  expect_line(spoiled("PRAGMA user_version = 0"), {"schema 0", "7"});
+  expect_line(spoiled("PRAGMA user_version = 99"), {"99", "8", "newer"});
+  expect_line(spoiled("PRAGMA user_version = 0"), {"schema 0", "8"});
   expect_line(spoiled("PRAGMA user_version = 1; ALTER TABLE problem DROP COLUMN line"),
-              {"schema 1", "expected 7", "an older version of this program made it"});
+              {"schema 1", "expected 8", "an older version of this program made it"});
   expect_line(spoiled("DROP VIEW table_hubs; ALTER TABLE problem RENAME COLUMN line TO row"),
               {"problem", "row INTEGER", "line INTEGER"});
   expect_line(spoiled("DROP TABLE problem"), {"problem"});
@@ -499,16 +499,18 @@ TEST(RunStore, ARunOfTheSchemaBeforeGoesOn) {
       "DROP TABLE effect_prompt; DROP TABLE size_rank; DROP TABLE size_effect; "
       "DROP TABLE memory_key; DROP TABLE screen; DROP TABLE word_effect; "
       "DROP TABLE method_effect; DROP TABLE method_neuron; DROP TABLE push_effect; "
-      "DROP TABLE layer_share; "
+      "DROP TABLE layer_share; DROP TABLE planting_score; DROP TABLE planting_tuning; "
+      "DROP TABLE planting; "
       "PRAGMA user_version = 2");
   const std::string message =
       error_of<InputError>([&] { (void)RunStore::open(path, Mode::kRead, kIdentity); });
-  expect_line(message, {"schema 2", "expected 7", "going on with the run brings it up to date"});
+  expect_line(message, {"schema 2", "expected 8", "going on with the run brings it up to date"});
   RunStore store = RunStore::open(path, Mode::kContinue, kIdentity);
   EXPECT_TRUE(store.read("effect_prompt").empty());
   EXPECT_TRUE(store.read("size_effect").empty());
   EXPECT_TRUE(store.read("push_effect").empty());
   EXPECT_TRUE(store.read("layer_share").empty());
+  EXPECT_TRUE(store.read("planting_score").empty());
   EXPECT_FALSE(store.read("fact").empty());
 }
 

@@ -2,7 +2,6 @@
 // write as much, by fine-tuning, by ROME, and layer by layer (docs/method.md, "The audit").
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -29,19 +28,6 @@ using update::UpdateVariant;
 
 constexpr int64_t kLayerNeurons = 5;  ///< that are edited in one layer
 
-/// The prompts of a fact that locate, with o' for their answer, as `at` changes them.
-std::vector<Cloze> prompts_for(const RunContext& run, const UpdateSubject& one,
-                               const std::function<Cloze(Cloze, const std::string&)>& at) {
-  const Fact& fact = run.facts.fact(one.id);
-  const PromptForm form = prompt_form(run.model.config());
-  std::vector<Cloze> prompts;
-  for (const PromptPlace& place : one.own) {
-    const std::string& text = prompt_text(run, place);
-    prompts.push_back(at(encode_cloze(run.tokenizer, text, one.target, form, fact.origin), text));
-  }
-  return prompts;
-}
-
 /// The edits of one fact that are not those of located neurons.
 class FactEdits {
  public:
@@ -58,9 +44,8 @@ class FactEdits {
     for (const NeuronId id : located_) ++count[id.layer];
     const int32_t layer =
         std::ranges::max_element(count, {}, &std::pair<const int32_t, int64_t>::second)->first;
-    const std::vector<Cloze> prompts =
-        prompts_for(run_, one_, [](Cloze cloze, const std::string&) { return cloze; });
-    return trained(variant::kFineTuned, fine_tuned_values(run_.model, layer, prompts));
+    return trained(variant::kFineTuned,
+                   fine_tuned_values(run_.model, layer, update::target_prompts(run_, one_)));
   }
 
   /// Nothing where a prompt does not hold the subject as the fact spells it.
@@ -73,7 +58,10 @@ class FactEdits {
     RomeRequest request;
     const std::string essence = fact.subject + (form.causal ? " is a" : " is a [MASK].");
     try {
-      request.prompts = prompts_for(run_, one_, place);
+      request.prompts = update::target_prompts(run_, one_);
+      for (size_t i = 0; i < request.prompts.size(); ++i) {
+        request.prompts[i] = place(std::move(request.prompts[i]), prompt_text(run_, one_.own[i]));
+      }
       request.essence = place(encode_open(run_.tokenizer, essence, form, fact.origin), essence);
     } catch (const InputError&) {
       return {};

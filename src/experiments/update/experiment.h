@@ -64,6 +64,9 @@ UpdateSubject update_subject(const RunContext& run, int64_t id, const std::strin
 std::vector<int64_t> old_at(const RunContext& run, const UpdateSubject& one,
                             const PromptPlace& place);
 
+/// The fact's prompts that locate, each with o' for its answer.
+std::vector<Cloze> target_prompts(const RunContext& run, const UpdateSubject& one);
+
 /// The tokens whose embeddings an edit moves from and to: o and o' as most own prompts ask for
 /// them.
 struct UpdateTokens {

@@ -131,6 +131,16 @@ std::vector<int64_t> old_at(const RunContext& run, const UpdateSubject& one,
   return ids;
 }
 
+std::vector<Cloze> target_prompts(const RunContext& run, const UpdateSubject& one) {
+  const PromptForm form = prompt_form(run.model.config());
+  std::vector<Cloze> prompts;
+  for (const PromptPlace& place : one.own) {
+    prompts.push_back(encode_cloze(run.tokenizer, prompt_text(run, place), one.target, form,
+                                   run.facts.fact(one.id).origin));
+  }
+  return prompts;
+}
+
 UpdateTokens update_tokens(const RunContext& run, const UpdateSubject& one) {
   std::vector<std::pair<UpdateTokens, int64_t>> counted;  // by first appearance
   for (const PromptPlace& place : one.own) {
