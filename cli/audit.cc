@@ -39,6 +39,7 @@ experiments measure them on held-out prompts.
              the gradient chooses?
   editors    does location guide an edit? Located neurons, random ones that write as
              much, another fact's, fine-tuning, ROME (with a corpus); edits by layer
+  nonfacts   have grammar and word pairs such neurons, too? With --non-facts
   planting   do scores find what we planted? Another answer is trained into random
              neurons, and every score and learned gates must find them
 
@@ -131,9 +132,11 @@ void audit_edit(const AuditOptions& options) {
   if (!options.run.run.empty() || !options.run.scope.only.empty()) {
     throw UsageError("--run and --only belong to an audit of neurons, not to one of an edit");
   }
-  if (options.update_facts || options.planted_facts || !options.run.options.corpus.empty()) {
+  if (options.update_facts || options.planted_facts || !options.run.options.corpus.empty() ||
+      !options.run.options.non_facts.empty()) {
     throw UsageError(
-        "--update-facts, --planted-facts and --corpus belong to an audit of neurons, not to one of "
+        "--update-facts, --planted-facts, --corpus and --non-facts belong to an audit of neurons, "
+        "not to one of "
         "an edit");
   }
   if (options.run.options.choice.relations.size() > 1) {
@@ -240,6 +243,10 @@ void add_audit_command(CLI::App& app) {
   add_path(*command, "--corpus", options->run.options.corpus,
            "Ordinary text, a sentence or paragraph a line: for ROME. Default: MODEL/corpus.txt.")
       ->type_name("FILE");
+  add_paths(*command, "--non-facts", options->run.options.non_facts,
+            "Other associations to hold facts against: minimal pairs of grammar (BLiMP), relations "
+            "of words (LRE), or any fact set. May come several times.")
+      ->type_name("FACTS");
   add_path(*command, "--edit", options->edit,
            "Examine this delta of the model instead, for the relation that it is for.")
       ->type_name("DELTA");

@@ -57,13 +57,31 @@ void check_against_input(const NamedPath& output, const NamedPath& input) {
 
 }  // namespace
 
+namespace {
+
+void check_path(const std::string& name, const std::string& path) {
+  if (path.empty()) throw CLI::ValidationError(name + ": got \"\", expected a path");
+}
+
+}  // namespace
+
 CLI::Option* add_path(CLI::App& command, const std::string& name,
                       std::function<void(const std::string&)> set, const std::string& description) {
   const auto parse = [name, set = std::move(set)](const std::string& path) {
-    if (path.empty()) throw CLI::ValidationError(name + ": got \"\", expected a path");
+    check_path(name, path);
     set(path);
   };
   return command.add_option_function<std::string>(name, parse, description);
+}
+
+CLI::Option* add_paths(CLI::App& command, const std::string& name, std::vector<std::string>& paths,
+                       const std::string& description) {
+  const auto parse = [name, &paths](const std::vector<std::string>& given) {
+    for (const std::string& path : given) check_path(name, path);
+    paths = given;
+  };
+  return command.add_option_function<std::vector<std::string>>(name, parse, description)
+      ->allow_extra_args(false);
 }
 
 std::vector<NamedPath> fact_inputs(const std::string& facts) {

@@ -25,6 +25,10 @@ CLI::Option* add_path(CLI::App& command, const std::string& name, T& value,
   return add_path(command, name, [&value](const std::string& path) { value = path; }, description);
 }
 
+/// The same for an option that may come several times, with one path each time.
+CLI::Option* add_paths(CLI::App& command, const std::string& name, std::vector<std::string>& paths,
+                       const std::string& description);
+
 /// The argument MODEL: a folder, or a name on the Hugging Face hub (OWNER/NAME[@REVISION]) that is
 /// in the local cache; `value` becomes the folder.
 template <typename T>  // std::string or std::filesystem::path

@@ -182,6 +182,7 @@ void perform_run(RunCommandOptions options, const RunLook& look) {
   inputs.push_back({"MODEL", options.model});
   if (!how.texts.empty()) inputs.push_back({"--texts", how.texts});
   if (!how.corpus.empty()) inputs.push_back({"--corpus", how.corpus});
+  for (const std::string& path : how.non_facts) inputs.push_back({"--non-facts", path});
   std::vector<NamedPath> outputs = options.outputs;
   outputs.push_back({"--run", options.run});
   check_outputs(outputs, inputs);

@@ -269,6 +269,7 @@ def audit(
     never: int = 150,
     update_facts: int = 10,
     planted_facts: int = 8,
+    non_facts: Sequence[PathLike] = (),
     corpus: Optional[PathLike] = None,
     device: str = "cpu",
     threads: Optional[int] = None,
@@ -280,7 +281,8 @@ def audit(
 
     ``known``, ``never``: facts that the model knows, and that it never gives; ``per_relation``:
     facts of each relation to screen; ``update_facts``: of each to edit; ``planted_facts``:
-    facts to plant; ``corpus``: ordinary text, for ROME (default: the one in the model's folder). Resumes as :func:`reproduce`.
+    facts to plant; ``non_facts``: fact sets of other associations, such as minimal pairs of
+    grammar; ``corpus``: ordinary text, for ROME (default: the one in the model's folder). Resumes as :func:`reproduce`.
     """
     given = {
         "only": list(only),
@@ -290,6 +292,7 @@ def audit(
         "never": never,
         "update_facts": update_facts,
         "planted_facts": planted_facts,
+        "non_facts": [os.fspath(path) for path in non_facts],
         "corpus": None if corpus is None else os.fspath(corpus),
         "device": device,
         "threads": threads,

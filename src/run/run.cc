@@ -226,6 +226,10 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   identity["keep_scores"] = options.keep_scores ? "yes" : "no";
   identity["texts"] = options.texts.empty() ? "none" : "sha256:" + hash_of(options.texts);
   identity["corpus"] = options.corpus.empty() ? "none" : "sha256:" + hash_of(options.corpus);
+  for (size_t i = 0; i < options.non_facts.size(); ++i) {
+    identity["non_facts." + number(static_cast<int64_t>(i + 1))] =
+        "sha256:" + hash_of(options.non_facts[i]);
+  }
   identity["device"] = options.device;
   if (options.as_published) identity["as_published"] = "yes";
   if (options.norm_epsilon) identity["norm_epsilon"] = number(*options.norm_epsilon);

@@ -150,6 +150,30 @@ CREATE TABLE "planting_tuning" (
   "penalty" REAL,
   "recall_5" REAL,
   PRIMARY KEY ("fact", "method", "penalty")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "nonfact_effect" (
+  "group" TEXT,
+  "item" INTEGER,
+  "source" TEXT,
+  "relation" TEXT,
+  "answer" TEXT,
+  "foil" TEXT,
+  "located_by" INTEGER,
+  "prompts" INTEGER,
+  "log_odds" REAL,
+  "change_log_odds" REAL,
+  "change_margin" REAL,
+  "preferred" INTEGER,
+  "flipped" REAL,
+  PRIMARY KEY ("group", "item", "source")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "nonfact_neuron" (
+  "group" TEXT,
+  "item" INTEGER,
+  "place" INTEGER,
+  "layer" INTEGER,
+  "neuron" INTEGER,
+  PRIMARY KEY ("group", "item", "place")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }

@@ -18,6 +18,7 @@ const std::vector<FactFormat>& formats() {
       {"LRE", {"samples", "prompt_templates"}, read_lre_relation},
       {"known facts", {"subject", "attribute", "prompt"}, read_known_fact},
       {"EasyEdit", {"subject", "prompt", "ground_truth"}, read_easyedit},
+      {"BLiMP", {"sentence_good", "sentence_bad"}, read_minimal_pair, /*prompts_come=*/true},
   };
   return all;
 }
@@ -80,6 +81,8 @@ std::string template_of(std::string text, const std::string& subject) {
   if (at != std::string::npos) text.replace(at, subject.size(), "{}");
   return text;
 }
+
+bool is_word_end(char c) { return c == ' ' || c == '.' || c == ',' || c == '?' || c == '!'; }
 
 }  // namespace
 
@@ -154,6 +157,38 @@ std::vector<Fact> read_known_fact(const json& record) {
   fact.relation = record.contains("relation_id") ? text_field(record, "relation_id")
                                                  : template_of(prompt, fact.subject);
   fact.prompts.push_back(prompt_of(prompt, fact.subject));
+  return {std::move(fact)};
+}
+
+std::vector<Fact> read_minimal_pair(const json& record) {
+  const std::string good = text_field(record, "sentence_good");
+  const std::string bad = text_field(record, "sentence_bad");
+  // What both begin and end with, cut back to where words end.
+  size_t begin = 0;
+  const size_t shorter = std::min(good.size(), bad.size());
+  while (begin < shorter && good[begin] == bad[begin]) ++begin;
+  while (begin > 0 && good[begin - 1] != ' ') --begin;
+  size_t behind = 0;
+  while (behind < shorter - begin &&
+         good[good.size() - 1 - behind] == bad[bad.size() - 1 - behind]) {
+    ++behind;
+  }
+  while (behind > 0 && !is_word_end(good[good.size() - behind])) --behind;
+  Fact fact;
+  fact.object = good.substr(begin, good.size() - behind - begin);
+  fact.new_object = bad.substr(begin, bad.size() - behind - begin);
+  const auto one_word = [](const std::string& text) {
+    return !text.empty() && text.find(' ') == std::string::npos;
+  };
+  if (!one_word(fact.object) || !one_word(fact.new_object)) {
+    throw LineError{"got the sentences " + in_quotes(good) + " and " + in_quotes(bad) +
+                    ", expected two that differ in one word"};
+  }
+  const std::string name = optional_text(record, "UID");
+  fact.relation = is_blank(name) ? "minimal pairs" : name;
+  fact.subject = fact.new_object;  // it is the pair of words that a bag is about
+  fact.prompts.push_back(
+      prompt_of(good.substr(0, begin) + "[MASK]" + good.substr(good.size() - behind), ""));
   return {std::move(fact)};
 }
 

@@ -20,6 +20,7 @@ struct FactFormat {
   std::vector<std::string_view> fields;
   /// The facts of a record; their origin is set by the caller. Throws LineError.
   std::vector<Fact> (*read)(const nlohmann::json& record);
+  bool prompts_come = false;  ///< a fact that comes again brings more of its prompts
 };
 
 /// The first format whose fields `record` has; null: none.
@@ -34,6 +35,7 @@ std::vector<Fact> read_own_fact(const nlohmann::json& record);
 std::vector<Fact> read_counterfact(const nlohmann::json& record);
 std::vector<Fact> read_lre_relation(const nlohmann::json& record);
 std::vector<Fact> read_known_fact(const nlohmann::json& record);
+std::vector<Fact> read_minimal_pair(const nlohmann::json& record);
 std::vector<Fact> read_easyedit(const nlohmann::json& record);
 
 /// Columns of CSV and TSV by their names in the header.

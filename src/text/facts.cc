@@ -122,7 +122,7 @@ class Collector {
       } else {
         require_masks(fact);
       }
-      add(std::move(fact), line, /*more_prompts=*/false);
+      add(std::move(fact), line, format != nullptr && format->prompts_come);
     }
   }
 

@@ -66,9 +66,10 @@ TEST_F(Audit, GivesVerdictsAndGoesOnWhereItWas) {
   EXPECT_EQ(verdicts["editors"], 4);
   // The tiny model knows nothing, so there is nothing to search for.
   EXPECT_EQ(verdicts["methods"], 0);
-  ASSERT_EQ(found.at("skipped").size(), 2U);
+  ASSERT_EQ(found.at("skipped").size(), 3U);
   EXPECT_EQ(found.at("skipped")[0].at("experiment"), "methods");
-  EXPECT_EQ(found.at("skipped")[1].at("experiment"), "planting");
+  EXPECT_EQ(found.at("skipped")[1].at("experiment"), "nonfacts");
+  EXPECT_EQ(found.at("skipped")[2].at("experiment"), "planting");
 
   const Outcome again = audit({});
   ASSERT_EQ(again.code, 0) << again.err;
@@ -129,6 +130,29 @@ TEST_F(Audit, IsARunOfItsOwn) {
   EXPECT_EQ(words.code, 0);
   EXPECT_NE(words.out.find("not done: words: part of `engram audit`"), std::string::npos)
       << words.out;
+}
+
+TEST_F(Audit, HoldsFactsAgainstNonFacts) {
+  std::string pairs;
+  for (const char* place : {"city", "capital", "town"}) {
+    const json one = {{"sentence_good", std::string("In the ") + place + " it is Paris."},
+                      {"sentence_bad", std::string("In the ") + place + " it is Berlin."}};
+    const json other = {{"sentence_good", std::string("In the ") + place + " it is Berlin."},
+                        {"sentence_bad", std::string("In the ") + place + " it is Paris."}};
+    pairs += one.dump() + "\n" + other.dump() + "\n";
+  }
+  write_text(folder_.file("pairs.jsonl"), pairs);
+  const std::vector<std::string> more = {"--only", "screen,locate,nonfacts", "--non-facts",
+                                         folder_.file("pairs.jsonl")};
+  const Outcome first = audit(more);
+  ASSERT_EQ(first.code, 0) << first.err;
+  // The tiny model, too, prefers one word of a pair.
+  EXPECT_NE(first.out.find("pairs"), std::string::npos) << first.out;
+  EXPECT_NE(first.out.find("Facts, or any association?"), std::string::npos) << first.out;
+  const Outcome missing = audit({"--non-facts", folder_.file("none.jsonl")}, "other.db");
+  EXPECT_EQ(missing.code, 4) << missing.err;
+  EXPECT_NE(missing.err.find("none.jsonl"), std::string::npos) << missing.err;
+  EXPECT_EQ(audit({"--non-facts", ""}, "other.db").code, 2);
 }
 
 TEST_F(Audit, RefusesWhatItCannotDo) {

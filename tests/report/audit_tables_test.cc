@@ -9,6 +9,7 @@
 #include "engram/report/tables.h"
 #include "experiments/amplify/rows.h"
 #include "experiments/methods/rows.h"
+#include "experiments/nonfacts/rows.h"
 #include "experiments/planting/rows.h"
 #include "experiments/words/rows.h"
 #include "report/table_cells.h"
@@ -239,6 +240,57 @@ TEST_F(AuditTables, NothingIsDecidedWhereSizeBetraysThePlanting) {
   EXPECT_EQ(none.rows[0][2].text, "refuted");
   EXPECT_EQ(none.rows[1][2].text, "undecided");
   EXPECT_EQ(none.rows[2][2].text, "undecided");
+}
+
+TEST_F(AuditTables, NonFactsStandBesideFacts) {
+  using namespace experiments::nonfacts;
+  const auto add = [&](const std::string& group, int64_t item, double change, double flipped) {
+    const std::string relation = group == "facts" ? (item < 12 ? "P19" : "P36") : "grammar";
+    for (const std::string_view source : {kLocatedSet, kRandomSet}) {
+      const double share = source == kLocatedSet ? 1 : 0.1;
+      run_.add(NonFactRow::kTable, {{"group", group},
+                                    {"item", item},
+                                    {"source", std::string(source)},
+                                    {"relation", relation},
+                                    {"answer", group + std::to_string(item)},
+                                    {"foil", std::string("x")},
+                                    {"located_by", int64_t{2}},
+                                    {"prompts", int64_t{2}},
+                                    {"change_log_odds", 2 * share * change},
+                                    {"preferred", int64_t{2}},
+                                    {"flipped", share * flipped}});
+    }
+    // A neuron that all have, one of each relation, and one of its own.
+    const auto own = item + (group == "facts" ? 100 : 200);
+    for (const int64_t neuron : {int64_t{7}, int64_t{relation == "P19" ? 8 : 9}, own}) {
+      run_.add(NonFactNeuronRow::kTable, {{"group", group},
+                                          {"item", item},
+                                          {"place", neuron},
+                                          {"layer", int64_t{1}},
+                                          {"neuron", neuron}});
+    }
+  };
+  for (int64_t item = 0; item < 24; ++item) {
+    add("facts", item, -0.8, 0);
+    add("blimp", item, -0.6, item < 12 ? 0 : 0.5);
+  }
+  RunStore store = run_.write();
+  const RunReport report = make_report(store, few_draws());
+  const ReportTable& verdict = report_table(report, "nonfacts-verdict");
+  ASSERT_EQ(verdict.rows.size(), 2U);
+  EXPECT_NEAR(verdict.rows[0][1].number.value, 0.75, 1e-12);
+  EXPECT_EQ(verdict.rows[0][2].text, "supported");
+  EXPECT_NEAR(verdict.rows[1][1].number.value, 12 * 0.5 / 48, 1e-12);
+  EXPECT_EQ(verdict.rows[1][2].text, "refuted");
+  const ReportTable& table = report_table(report, "nonfacts");
+  EXPECT_EQ(value(table, {"facts"}, "items"), 24);
+  EXPECT_EQ(value(table, {"all non-facts"}, "items"), 24);
+  EXPECT_NEAR(value(table, {"facts"}, "change of log-odds"), -0.8, 1e-12);
+  EXPECT_NEAR(value(table, {"blimp"}, "matched"), -0.06, 1e-12);
+  EXPECT_NEAR(value(table, {"blimp"}, "flips, matched"), 0.0125, 1e-12);
+  // Of a fact's three the one that facts of the other relation have; of a non-fact's that and 9.
+  EXPECT_NEAR(value(table, {"facts"}, "shared with facts"), 1.0 / 3, 1e-12);
+  EXPECT_NEAR(value(table, {"blimp"}, "shared with facts"), 2.0 / 3, 1e-12);
 }
 
 TEST_F(AuditTables, SayWhatIsMissing) {

@@ -500,7 +500,7 @@ TEST(RunStore, ARunOfTheSchemaBeforeGoesOn) {
       "DROP TABLE memory_key; DROP TABLE screen; DROP TABLE word_effect; "
       "DROP TABLE method_effect; DROP TABLE method_neuron; DROP TABLE push_effect; "
       "DROP TABLE layer_share; DROP TABLE planting_score; DROP TABLE planting_tuning; "
-      "DROP TABLE planting; "
+      "DROP TABLE planting; DROP TABLE nonfact_effect; DROP TABLE nonfact_neuron; "
       "PRAGMA user_version = 2");
   const std::string message =
       error_of<InputError>([&] { (void)RunStore::open(path, Mode::kRead, kIdentity); });

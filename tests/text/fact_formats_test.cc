@@ -68,6 +68,38 @@ TEST(FactFormats, CounterFactOverManyLinesAndItsBadRecords) {
             {"facts:1", "at most one {}"});
 }
 
+TEST(FactFormats, MinimalPairs) {
+  const FactSet set = parse_facts(
+      R"({"sentence_good": "Karla could listen to herself.", "sentence_bad": "Karla could listen to himself.", "UID": "gender"}
+{"sentence_good": "These radii have scared it.", "sentence_bad": "These radii has scared it.", "UID": "number"}
+{"sentence_good": "Anna hurt herself today.", "sentence_bad": "Anna hurt himself today.", "UID": "gender"}
+{"sentence_good": "We sell this sketch.", "sentence_bad": "We sell this sketches."})",
+      "facts");
+  ASSERT_EQ(set.facts.size(), 3U);
+  EXPECT_TRUE(set.problems.empty());
+  EXPECT_EQ(set.facts[0].relation, "gender");
+  EXPECT_EQ(set.facts[0].object, "herself");
+  EXPECT_EQ(set.facts[0].new_object, "himself");
+  EXPECT_EQ(set.facts[0].prompts,
+            (Texts{"Karla could listen to [MASK].", "Anna hurt [MASK] today."}));
+  EXPECT_EQ(set.facts[1].object, "have");
+  EXPECT_EQ(set.facts[1].new_object, "has");
+  EXPECT_EQ(set.facts[1].prompts, Texts{"These radii [MASK] scared it."});
+  // One word is the other with an ending, and there is no name.
+  EXPECT_EQ(set.facts[2].object, "sketch");
+  EXPECT_EQ(set.facts[2].new_object, "sketches");
+  EXPECT_EQ(set.facts[2].relation, "minimal pairs");
+  EXPECT_EQ(set.facts[2].prompts, Texts{"We sell this [MASK]."});
+  for (const char* bad : {R"({"sentence_good": "a b", "sentence_bad": "a b"})",
+                          R"({"sentence_good": "a b c", "sentence_bad": "a d e"})",
+                          R"({"sentence_good": "a b c", "sentence_bad": "a c"})"}) {
+    expect_in(fact_refusal(bad), {"facts:1", "differ in one word"});
+  }
+  expect_in(fact_refusal(R"({"sentence_good": "a", "sentence_bad": 3})"), {"sentence_bad"});
+  expect_in(fact_refusal(R"({"sentence_good": "a [MASK] c", "sentence_bad": "a [MASK] d"})"),
+            {"facts:1", "[MASK]"});
+}
+
 TEST(FactFormats, ARelationOfLre) {
   const FactSet set = parse_facts(R"({
     "name": "city in country",

@@ -57,6 +57,7 @@ struct RunOptions {
   std::optional<double> norm_epsilon;  ///< in place of the checkpoint's
   std::string texts;                   ///< folder of distant texts; empty: none
   std::string corpus;                  ///< file of ordinary text; empty: none
+  std::vector<std::string> non_facts;  ///< of an audit: fact sets of other associations
 };
 
 /// Size of a prompt, in tokens.

@@ -72,14 +72,14 @@ struct FactSet {
   std::vector<std::string> unsplit_relations;
 };
 
-/// Reads a file of facts (docs/formats.md), packed or not: our own, CounterFact's, EasyEdit's or
-/// known facts, one a line or in one JSON array; a relation of LRE, or a folder of them; CSV or TSV
-/// with named columns. What it is its content tells. Or
-/// ParaRel: its folder with facts/ and patterns/, a checkout of it or of the paper's code, a folder
-/// in one of these, or one relation's file, which finds its other half. Lines of any length are
-/// read one at a time; one above 1 MiB is malformed. Repeated facts and ParaRel relations without
-/// patterns are listed, never thrown. Throws FileError; InputError when there is not a single fact,
-/// for a relation that is not there, for a piece of another format, or with `strict` at the first
+/// Reads a file of facts (docs/formats.md), packed or not: our own, CounterFact's, EasyEdit's,
+/// known facts or BLiMP's minimal pairs, one a line or in one JSON array; a relation of LRE, or a
+/// folder of them; CSV or TSV with named columns. What it is its content tells. Or ParaRel: its
+/// folder with facts/ and patterns/, a checkout of it or of the paper's code, a folder in one of
+/// these, or one relation's file, which finds its other half. Lines of any length are read one at a
+/// time; one above 1 MiB is malformed. Repeated facts and ParaRel relations without patterns are
+/// listed, never thrown. Throws FileError; InputError when there is not a single fact, for a
+/// relation that is not there, for a piece of another format, or with `strict` at the first
 /// malformed line; UsageError for a negative limit or a share outside 0..1; Interrupted.
 FactSet read_facts(const std::filesystem::path& path, const FactSetOptions& options = {});
 
