@@ -292,7 +292,6 @@ def audit(
         "never": never,
         "update_facts": update_facts,
         "planted_facts": planted_facts,
-        "non_facts": [os.fspath(path) for path in non_facts],
         "corpus": None if corpus is None else os.fspath(corpus),
         "device": device,
         "threads": threads,
@@ -302,7 +301,8 @@ def audit(
     with tempfile.TemporaryDirectory(prefix="engram-") as folder:
         source = facts if isinstance(facts, (str, os.PathLike)) else _whole(facts, folder)
         given["facts"] = os.fspath(source)
-        run_json(["audit", _folder(model)], {**given, "run": os.fspath(run)}, progress)
+        others = [word for path in non_facts for word in ("--non-facts", os.fspath(path))]
+        run_json(["audit", _folder(model), *others], {**given, "run": os.fspath(run)}, progress)
     return Run(run)
 
 

@@ -74,7 +74,12 @@ CALLS: list[tuple[Call, str, set[str], set[str]]] = [
     (engram.edits.update, "edit update", {"model"}, {"run"}),
     (engram.edits.erase, "edit erase", {"model"}, set()),
     (engram.edits.rome, "edit rome", {"model"}, set()),
-    (engram.edits.audit, "audit", {"model"}, {"run", "only", "update-facts", "corpus"}),
+    (
+        engram.edits.audit,
+        "audit",
+        {"model"},
+        {"run", "only", "update-facts", "planted-facts", "non-facts", "corpus"},
+    ),
     (
         engram.Model.lens,
         "lens",
