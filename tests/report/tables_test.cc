@@ -256,6 +256,12 @@ TEST(EffectTables, RatiosByHand) {
   expect_around(cell(main, {"own prompts", "known"}, "knowledge neurons"), 2 * (-0.5 - 0.2) / 2);
   EXPECT_EQ(value(main, {"own prompts", "never"}, "knowledge neurons"), 0);
   EXPECT_EQ(value(main, {"own prompts", "never"}, "facts"), 1);
+  // Of half an answer each a quarter and a tenth are lost; on held-out prompts nothing is asked.
+  EXPECT_NEAR(value(report_table(report, "suppress-lost"), {"own prompts"}, "knowledge neurons"),
+              0.35, 1e-12);
+  EXPECT_NEAR(value(report_table(report, "suppress-lost"), {"own prompts"}, "activation baseline"),
+              0.05 - 0.04, 1e-12);
+  EXPECT_EQ(report_table(report, "suppress-lost").rows.size(), 1U);
   const ReportTable& table = report_table(report, "suppress-p");
   // (-0.5 / 1.5 - 0.2 / 0.8) / 2: relations count the same.
   const double located = (-0.5 / 1.5 - 0.25) / 2;

@@ -331,6 +331,7 @@ ReportSection section_of(const ReportInput& input, const std::string& operation)
   for (const MetricWords& metric : std::span(kMetricTables).subspan(1)) {
     section.blocks.emplace_back(metric_table(found, words, metric));
   }
+  if (operation == "zero") add_accuracy(input, rows, section);
   section.blocks.emplace_back(difference_table(found, rows, words, true));
   add_relations(input, rows, words.id, section);
   return section;

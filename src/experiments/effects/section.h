@@ -19,4 +19,7 @@ constexpr std::array<const char*, kEffectKinds> kKindTitles = {
 void add_relations(const ReportInput& input, const EffectRows& rows, const std::string& id,
                    ReportSection& section);
 
+/// Of suppressing: whether answers are lost, where the run has known facts.
+void add_accuracy(const ReportInput& input, const EffectRows& rows, ReportSection& section);
+
 }  // namespace engram::experiments::effects

@@ -177,7 +177,8 @@ std::vector<ReportSection> sections(const ReportInput& input) {
       "A method that finds such neurons for any answer has not found knowledge.", hypotheses));
 
   ReportTable table = make_table(
-      "nonfacts", "Five neurons of facts and of non-facts", "",
+      "nonfacts", "Five neurons of facts and of non-facts",
+      "The same search, the same measure, in facts, grammar and word pairs.",
       "On prompts that did not locate, the neurons set to zero. Change of the answer's log-odds, "
       "mean over prompts, then items. Flips: of the prompts on which the model prefers the answer "
       "to the foil, those on which it then prefers the foil. Matched: random neurons of the same "

@@ -89,7 +89,9 @@ ReportTable recall_table(const std::vector<Interval>& found, const std::string& 
 
 ReportTable more_table(const std::vector<Interval>& found) {
   ReportTable table = make_table(
-      "planting-more", "Other cuts, and whose plant is whose", "",
+      "planting-more", "Other cuts, and whose plant is whose",
+      "A score that finds what is active finds both plants; one that finds the answer finds its "
+      "own.",
       "Recall at 1 % and at 10 % of a layer with norms kept, where chance is 0.01 and 0.1. AUC: of "
       "two plants, A's against B's neurons of the same layer on A's prompts; 0.5 is chance.",
       {{"score", CellFormat::kText},
@@ -114,7 +116,8 @@ struct Counted {
 ReportTable made_table(const std::vector<Interval>& found,
                        const std::array<Counted, kConditions.size()>& counted) {
   ReportTable table = make_table(
-      "planting-made", "What was planted", "",
+      "planting-made", "What was planted",
+      "A planting that fails, or does not come off, proves nothing.",
       "Log P of the planted answer on the prompts that locate, mean over facts. Unfinished: the "
       "loss stayed above 0.05. Not restored: log P with the old value vectors put back is not, to "
       "the bit, what it was. Invisible: the share of the gain that is lost when the new value "
