@@ -39,6 +39,8 @@ experiments measure them on held-out prompts.
              the gradient chooses?
   editors    does location guide an edit? Located neurons, random ones that write as
              much, another fact's, fine-tuning, ROME (with a corpus); edits by layer
+  truth      which score is near what every neuron does? All neurons are tried one by
+             one and the effects kept for others. With --truth-facts
   nonfacts   have grammar and word pairs such neurons, too? With --non-facts
   planting   do scores find what we planted? Another answer is trained into random
              neurons, and every score and learned gates must find them
@@ -69,7 +71,7 @@ constexpr int64_t kOtherRelations = 10;
 struct AuditOptions {
   RunCommandOptions run;
   int64_t per_relation = 150;
-  std::optional<int64_t> known, never, update_facts, planted_facts;
+  std::optional<int64_t> known, never, update_facts, planted_facts, truth_facts;
   std::string edit, edited;
   std::vector<int64_t> relearn;
 };
@@ -132,10 +134,11 @@ void audit_edit(const AuditOptions& options) {
   if (!options.run.run.empty() || !options.run.scope.only.empty()) {
     throw UsageError("--run and --only belong to an audit of neurons, not to one of an edit");
   }
-  if (options.update_facts || options.planted_facts || !options.run.options.corpus.empty() ||
-      !options.run.options.non_facts.empty()) {
+  if (options.update_facts || options.planted_facts || options.truth_facts ||
+      !options.run.options.corpus.empty() || !options.run.options.non_facts.empty()) {
     throw UsageError(
-        "--update-facts, --planted-facts, --corpus and --non-facts belong to an audit of neurons, "
+        "--update-facts, --planted-facts, --truth-facts, --corpus and --non-facts belong to an "
+        "audit of neurons, "
         "not to one of "
         "an edit");
   }
@@ -166,12 +169,19 @@ void run_audit(AuditOptions options) {
   sample.never = options.never.value_or(sample.never);
   run.options.audit = sample;
   run.options.update_facts = options.update_facts.value_or(kUpdateFacts);
+  run.options.truth_facts = options.truth_facts.value_or(run.options.truth_facts);
   run.options.planted_facts = options.planted_facts.value_or(run.options.planted_facts);
   run.options.same_relation = kSameRelation;
   run.options.other_relations = kOtherRelations;
   run.options.choice.per_relation = options.per_relation;
   run.options.locate.selection = selection_preset("dai2022", Score::kIntegratedGradients);
   run.options.baseline = selection_preset("dai2022", Score::kActivation);
+  for (const std::string& path : run.options.non_facts) {
+    // What is wrong with them is said now and not hours later.
+    FactSetOptions reading;
+    reading.held_out_share = 0;
+    (void)facts_for_model(run.model, path, reading, run.common);
+  }
   const auto start = std::chrono::steady_clock::now();
   perform_run(run, [&](const RunContext& context, const RunSummary& summary, const FactSet&) {
     std::vector<std::string_view> names;
@@ -239,7 +249,10 @@ void add_audit_command(CLI::App& app) {
   add_integer(*command, "--update-facts", options->update_facts, 1, 1'000'000,
               "Facts of each relation to edit, at most. Default: 10.");
   add_integer(*command, "--planted-facts", options->planted_facts, 0, 1'000'000,
-              "Facts to plant, besides five that choose settings; 0: none. Default: 8.");
+              "Facts to plant, besides five that choose settings; 0: none. Default: 16.");
+  add_integer(*command, "--truth-facts", options->truth_facts, 0, 1'000'000,
+              "Known facts of which every neuron is ablated on two prompts: minutes each for "
+              "BERT-base. Default: 0.");
   add_path(*command, "--corpus", options->run.options.corpus,
            "Ordinary text, a sentence or paragraph a line: for ROME. Default: MODEL/corpus.txt.")
       ->type_name("FILE");

@@ -58,7 +58,8 @@ set(left_to_release
     "Editors.WithACorpusThereIsRome" "Methods.EffectsAreThoseOfTheSetsOneByOne"
     "Sizes.DoNotDependOnThreadsOrOrder" "RunTexts.PartsDependOnNothingButTheirFacts"
     "RemovalAudit.AttacksADeltaAndTheCheckpointThatItMakesAlike"
-    "Audit.PlantsWhatScoresMustFind" "Words.DoNotDependOnThreadsOrParts" "RunMemories.DoNotDependOnThreads")
+    "Audit.PlantsWhatScoresMustFind" "Truth.EveryEffectIsThatOfTheNeuronAlone"
+    "Words.DoNotDependOnThreadsOrParts" "RunMemories.DoNotDependOnThreads")
 
 get_property(programs GLOBAL PROPERTY ENGRAM_PROGRAMS)
 file(GLOB test_folders CONFIGURE_DEPENDS LIST_DIRECTORIES true "${PROJECT_SOURCE_DIR}/tests/*")

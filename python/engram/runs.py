@@ -268,7 +268,8 @@ def audit(
     known: int = 200,
     never: int = 150,
     update_facts: int = 10,
-    planted_facts: int = 8,
+    planted_facts: int = 16,
+    truth_facts: int = 0,
     non_facts: Sequence[PathLike] = (),
     corpus: Optional[PathLike] = None,
     device: str = "cpu",
@@ -281,7 +282,7 @@ def audit(
 
     ``known``, ``never``: facts that the model knows, and that it never gives; ``per_relation``:
     facts of each relation to screen; ``update_facts``: of each to edit; ``planted_facts``:
-    facts to plant; ``non_facts``: fact sets of other associations, such as minimal pairs of
+    facts to plant; ``truth_facts``: known facts of which every neuron is ablated; ``non_facts``: fact sets of other associations, such as minimal pairs of
     grammar; ``corpus``: ordinary text, for ROME (default: the one in the model's folder). Resumes as :func:`reproduce`.
     """
     given = {
@@ -292,6 +293,7 @@ def audit(
         "never": never,
         "update_facts": update_facts,
         "planted_facts": planted_facts,
+        "truth_facts": truth_facts,
         "corpus": None if corpus is None else os.fspath(corpus),
         "device": device,
         "threads": threads,

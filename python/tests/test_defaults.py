@@ -78,7 +78,7 @@ CALLS: list[tuple[Call, str, set[str], set[str]]] = [
         engram.edits.audit,
         "audit",
         {"model"},
-        {"run", "only", "update-facts", "planted-facts", "non-facts", "corpus"},
+        {"run", "only", "update-facts", "planted-facts", "truth-facts", "non-facts", "corpus"},
     ),
     (
         engram.Model.lens,

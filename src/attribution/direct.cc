@@ -20,9 +20,9 @@ struct Part {
   int64_t count = 0;
 };
 
-/// F(a) - F(a with one neuron alone at zero), for every neuron of a part.
+/// F(a) - F(a with one neuron alone at zero, or at its value in `to`), for every neuron of a part.
 void ablate(Passes& passes, const Model& model, const Base& base, const Part& part,
-            Attribution& result) {
+            const at::Tensor& to, Attribution& result) {
   const int64_t k = base.chunk.targets;
   const int64_t width = model.config().d_model;
   const Base::Layer& at_layer = base.layers[static_cast<size_t>(part.layer)];
@@ -30,15 +30,20 @@ void ablate(Passes& passes, const Model& model, const Base& base, const Part& pa
   const at::Tensor sum = at_layer.resting.narrow(0, part.prompt * k, k) +
                          at_layer.fed.narrow(0, part.prompt * k, k);  // [k, d_model]
   // Values as rows: zeroing neuron i takes a_i times its value out of the FFN sum.
+  at::Tensor taken = a;
+  if (to.defined()) {
+    taken = a - to.select(0, part.layer).narrow(0, part.first, part.count).to(a.device());
+  }
   const at::Tensor values =
       model.weights().layers[static_cast<size_t>(part.layer)].ffn_out_weight.t().narrow(
           0, part.first, part.count);  // [count, d_model]
   Items items;
   items.prompt.assign(static_cast<size_t>(part.count), part.prompt);
   items.layer.assign(static_cast<size_t>(part.count), part.layer);
-  items.sum = (sum.unsqueeze(0) - a.t().unsqueeze(2) * values.unsqueeze(1))  // [count, k, d_model]
-                  .reshape({part.count * k, width})
-                  .contiguous();  // with one mask the transposed values show through
+  items.sum =
+      (sum.unsqueeze(0) - taken.t().unsqueeze(2) * values.unsqueeze(1))  // [count, k, d_model]
+          .reshape({part.count * k, width})
+          .contiguous();  // with one mask the transposed values show through
   const Outcome outcome = passes.run(base, items, Reach::kExact, /*gradient=*/false);
   auto* scores = result.scores.select(0, part.layer).data_ptr<float>() + part.first;
   for (int64_t i = 0; i < part.count; ++i) {
@@ -64,7 +69,8 @@ void ablate_all(const ChunkJob& job, const Base& base, std::vector<Attribution>&
     }
   }
   const auto ablate_part = [&](Passes& passes, const Part& part) {
-    ablate(passes, job.model, base, part, results[static_cast<size_t>(part.prompt)]);
+    ablate(passes, job.model, base, part, job.options.ablate_to,
+           results[static_cast<size_t>(part.prompt)]);
     if (job.options.on_ablated) job.options.on_ablated(part.count);
   };
   if (job.workers == 1) {

@@ -111,7 +111,8 @@ class Naive {
         at::Tensor result = at::zeros({a.size(1)});
         for (int64_t i = 0; i < a.size(1); ++i) {
           at::Tensor without = a.clone();
-          without.select(1, i).zero_();
+          without.select(1, i).fill_(
+              options_.ablate_to.defined() ? options_.ablate_to[layer][i].item<double>() : 0);
           result[i] = f - value_at(layer, without).item<double>();
         }
         return result;

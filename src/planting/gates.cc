@@ -22,8 +22,8 @@ at::Tensor uniform(Random& random, const at::Tensor& like) {
   at::Tensor values = at::empty(like.sizes(), at::kFloat);
   auto* value = values.data_ptr<float>();
   for (int64_t i = 0; i < values.numel(); ++i) {
-    // The upper 24 bits, which float32 holds exactly, and half of one.
-    value[i] = (static_cast<float>(random.next() >> 40U) + 0.5F) / 16777217.0F;
+    // The upper 23 bits and half of one, which float32 holds exactly.
+    value[i] = (static_cast<float>(random.next() >> 41U) + 0.5F) / 8388608.0F;
   }
   return values.to(like.device());
 }

@@ -11,6 +11,7 @@
 #include "engram/error.h"
 #include "experiments/effects/experiment.h"
 #include "experiments/screen/experiment.h"
+#include "run/inputs.h"
 #include "store/run_rows.h"
 
 namespace engram {
@@ -31,23 +32,6 @@ void add_selection(const std::string& prefix, const SelectionOptions& s, RunIden
   identity[prefix + ".adapt"] = s.adapt ? number(s.fewest) + ".." + number(s.most) + " by " +
                                               number(s.step) + ", " + number(s.passes) + " passes"
                                         : "no";
-}
-
-/// The hash of a file, or of all files below a folder with their names.
-std::string hash_of(const std::filesystem::path& path) {
-  std::error_code failed;
-  if (!std::filesystem::is_directory(path, failed)) return sha256_file(path);
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path, failed)) {
-    if (entry.is_regular_file()) files.push_back(entry.path());
-  }
-  if (failed) throw FileError(path.string() + ": " + failed.message());
-  std::ranges::sort(files);
-  std::string list;
-  for (const std::filesystem::path& file : files) {
-    list += file.lexically_relative(path).string() + " " + sha256_file(file) + "\n";
-  }
-  return sha256_hex(list);
 }
 
 /// An experiment is named by --only, or needed by one that is.
@@ -224,12 +208,8 @@ RunIdentity run_identity(const RunOptions& options, const std::string& fingerpri
   identity["update_facts"] = number(options.update_facts);
   identity["text_positions"] = number(options.text_positions);
   identity["keep_scores"] = options.keep_scores ? "yes" : "no";
-  identity["texts"] = options.texts.empty() ? "none" : "sha256:" + hash_of(options.texts);
-  identity["corpus"] = options.corpus.empty() ? "none" : "sha256:" + hash_of(options.corpus);
-  for (size_t i = 0; i < options.non_facts.size(); ++i) {
-    identity["non_facts." + number(static_cast<int64_t>(i + 1))] =
-        "sha256:" + hash_of(options.non_facts[i]);
-  }
+  identity["texts"] = options.texts.empty() ? "none" : hash_of_input(options.texts);
+  identity["corpus"] = options.corpus.empty() ? "none" : hash_of_input(options.corpus);
   identity["device"] = options.device;
   if (options.as_published) identity["as_published"] = "yes";
   if (options.norm_epsilon) identity["norm_epsilon"] = number(*options.norm_epsilon);

@@ -174,6 +174,25 @@ CREATE TABLE "nonfact_neuron" (
   "layer" INTEGER,
   "neuron" INTEGER,
   PRIMARY KEY ("group", "item", "place")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "truth" (
+  "fact" INTEGER REFERENCES "fact",
+  "prompt" INTEGER,
+  "p" REAL,
+  "zero" BLOB,
+  "mean" BLOB,
+  "activation" BLOB,
+  PRIMARY KEY ("fact", "prompt")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE "truth_score" (
+  "fact" INTEGER REFERENCES "fact",
+  "prompt" INTEGER,
+  "method" TEXT,
+  "zero_correlation" REAL,
+  "zero_top" REAL,
+  "mean_correlation" REAL,
+  "mean_top" REAL,
+  PRIMARY KEY ("fact", "prompt", "method")
 ) STRICT, WITHOUT ROWID)"}}};
   return kSteps;
 }

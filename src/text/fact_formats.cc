@@ -180,7 +180,7 @@ std::vector<Fact> read_minimal_pair(const json& record) {
   const auto one_word = [](const std::string& text) {
     return !text.empty() && text.find(' ') == std::string::npos;
   };
-  if (!one_word(fact.object) || !one_word(fact.new_object)) {
+  if (!one_word(fact.object) || !one_word(fact.new_object) || fact.object == fact.new_object) {
     throw LineError{"got the sentences " + in_quotes(good) + " and " + in_quotes(bad) +
                     ", expected two that differ in one word"};
   }

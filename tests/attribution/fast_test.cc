@@ -56,6 +56,16 @@ AttributionOptions with(Rule rule, int64_t steps, Target target = Target::kProba
   options.threads = 2;
   return options;
 }
+/// Neurons are set to values that differ from one to the next.
+AttributionOptions ablated_to_values() {
+  AttributionOptions options;
+  options.score = Score::kAblation;
+  options.threads = 2;
+  const ModelConfig config = small_config(Activation::kGelu);
+  options.ablate_to = at::linspace(-1, 2, config.layers * config.d_ff, at::kFloat)
+                          .view({config.layers, config.d_ff});
+  return options;
+}
 AttributionOptions scored(Score score) {
   AttributionOptions options;
   options.score = score;
@@ -184,7 +194,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"value norm", scored(Score::kValueNorm)},
                       Case{"gradient x activation", scored(Score::kGradientXActivation)},
                       Case{"ablation", scored(Score::kAblation)},
-                      Case{"ablation of two masks", scored(Score::kAblation), 2}));
+                      Case{"ablation of two masks", scored(Score::kAblation), 2},
+                      Case{"ablation to values", ablated_to_values(), 2}));
 
 TEST(Attribute, DoesNotDependOnBatchesOrderOrThreads) {
   const Model model = random_model(small_config(Activation::kGelu), 3);

@@ -112,7 +112,7 @@ TEST_F(RemovalAudit, RefusesWithTheReason) {
   refused({"--edit", delta(), "--edited", kAuditedModel}, 2, "expected one of them");
   refused({"--edit", delta(), "--run", "x.db"}, 2, "--run and --only belong to");
   refused({"--edit", delta(), "--update-facts", "3"}, 2,
-          "--update-facts, --planted-facts, --corpus and --non-facts belong to");
+          "--update-facts, --planted-facts, --truth-facts, --corpus and --non-facts");
   refused({"--edit", delta(), "--relearn", "5,5"}, 2, "each larger than the one before");
   refused({"--edited", kAuditedModel}, 2, "--relations is required with --edited");
   refused({"--edited", tiny_model(), "--relations", "P36"}, 3, "is a model of another shape");

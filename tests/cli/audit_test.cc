@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -66,10 +68,11 @@ TEST_F(Audit, GivesVerdictsAndGoesOnWhereItWas) {
   EXPECT_EQ(verdicts["editors"], 4);
   // The tiny model knows nothing, so there is nothing to search for.
   EXPECT_EQ(verdicts["methods"], 0);
-  ASSERT_EQ(found.at("skipped").size(), 3U);
+  ASSERT_EQ(found.at("skipped").size(), 4U);
   EXPECT_EQ(found.at("skipped")[0].at("experiment"), "methods");
-  EXPECT_EQ(found.at("skipped")[1].at("experiment"), "nonfacts");
-  EXPECT_EQ(found.at("skipped")[2].at("experiment"), "planting");
+  EXPECT_EQ(found.at("skipped")[1].at("experiment"), "truth");
+  EXPECT_EQ(found.at("skipped")[2].at("experiment"), "nonfacts");
+  EXPECT_EQ(found.at("skipped")[3].at("experiment"), "planting");
 
   const Outcome again = audit({});
   ASSERT_EQ(again.code, 0) << again.err;
@@ -112,6 +115,33 @@ TEST_F(Audit, PlantsWhatScoresMustFind) {
     };
     EXPECT_EQ(content("run.db"), content("other.db")) << table;
   }
+  // What tunes is not planted besides, and the other plant is of a third fact.
+  const auto facts_of = [&](const std::string& table, const std::string& column) {
+    std::istringstream lines(read_text(folder_.file("run.db.planted/" + table + ".csv")));
+    std::string line;
+    std::getline(lines, line);
+    std::vector<std::string> names;
+    for (std::istringstream head(line); std::getline(head, line, ',');) names.push_back(line);
+    const auto place = std::ranges::find(names, column) - names.begin();
+    std::set<std::string> found;
+    while (std::getline(lines, line)) {
+      std::istringstream cells(line);
+      std::string cell;
+      for (auto i = place; i >= 0; --i) std::getline(cells, cell, ',');
+      if (!cell.empty()) found.insert(cell);
+    }
+    return found;
+  };
+  const std::set<std::string> tuning = facts_of("planting_tuning", "fact");
+  const std::set<std::string> planted = facts_of("planting", "fact");
+  const std::set<std::string> others = facts_of("planting", "other");
+  EXPECT_EQ(tuning.size(), 1U);  // a quarter of the few that can be planted
+  ASSERT_EQ(planted.size(), 1U);
+  ASSERT_EQ(others.size(), 1U);
+  EXPECT_NE(planted, others);
+  for (const std::string& fact : tuning) {
+    EXPECT_FALSE(planted.contains(fact) || others.contains(fact)) << fact;
+  }
   // Other numbers of facts are another run.
   std::vector<std::string> more = plant;
   more.back() = "2";
@@ -153,6 +183,14 @@ TEST_F(Audit, HoldsFactsAgainstNonFacts) {
   EXPECT_EQ(missing.code, 4) << missing.err;
   EXPECT_NE(missing.err.find("none.jsonl"), std::string::npos) << missing.err;
   EXPECT_EQ(audit({"--non-facts", ""}, "other.db").code, 2);
+  write_text(folder_.file("bad.jsonl"), "{}\n");
+  const Outcome bad = audit({"--non-facts", folder_.file("bad.jsonl")}, "other.db");
+  EXPECT_EQ(bad.code, 3);
+  EXPECT_NE(bad.err.find("bad.jsonl:1"), std::string::npos) << bad.err;
+  // An audit that has not held them against anything yet takes others.
+  ASSERT_EQ(audit({"--only", "screen,locate"}, "later.db").code, 0);
+  const Outcome later = audit(more, "later.db");
+  EXPECT_EQ(later.code, 0) << later.err;
 }
 
 TEST_F(Audit, RefusesWhatItCannotDo) {

@@ -216,7 +216,8 @@ TEST_F(AuditTables, PlantingComparesWhatIsFound) {
   EXPECT_EQ(verdict.rows[0][2].text, "supported");
   EXPECT_NEAR(verdict.rows[1][1].number.value, 0.1, 1e-12);
   EXPECT_EQ(verdict.rows[1][2].text, "supported");
-  EXPECT_EQ(verdict.rows[1][3].text, "Learned gates find less than expected gradients over gates.");
+  EXPECT_EQ(verdict.rows[1][3].text,
+            "Hard concrete finds less than expected gradients over gates.");
   EXPECT_EQ(verdict.rows[2][2].text, "supported");
   const ReportTable& table = report_table(report, "planting");
   EXPECT_NEAR(value(table, {"hard concrete"}, "two plants"), 0.8, 1e-12);

@@ -501,6 +501,7 @@ TEST(RunStore, ARunOfTheSchemaBeforeGoesOn) {
       "DROP TABLE method_effect; DROP TABLE method_neuron; DROP TABLE push_effect; "
       "DROP TABLE layer_share; DROP TABLE planting_score; DROP TABLE planting_tuning; "
       "DROP TABLE planting; DROP TABLE nonfact_effect; DROP TABLE nonfact_neuron; "
+      "DROP TABLE truth; DROP TABLE truth_score; "
       "PRAGMA user_version = 2");
   const std::string message =
       error_of<InputError>([&] { (void)RunStore::open(path, Mode::kRead, kIdentity); });

@@ -31,6 +31,9 @@ struct AttributionOptions {
                              ///< layer, too, which costs layers/2 forwards; without it delta and
                              ///< gap are NaN
   IntegrationOptions integration;  ///< of the scores that take it
+  /// Exact ablation only: the values [layers, d_ff] (float32, CPU) that neurons are set to, one at
+  /// a time; undefined: zero. `delta` is then what all of a layer's neurons do together.
+  at::Tensor ablate_to;
   /// Exact ablation only: so many more neurons of a prompt are done. Called from the workers.
   std::function<void(int64_t neurons)> on_ablated;
 };

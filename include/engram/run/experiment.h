@@ -45,7 +45,8 @@ struct RunOptions {
   int64_t stability_facts = 10;   ///< per relation, attributed by another rule too, at most
   int64_t update_facts = 20;      ///< facts per relation that are edited at most
   int64_t size_facts = 10;        ///< facts per relation that numbers of neurons are tried on
-  int64_t planted_facts = 8;      ///< of an audit, whose planted neurons are to be found
+  int64_t planted_facts = 16;     ///< of an audit, whose planted neurons are to be found
+  int64_t truth_facts = 0;        ///< of an audit, of which every neuron is ablated
   int64_t memory_keys = 20;       ///< keys per layer whose triggers and values are looked at
   int64_t text_positions = 2000;  ///< of ordinary text for pseudo-perplexity
   bool keep_scores = false;       ///< all scores as blobs

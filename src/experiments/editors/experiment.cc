@@ -16,6 +16,7 @@
 #include "engram/text/subject.h"
 #include "experiments/editors/rows.h"
 #include "experiments/update/experiment.h"
+#include "model/parallel.h"
 #include "run/parts.h"
 #include "run/sets.h"
 
@@ -44,8 +45,11 @@ class FactEdits {
     for (const NeuronId id : located_) ++count[id.layer];
     const int32_t layer =
         std::ranges::max_element(count, {}, &std::pair<const int32_t, int64_t>::second)->first;
-    return trained(variant::kFineTuned,
-                   fine_tuned_values(run_.model, layer, update::target_prompts(run_, one_)));
+    ValueEdit edit;  // the last bits hang on the number of threads
+    run_tasks(1, 1, [&](size_t) {
+      edit = fine_tuned_values(run_.model, layer, update::target_prompts(run_, one_));
+    });
+    return trained(variant::kFineTuned, edit);
   }
 
   /// Nothing where a prompt does not hold the subject as the fact spells it.

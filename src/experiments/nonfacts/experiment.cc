@@ -17,6 +17,7 @@
 #include "experiments/nonfacts/rows.h"
 #include "experiments/screen/groups.h"
 #include "experiments/update/experiment.h"
+#include "run/inputs.h"
 #include "run/seeds.h"
 #include "run/sets.h"
 
@@ -66,10 +67,12 @@ bool add_prompt(const RunContext& run, const Item& item, const std::string& prom
 std::vector<Item> known_facts(const RunContext& run) {
   const std::map<int64_t, FactGroup> groups = screen::fact_groups(run.store);
   std::vector<Item> items;
+  const auto known = [&](int64_t id) {
+    const auto group = groups.find(id);
+    return group != groups.end() && group->second == FactGroup::kKnown;
+  };
   for (const std::string& relation : run.facts.relations()) {
-    for (const auto& [id, target] : update::sample_updates(run, relation).reported) {
-      const auto group = groups.find(id);
-      if (group == groups.end() || group->second != FactGroup::kKnown) continue;
+    for (const auto& [id, target] : update::sample_updates(run, relation, known).reported) {
       const Fact& fact = run.facts.fact(id);
       Item item{std::string(kFacts), id,     relation,
                 fact.object,         target, choice_seed(run.options.seed, "nonfacts", fact)};
@@ -85,22 +88,37 @@ std::vector<Item> known_facts(const RunContext& run) {
   return items;
 }
 
+/// The objects of a fact set, by relation and by relation and subject.
+struct Objects {
+  explicit Objects(const std::vector<Fact>& facts) {
+    for (const Fact& fact : facts) {
+      of_relation[fact.relation].insert(fact.object);
+      of_subject[{fact.relation, fact.subject}].insert(fact.object);
+    }
+  }
+  std::map<std::string, std::set<std::string>> of_relation;
+  std::map<std::pair<std::string, std::string>, std::set<std::string>> of_subject;
+};
+
 /// What the answer of a non-fact is held against; "": there is nothing.
-std::string foil_of(const RunContext& run, const Fact& fact,
-                    const std::vector<std::string>& objects) {
+std::string foil_of(const RunContext& run, const Fact& fact, const Objects& objects) {
   if (!fact.new_object.empty()) return fact.new_object;
-  std::vector<std::string> others = objects;
+  const std::set<std::string>& true_ones = objects.of_subject.at({fact.relation, fact.subject});
+  std::vector<std::string> others;
+  for (const std::string& object : objects.of_relation.at(fact.relation)) {
+    if (!true_ones.contains(object)) others.push_back(object);
+  }
   Random random(choice_seed(run.options.seed, "nonfacts foil", fact));
   random.shuffle(others);
   for (const std::string& other : others) {
-    if (other != fact.object && asked(run, fact.prompts.front(), other, fact.origin)) return other;
+    if (asked(run, fact.prompts.front(), other, fact.origin)) return other;
   }
   return "";
 }
 
 /// A non-fact whose prompts can be asked; nothing: too few can.
 std::optional<Item> non_fact(const RunContext& run, const std::string& group, int64_t id,
-                             const Fact& fact, const std::vector<std::string>& objects) {
+                             const Fact& fact, const Objects& objects) {
   Item item{group,
             id,
             fact.relation,
@@ -170,15 +188,15 @@ std::vector<Item> non_facts(const RunContext& run, const std::string& path,
   reading.held_out_share = 0;
   reading.answer_last = run.model.config().causal();
   std::vector<Fact> facts = read_facts(path, reading).facts;
-  std::map<std::string, std::set<std::string>> objects;
-  for (const Fact& fact : facts) objects[fact.relation].insert(fact.object);
+  const Objects objects(facts);
+  // One prompt cannot locate and test.
+  std::erase_if(facts,
+                [](const Fact& fact) { return fact.prompts.size() + fact.held_out.size() < 2; });
   FactChoice some_of;
   some_of.limit = kCandidates;
   std::vector<Item> candidates;
   for (const Fact& fact : choose_facts(std::move(facts), some_of, run.options.seed, path)) {
-    const std::set<std::string>& some = objects.at(fact.relation);
-    std::optional<Item> item = non_fact(run, group, std::ssize(candidates), fact,
-                                        std::vector<std::string>(some.begin(), some.end()));
+    std::optional<Item> item = non_fact(run, group, std::ssize(candidates), fact, objects);
     if (item) candidates.push_back(*std::move(item));
   }
   const std::vector<bool> known = preferred(run, candidates);
@@ -225,6 +243,14 @@ class NonFactsExperiment : public Experiment {
  public:
   [[nodiscard]] std::string_view name() const override { return "nonfacts"; }
   [[nodiscard]] int version() const override { return 1; }
+  [[nodiscard]] std::string details(const RunOptions& options) const override {
+    const std::vector<std::string> names = group_names(options.non_facts);
+    std::string text;
+    for (size_t i = 0; i < names.size(); ++i) {
+      text += (i > 0 ? ", " : "") + names[i] + " " + hash_of_facts(options.non_facts[i]);
+    }
+    return text;
+  }
   [[nodiscard]] bool of_audit() const override { return true; }
   [[nodiscard]] bool across() const override { return true; }
   [[nodiscard]] std::vector<std::string_view> needs() const override { return {"locate"}; }

@@ -2,8 +2,10 @@
 // every score is asked to find them (docs/method.md, "Ground truth by planting").
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "engram/attribution/scorer.h"
@@ -56,10 +58,17 @@ uint64_t seed_of(const RunContext& run, const Subject& subject, const std::strin
   return choice_seed(run.options.seed, "planting " + purpose, run.facts.fact(subject.id));
 }
 
-/// The neurons of each layer that are at least as active on the prompts as its median one.
+/// The half of each layer's neurons that is more active on the prompts, of equal ones the first.
 at::Tensor active_neurons(const RunContext& run, const std::vector<Cloze>& prompts) {
   const at::Tensor mean = mask_activations(run.model, prompts, run.measure).abs().mean(0);
-  return mean.ge(std::get<0>(mean.median(1, /*keepdim=*/true)));
+  const at::Tensor order = std::get<1>(mean.sort(/*stable=*/true, 1, /*descending=*/true));
+  return at::zeros_like(mean, at::kBool)
+      .scatter_(1, order.narrow(1, 0, (mean.size(1) + 1) / 2), at::Scalar(true));
+}
+
+/// Work whose last bits hang on the number of threads, with one.
+void on_one_thread(const std::function<void()>& work) {
+  run_tasks(1, 1, [&](size_t) { work(); });
 }
 
 Plant planted(const RunContext& run, const Subject& a, const Subject& b,
@@ -84,7 +93,7 @@ Plant planted(const RunContext& run, const Subject& a, const Subject& b,
     other_prompts = prompts_of_subject(run, b);
     requests.push_back({made.others, other_prompts});
   }
-  made.planted = plant(run.model, requests, options);
+  on_one_thread([&] { made.planted = plant(run.model, requests, options); });
   return made;
 }
 
@@ -114,12 +123,21 @@ class PlantScores {
         if (!gate && learned) scores[i] = plain(method);
       }
     }
-    run_tasks(gates.size(), worker_count(run_.measure.threads),
+    run_tasks(gates.size(), gate_workers(),
               [&](size_t task) { scores[gates[task]] = gated(asked[gates[task]]); });
     return scores;
   }
 
  private:
+  /// As many as have room for their gated copy of the value matrices, its graph and its gradient.
+  [[nodiscard]] int gate_workers() const {
+    if (!run_.model.device().is_cpu()) return 1;
+    const ModelConfig& config = run_.model.config();
+    const int64_t bytes = 16 * config.layers * config.d_ff * config.d_model;
+    const int64_t room = memory_budget(run_.measure.memory_bytes) / bytes;
+    return static_cast<int>(std::clamp<int64_t>(room, 1, worker_count(run_.measure.threads)));
+  }
+
   [[nodiscard]] at::Tensor plain(const Method& method) const {
     if (method.name == kAblation) return ablation();
     if (method.name == kRandom) return random_numbers();
@@ -200,21 +218,24 @@ class PlantScores {
   uint64_t seed_;
 };
 
-/// -log P of A's prompts with the old value vectors put back.
-double restored_loss(const RunContext& run, const Plant& plant) {
+/// log P of A's prompts before, and with the old value vectors put back. Both by copies of the
+/// matrices that were changed, so that products take the same way.
+std::pair<double, double> before_and_restored(const RunContext& run, const Plant& plant) {
   std::map<int32_t, std::vector<int64_t>> places;
   for (const std::vector<NeuronId>* some : {&plant.neurons, &plant.others}) {
     for (const NeuronId id : *some) places[id.layer].push_back(id.neuron);
   }
+  Model before = run.model;
   Model restored = plant.planted.model;
   for (const auto& [layer, columns] : places) {
     const auto l = static_cast<size_t>(layer);
+    const at::Tensor& values = run.model.weights().layers[l].ffn_out_weight;
     const at::Tensor index = at::tensor(columns, at::kLong).to(run.model.device());
-    const at::Tensor old = run.model.weights().layers[l].ffn_out_weight.index_select(1, index);
-    restored.replace_values(layer,
-                            restored.weights().layers[l].ffn_out_weight.index_copy(1, index, old));
+    before.replace_values(layer, values.clone());
+    restored.replace_values(layer, restored.weights().layers[l].ffn_out_weight.index_copy(
+                                       1, index, values.index_select(1, index)));
   }
-  return answer_loss(restored, plant.prompts);
+  return {-answer_loss(before, plant.prompts), -answer_loss(restored, plant.prompts)};
 }
 
 /// First a part for each fact that tunes, then one for each condition of each of the others.
@@ -250,7 +271,7 @@ class PlantingExperiment : public Experiment {
     const auto place = static_cast<size_t>(part);
     if (place < tuned) return {to_rows(tune(run, all[place]))};
     const size_t fact = tuned + (place - tuned) / kConditions.size();
-    return test(run, all[fact], all[(fact + 1) % all.size()],
+    return test(run, all[fact], other_of(run, fact),
                 kConditions[(place - tuned) % kConditions.size()]);
   }
 
@@ -286,9 +307,10 @@ class PlantingExperiment : public Experiment {
     row.steps = plant.planted.steps;
     row.loss = plant.planted.losses.front();
     row.other_loss = two ? plant.planted.losses.back() : std::nan("");
-    row.log_p = -answer_loss(run.model, plant.prompts);
-    row.log_p_restored = -restored_loss(run, plant);
-    row.log_p_where_asked = -loss_where_asked(run.model, plant.planted.model, plant.prompts);
+    on_one_thread([&] {
+      std::tie(row.log_p, row.log_p_restored) = before_and_restored(run, plant);
+      row.log_p_where_asked = -loss_where_asked(run.model, plant.planted.model, plant.prompts);
+    });
     const TuningSums sums = tuning_sums(read_all<PlantingTuningRow>(run.store, {}));
     std::vector<Asked> asked;
     for (const Method& method : kMethods) {
@@ -305,6 +327,19 @@ class PlantingExperiment : public Experiment {
                        pair_auc(scores[i], plant.neurons, plant.others)});
     }
     return {to_rows(std::vector{row}), to_rows(std::move(found))};
+  }
+
+  /// The next tested fact with another answer to plant; where there is none, the next one at all
+  /// that tunes nothing; in a run of one tested fact the first that was left.
+  [[nodiscard]] const Subject& other_of(const RunContext& run, size_t fact) const {
+    const std::vector<Subject>& all = subjects(run);
+    const size_t tuned = tuning(run);
+    const size_t behind = all.size() - tuned;
+    for (size_t step = 1; step < behind; ++step) {
+      const Subject& other = all[tuned + (fact - tuned + step) % behind];
+      if (other.target != all[fact].target) return other;
+    }
+    return all[tuned + (fact - tuned + 1) % behind];
   }
 
   /// The facts that tune, at most a quarter of all.
@@ -326,7 +361,8 @@ class PlantingExperiment : public Experiment {
     std::vector<std::string> relations = run.facts.relations();
     Random random(choice_seed(run.options.seed, "planting facts", ""));
     random.shuffle(relations);
-    const size_t wanted = kTuningFacts + static_cast<size_t>(run.options.planted_facts);
+    const size_t wanted =
+        std::max(4 * kTuningFacts, kTuningFacts + static_cast<size_t>(run.options.planted_facts));
     std::vector<update::UpdateSample::Facts> samples;
     for (size_t round = 0; subjects_.size() < wanted; ++round) {
       bool any = false;

@@ -28,8 +28,9 @@ struct UpdateSample {
 /// Facts that can be edited, in seeded order: first those of the report, then those of the sweep,
 /// which are a fifth of the relation's facts at most (in an audit none). o and o' are one token on
 /// every prompt where they are asked for: the fact's own, its held-out ones, and those of the
-/// relation's other facts.
-UpdateSample sample_updates(const RunContext& run, std::string_view relation);
+/// relation's other facts. With `fits` only facts for which it is true.
+UpdateSample sample_updates(const RunContext& run, std::string_view relation,
+                            const std::function<bool(int64_t id)>& fits = {});
 
 /// Token ids of `object` in the place of the prompt's answer, whose leading space a byte-level
 /// vocabulary writes into the token; empty: it cannot be written there.

@@ -158,10 +158,12 @@ UpdateTokens update_tokens(const RunContext& run, const UpdateSubject& one) {
   return std::ranges::max_element(counted, {}, &std::pair<UpdateTokens, int64_t>::second)->first;
 }
 
-UpdateSample sample_updates(const RunContext& run, std::string_view relation) {
+UpdateSample sample_updates(const RunContext& run, std::string_view relation,
+                            const std::function<bool(int64_t)>& fits) {
   std::vector<int64_t> ids = facts_for_effects(run, relation, true);
   Random random(choice_seed(run.options.seed, "update facts", relation));
   random.shuffle(ids);
+  if (fits) std::erase_if(ids, [&](int64_t id) { return !fits(id); });
   const auto all = static_cast<int64_t>(ids.size());
   const bool sweep = !run.options.as_published && !run.options.audit;
   const int64_t tuning = sweep ? std::min(kTuningFacts, all / 5) : 0;
