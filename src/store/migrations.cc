@@ -178,6 +178,7 @@ CREATE TABLE "nonfact_neuron" (
 CREATE TABLE "truth" (
   "fact" INTEGER REFERENCES "fact",
   "prompt" INTEGER,
+  "text" TEXT,
   "p" REAL,
   "zero" BLOB,
   "mean" BLOB,

@@ -47,6 +47,7 @@ TEST(Truth, EveryEffectIsThatOfTheNeuronAlone) {
   for (const TruthRow& row : rows) {
     const Cloze cloze =
         prepared.facts.prepared(row.fact).prompts.at(static_cast<size_t>(row.prompt));
+    EXPECT_EQ(row.text, prepared.facts.fact(row.fact).prompts.at(static_cast<size_t>(row.prompt)));
     const std::vector<float> zero = floats(row.zero);
     const std::vector<float> at_mean = floats(row.mean);
     ASSERT_EQ(std::ssize(zero), model.config().layers * width);

@@ -90,6 +90,7 @@ class TruthExperiment : public Experiment {
     TruthRow truth;
     truth.fact = place.fact;
     truth.prompt = place.prompt;
+    truth.text = run.facts.fact(place.fact).prompts.at(static_cast<size_t>(place.prompt));
     truth.p = zero.p;
     truth.zero = bytes_of(zero.scores);
     truth.mean = bytes_of(mean.scores);

@@ -26,12 +26,14 @@ struct TruthRow {
   static constexpr size_t kKey = 2;
   int64_t fact = 0;
   int64_t prompt = 0;
+  std::string text;
   double p = 0;
   std::vector<std::byte> zero, mean, activation;
   static constexpr auto fields() {
     return std::tuple{
         Field{"fact", &TruthRow::fact, "", "fact"},
         Field{"prompt", &TruthRow::prompt, "place among the prompts that locate"},
+        Field{"text", &TruthRow::text, "the prompt as the fact set writes it"},
         Field{"p", &TruthRow::p, "P of the answer with all neurons in place"},
         Field{"zero", &TruthRow::zero,
               "P less P with one neuron at zero: float32, little-endian, layers x d_ff"},
