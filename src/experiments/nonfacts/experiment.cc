@@ -48,6 +48,7 @@ std::optional<Cloze> asked(const RunContext& run, const std::string& prompt,
         encode_cloze(run.tokenizer, prompt, answer, prompt_form(run.model.config()), origin);
     if (cloze.answer.size() == 1) return cloze;
   } catch (const InputError&) {
+    return {};
   }
   return {};
 }
