@@ -138,9 +138,7 @@ void audit_edit(const AuditOptions& options) {
       !options.run.options.corpus.empty() || !options.run.options.non_facts.empty()) {
     throw UsageError(
         "--update-facts, --planted-facts, --truth-facts, --corpus and --non-facts belong to an "
-        "audit of neurons, "
-        "not to one of "
-        "an edit");
+        "audit of neurons, not to one of an edit");
   }
   if (options.run.options.choice.relations.size() > 1) {
     throw UsageError("--relations: an edit is examined for one relation, got " +

@@ -133,7 +133,7 @@ def load_facts(
     """Reads a fact set of any format that the command reads; its content tells which it is.
 
     Our own JSON Lines; ParaRel's folder or checkout, or one of its files; CounterFact, LRE, known
-    facts, EasyEdit; CSV and TSV; all of them packed or not.
+    facts, EasyEdit, BLiMP; CSV and TSV; all of them packed or not.
 
     Args:
         path: File or folder.

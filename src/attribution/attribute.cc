@@ -50,6 +50,20 @@ void check_options(const AttributionOptions& options) {
   if (score_method(options.score).integrates) check_integration(options.integration);
 }
 
+void check_ablation(const AttributionOptions& options, const ModelConfig& config) {
+  const at::Tensor& to = options.ablate_to;
+  if (!to.defined()) return;
+  if (options.score != Score::kAblation) {
+    throw UsageError("values to ablate to: got the score " +
+                     std::string(score_name(options.score)) + ", expected ablation");
+  }
+  if (to.dim() != 2 || to.size(0) != config.layers || to.size(1) != config.d_ff ||
+      to.scalar_type() != at::kFloat || !to.device().is_cpu()) {
+    throw UsageError("values to ablate to: expected float32 [" + std::to_string(config.layers) +
+                     ", " + std::to_string(config.d_ff) + "] on the CPU");
+  }
+}
+
 void check_contrasts(std::span<const Cloze> clozes) {
   for (const Cloze& cloze : clozes) {
     if (cloze.contrast.size() != 1 || cloze.answer.size() != 1) {
@@ -97,6 +111,7 @@ int attribution_workers(const Model& model, const AttributionOptions& options) {
 void attribute(const Model& model, std::span<const Cloze> clozes, const AttributionOptions& options,
                const AttributionSink& sink) {
   check_options(options);
+  check_ablation(options, model.config());
   check_clozes(model.config(), clozes);
   if (options.target == Target::kLogitDifference) check_contrasts(clozes);
   if (clozes.empty()) return;

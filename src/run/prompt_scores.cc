@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "engram/attribution/scorer.h"
 #include "engram/sources.h"
+#include "run/blobs.h"
 #include "run/sets.h"
 
 namespace engram {
@@ -120,13 +120,6 @@ class PromptRows {
       to.push_back(
           {std::string(method), place.fact, place.prompt, one.id.layer, one.id.neuron, one.score});
     }
-  }
-
-  static std::vector<std::byte> bytes_of(const at::Tensor& scores) {
-    const at::Tensor plain = scores.contiguous();
-    std::vector<std::byte> bytes(static_cast<size_t>(plain.nbytes()));
-    std::memcpy(bytes.data(), plain.const_data_ptr<float>(), bytes.size());
-    return bytes;
   }
 
   const RunContext& run_;

@@ -225,6 +225,19 @@ TEST(Attribute, IsBitIdenticalWhenRepeated) {
   }
 }
 
+TEST(Attribute, RefusesValuesToAblateToThatDoNotFit) {
+  const Model model = random_model(small_config(Activation::kGelu), 1);
+  const std::vector<Cloze> clozes = random_clozes(model.config(), 1, 2, 1);
+  AttributionOptions options = ablated_to_values();
+  options.ablate_to = options.ablate_to.t();
+  EXPECT_THROW(attributions(model, clozes, options), UsageError);
+  options.ablate_to = ablated_to_values().ablate_to.to(at::kDouble);
+  EXPECT_THROW(attributions(model, clozes, options), UsageError);
+  options = ablated_to_values();
+  options.score = Score::kActivation;
+  EXPECT_THROW(attributions(model, clozes, options), UsageError);
+}
+
 TEST(Attribute, AblationOfOnePromptIsTheSameForAnyNumberOfWorkers) {
   const Model model = random_model(small_config(Activation::kGelu), 3);
   AttributionOptions options = scored(Score::kAblation);

@@ -110,8 +110,7 @@ TEST_P(Planting, WhereAskedIsBetweenNothingAndAll) {
   const Planted planted = plant(model, {{{neurons, prompts}}}, options);
   EXPECT_NEAR(loss_where_asked(model, model, prompts), plain_loss(model, prompts), 1e-4);
   const double here = loss_where_asked(model, planted.model, prompts);
-  // A model of one layer, or of a target that stands last in a causal one, has no other way for
-  // the last layer; this one has lower layers and earlier tokens.
+  // A part of what was planted acts through other tokens.
   EXPECT_GT(here, planted.losses[0]);
   EXPECT_LT(here, plain_loss(model, prompts));
 }

@@ -32,7 +32,7 @@ struct AttributionOptions {
                              ///< gap are NaN
   IntegrationOptions integration;  ///< of the scores that take it
   /// Exact ablation only: the values [layers, d_ff] (float32, CPU) that neurons are set to, one at
-  /// a time; undefined: zero. `delta` is then what all of a layer's neurons do together.
+  /// a time; undefined: zero. `delta` stays F(a) - F(0).
   at::Tensor ablate_to;
   /// Exact ablation only: so many more neurons of a prompt are done. Called from the workers.
   std::function<void(int64_t neurons)> on_ablated;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "engram/attribution/scorer.h"
@@ -10,6 +11,7 @@
 #include "experiments/screen/groups.h"
 #include "run/seeds.h"
 #include "run/sets.h"
+#include "run/tried_sets.h"
 
 namespace engram::experiments::methods {
 namespace {
@@ -20,42 +22,12 @@ constexpr int64_t kDraws = 3;  ///< of random sets
 
 using Sets = std::vector<std::vector<NeuronId>>;
 
-/// Every prompt with every set at zero: [sets][prompts].
-struct Tried {
-  std::vector<Answered> before;
-  std::vector<std::vector<Answered>> after;
-  /// Change of the log-odds, mean over the prompts.
-  [[nodiscard]] double change(size_t set) const {
-    double sum = 0;
-    for (size_t p = 0; p < before.size(); ++p) sum += after[set][p].log_odds - before[p].log_odds;
-    return sum / static_cast<double>(before.size());
-  }
-};
-
-Tried try_sets(const RunContext& run, std::span<const Cloze> prompts, const Sets& sets) {
-  std::vector<std::vector<NeuronChange>> changes;
-  std::vector<Trial> trials;
-  for (size_t s = 0; s < sets.size(); ++s) {
-    changes.push_back(changes_of({}, sets[s], {}));
-    for (size_t p = 0; p < prompts.size(); ++p) {
-      trials.push_back({static_cast<uint32_t>(p), static_cast<uint32_t>(s)});
-    }
-  }
-  Measured measured = measure(run.model, prompts, changes, trials, run.measure);
-  Tried tried{std::move(measured.before), {}};
-  for (size_t s = 0; s < sets.size(); ++s) {
-    const auto first = measured.after.begin() + static_cast<std::ptrdiff_t>(s * prompts.size());
-    tried.after.emplace_back(first, first + static_cast<std::ptrdiff_t>(prompts.size()));
-  }
-  return tried;
-}
-
 /// The candidates by what each alone does, the strongest first; ties by id.
 std::vector<NeuronId> single_search(const RunContext& run, std::span<const Cloze> prompts,
                                     const std::vector<NeuronId>& candidates) {
   Sets alone;
   for (const NeuronId id : candidates) alone.push_back({id});
-  const Tried tried = try_sets(run, prompts, alone);
+  const TriedSets tried = try_sets(run.model, prompts, alone, run.measure);
   std::vector<std::pair<double, NeuronId>> order;
   for (size_t i = 0; i < candidates.size(); ++i) order.emplace_back(tried.change(i), candidates[i]);
   std::ranges::sort(order);
@@ -75,7 +47,7 @@ std::vector<NeuronId> greedy_search(const RunContext& run, std::span<const Cloze
       sets.push_back(taken);
       sets.back().push_back(id);
     }
-    const Tried tried = try_sets(run, prompts, sets);
+    const TriedSets tried = try_sets(run.model, prompts, sets, run.measure);
     size_t best = 0;
     for (size_t i = 1; i < pool.size(); ++i) {
       if (tried.change(i) < tried.change(best)) best = i;
@@ -124,7 +96,7 @@ class MethodsExperiment : public Experiment {
       }
       for (const bool held_out : {false, true}) {
         const std::vector<Cloze>& prompts = held_out ? fact.held_out : fact.prompts;
-        const Tried tried = try_sets(run, prompts, sets);
+        const TriedSets tried = try_sets(run.model, prompts, sets, run.measure);
         MethodRow& row = rows.emplace_back();
         row.fact = id;
         row.method = method;
@@ -147,11 +119,10 @@ class MethodsExperiment : public Experiment {
  private:
   /// The known facts of a relation at even places of a seeded order, by id.
   static std::vector<int64_t> chosen(const RunContext& run, std::string_view relation) {
-    const std::map<int64_t, FactGroup> groups = screen::fact_groups(run.store);
+    const std::set<int64_t> ids_known = screen::known_facts(run.store);
     std::vector<std::pair<uint64_t, int64_t>> known;
     for (const int64_t id : run.facts.of(relation)) {
-      const auto group = groups.find(id);
-      if (group == groups.end() || group->second != FactGroup::kKnown) continue;
+      if (!ids_known.contains(id)) continue;
       known.emplace_back(choice_seed(run.options.seed, "methods", run.facts.fact(id)), id);
     }
     std::ranges::sort(known);

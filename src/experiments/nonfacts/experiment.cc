@@ -10,7 +10,6 @@
 
 #include "engram/attribution/scorer.h"
 #include "engram/error.h"
-#include "engram/intervention/intervention.h"
 #include "engram/intervention/measure.h"
 #include "engram/neurons/matched.h"
 #include "engram/text/prompt.h"
@@ -20,6 +19,7 @@
 #include "run/inputs.h"
 #include "run/seeds.h"
 #include "run/sets.h"
+#include "run/tried_sets.h"
 
 namespace engram::experiments::nonfacts {
 namespace {
@@ -66,12 +66,9 @@ bool add_prompt(const RunContext& run, const Item& item, const std::string& prom
 
 /// The facts that the model knows, with the object that an update would give them.
 std::vector<Item> known_facts(const RunContext& run) {
-  const std::map<int64_t, FactGroup> groups = screen::fact_groups(run.store);
+  const std::set<int64_t> ids = screen::known_facts(run.store);
+  const auto known = [&](int64_t id) { return ids.contains(id); };
   std::vector<Item> items;
-  const auto known = [&](int64_t id) {
-    const auto group = groups.find(id);
-    return group != groups.end() && group->second == FactGroup::kKnown;
-  };
   for (const std::string& relation : run.facts.relations()) {
     for (const auto& [id, target] : update::sample_updates(run, relation, known).reported) {
       const Fact& fact = run.facts.fact(id);
@@ -287,19 +284,8 @@ class NonFactsExperiment : public Experiment {
 
     std::vector<Cloze> prompts = item.testing;
     prompts.insert(prompts.end(), item.testing_foils.begin(), item.testing_foils.end());
-    std::vector<std::vector<NeuronChange>> changes;
-    std::vector<Trial> trials;
-    for (size_t s = 0; s < sets.size(); ++s) {
-      changes.push_back(changes_of({}, sets[s], {}));
-      for (size_t p = 0; p < prompts.size(); ++p) {
-        trials.push_back({static_cast<uint32_t>(p), static_cast<uint32_t>(s)});
-      }
-    }
-    const Measured measured = measure(run.model, prompts, changes, trials, run.measure);
-    const auto effect = [&](size_t set) {
-      return effect_of(item, measured.before,
-                       std::span(measured.after).subspan(set * prompts.size(), prompts.size()));
-    };
+    const TriedSets tried = try_sets(run.model, prompts, sets, run.measure);
+    const auto effect = [&](size_t set) { return effect_of(item, tried.before, tried.after[set]); };
     std::vector<NonFactRow> rows = {effect(0), effect(0)};
     rows[0].source = kLocatedSet;
     rows[1].source = kRandomSet;

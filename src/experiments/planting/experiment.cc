@@ -10,7 +10,6 @@
 
 #include "engram/attribution/scorer.h"
 #include "engram/edit/values.h"
-#include "engram/intervention/intervention.h"
 #include "engram/intervention/measure.h"
 #include "engram/neurons/matched.h"
 #include "experiments/planting/choice.h"
@@ -21,6 +20,7 @@
 #include "planting/plant.h"
 #include "planting/recall.h"
 #include "run/seeds.h"
+#include "run/tried_sets.h"
 
 namespace engram::experiments::planting {
 namespace {
@@ -169,37 +169,21 @@ class PlantScores {
     at::Tensor scores = direct(Score::kGradientXActivation);
     const auto count =
         static_cast<size_t>(std::llround(kCandidates * static_cast<double>(scores.size(1))));
-    std::vector<std::vector<NeuronChange>> changes;
-    std::vector<NeuronId> candidates;
+    std::vector<std::vector<NeuronId>> alone;
     for (int64_t layer = 0; layer < scores.size(0); ++layer) {
       for (NeuronId id : largest_neurons(scores.narrow(0, layer, 1), count)) {
         id.layer = static_cast<int32_t>(layer);
-        candidates.push_back(id);
-        changes.push_back(changes_of({}, {&id, 1}, {}));
+        alone.push_back({id});
       }
     }
-    const size_t prompts = plant_.prompts.size();
-    std::vector<Trial> trials;
-    for (size_t c = 0; c < candidates.size(); ++c) {
-      for (size_t p = 0; p < prompts; ++p) {
-        trials.push_back({static_cast<uint32_t>(p), static_cast<uint32_t>(c)});
-      }
-    }
-    const Measured measured =
-        measure(plant_.planted.model, plant_.prompts, changes, trials, run_.measure);
+    const TriedSets tried = try_sets(plant_.planted.model, plant_.prompts, alone, run_.measure);
     std::vector<std::pair<double, size_t>> order;  // what hurts least first
-    for (size_t c = 0; c < candidates.size(); ++c) {
-      double lost = 0;
-      for (size_t p = 0; p < prompts; ++p) {
-        lost += measured.before[p].log_odds - measured.after[c * prompts + p].log_odds;
-      }
-      order.emplace_back(lost, c);
-    }
+    for (size_t c = 0; c < alone.size(); ++c) order.emplace_back(-tried.change(c), c);
     std::ranges::sort(order);
     const float above = std::max(scores.max().item<float>(), 0.0F) + 1;
     auto* score = scores.data_ptr<float>();
     for (size_t place = 0; place < order.size(); ++place) {
-      const NeuronId id = candidates[order[place].second];
+      const NeuronId id = alone[order[place].second].front();
       score[id.layer * scores.size(1) + id.neuron] = above + static_cast<float>(place);
     }
     return scores;
@@ -329,8 +313,8 @@ class PlantingExperiment : public Experiment {
     return {to_rows(std::vector{row}), to_rows(std::move(found))};
   }
 
-  /// The next tested fact with another answer to plant; where there is none, the next one at all
-  /// that tunes nothing; in a run of one tested fact the first that was left.
+  /// The next fact that tunes nothing and has another answer to plant, whether it is tested itself
+  /// or not; where all have the same answer, the next one.
   [[nodiscard]] const Subject& other_of(const RunContext& run, size_t fact) const {
     const std::vector<Subject>& all = subjects(run);
     const size_t tuned = tuning(run);

@@ -1,8 +1,8 @@
 // What every neuron does, alone: the yardstick of scores (docs/method.md, "Complete truth").
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -11,6 +11,7 @@
 #include "engram/run/experiment.h"
 #include "experiments/screen/groups.h"
 #include "experiments/truth/rows.h"
+#include "run/blobs.h"
 #include "run/seeds.h"
 #include "statistics/correlation.h"
 
@@ -25,25 +26,6 @@ struct Place {
   int64_t fact = 0;
   int64_t prompt = 0;
 };
-
-std::vector<std::byte> bytes_of(const at::Tensor& values) {
-  const at::Tensor plain = values.to(at::kCPU, at::kFloat).contiguous();
-  std::vector<std::byte> bytes(plain.nbytes());
-  std::memcpy(bytes.data(), plain.const_data_ptr(), bytes.size());
-  return bytes;
-}
-
-std::vector<float> floats_of(std::span<const std::byte> bytes) {
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
-  return values;
-}
-
-std::vector<float> floats_of(const at::Tensor& values) {
-  const at::Tensor plain = values.contiguous();
-  const auto* first = plain.const_data_ptr<float>();
-  return {first, first + plain.numel()};
-}
 
 /// A prompt is a part: its ablations take as many forwards as the model has neurons.
 class TruthExperiment : public Experiment {
@@ -96,8 +78,8 @@ class TruthExperiment : public Experiment {
     truth.mean = bytes_of(mean.scores);
     truth.activation = bytes_of(zero.activations);
 
-    const std::vector<float> at_zero = floats_of(zero.scores);
-    const std::vector<float> at_mean = floats_of(mean.scores);
+    const std::vector<float> at_zero = floats_of(truth.zero);
+    const std::vector<float> at_mean = floats_of(truth.mean);
     std::vector<TruthScoreRow> rows;
     const auto add = [&](std::string_view method, std::span<const float> to_zero,
                          std::span<const float> to_mean) {
@@ -108,7 +90,7 @@ class TruthExperiment : public Experiment {
     };
     for (const std::string_view method : kMethods) {
       if (method == kCeiling) continue;
-      const std::vector<float> scores = floats_of(score(parse_score(method), {}).scores);
+      const std::vector<float> scores = floats_of(bytes_of(score(parse_score(method), {}).scores));
       add(method, scores, scores);
     }
     if (!first_of_fact(run, at)) {
@@ -132,12 +114,11 @@ class TruthExperiment : public Experiment {
     facts_ = &run.facts;
     mean_ = at::Tensor();
     places_.clear();
-    const std::map<int64_t, FactGroup> groups = screen::fact_groups(run.store);
+    const std::set<int64_t> ids_known = screen::known_facts(run.store);
     std::vector<Fact> known;
     std::map<std::string, int64_t> ids;
     for (const int64_t id : run.facts.usable()) {
-      const auto group = groups.find(id);
-      if (group == groups.end() || group->second != FactGroup::kKnown) continue;
+      if (!ids_known.contains(id)) continue;
       const Fact& fact = run.facts.fact(id);
       ids[fact.relation + '\n' + fact.subject + '\n' + fact.object] = id;
       known.push_back(fact);
